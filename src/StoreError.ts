@@ -1,0 +1,241 @@
+/**
+ * Everything that can go wrong with a store, and what to do about it.
+ *
+ * There is one error for what is logged and alerted on, {@link StoreError}, with a union of reasons
+ * (`Effect.catchReason("StoreError", "Locked", …)`), and a class of its own for each outcome that a caller
+ * branches on. A message is one sentence that says what to do. Keys and values never appear in one.
+ *
+ * A violated invariant is not here: it is a defect (see `Invariant.ts`).
+ */
+import * as Data from "effect/Data"
+
+/** The operating system refused an operation on a file of the store. */
+export class DiskFailed extends Data.TaggedError("DiskFailed")<{
+  readonly operation: string
+  readonly path: string
+  /** The system's code (`"EIO"`, `"ENOSPC"`, …), or `"SHORT"` where a transfer ended early. */
+  readonly code: string
+  readonly cause?: unknown
+}> {
+  override get message(): string {
+    return `Could not ${this.operation} ${this.path} (${this.code}): ${advice[this.code] ?? advice.default}`
+  }
+}
+
+const advice: Record<string, string> = {
+  EACCES: "give this user permission to read and write the directory and everything in it",
+  EPERM: "give this user permission to read and write the directory and everything in it",
+  EROFS: "the file system is mounted read-only; mount it writable or choose another path",
+  ENOSPC: "the disk is full; free some space, then open the store again",
+  EDQUOT: "the disk quota is used up; free some space, then open the store again",
+  EMFILE: "this process has too many open files; raise its limit (ulimit -n)",
+  ENFILE: "the system has too many open files; raise its limit",
+  ENOENT: "the path does not exist; create its parent directory or correct the path",
+  ENOTDIR: "part of the path is a file; a store needs a directory",
+  EISDIR: "a directory stands where a file of the store should be; choose another path",
+  ELOOP: "the path is a symbolic link, which a store does not follow; name the real path",
+  EEXIST: "something of that name is in the way; choose another path",
+  EIO: "the device failed; check it, then open the store again: recovery keeps every acknowledged commit",
+  SHORT: "the file ended early or the disk took only part of the data; check the disk, then open again",
+  default: "check the path and the disk, then open the store again"
+}
+
+/** Bytes on disk are not what was written there. */
+export class Corrupted extends Data.TaggedError("Corrupted")<{
+  readonly path: string
+  /** Byte offset in the file. */
+  readonly offset: number
+  readonly expected: string
+  readonly actual: string
+}> {
+  override get message(): string {
+    return `${this.path} is damaged at byte ${this.offset} (expected ${this.expected}, found ${this.actual}): `
+      + "restore it from a backup, or check the disk"
+  }
+}
+
+/** Another opener holds the store. */
+export class Locked extends Data.TaggedError("Locked")<{
+  readonly path: string
+  /** Process id of the owner, when it left one. */
+  readonly pid: number | undefined
+}> {
+  override get message(): string {
+    const owner = this.pid === undefined ? "another process" : `process ${this.pid}`
+    return `${this.path} is open in ${owner}: close it there, or open it here with Store.layerReadOnly`
+  }
+}
+
+/** The directory holds something that is not a store. */
+export class NotAStore
+  extends Data.TaggedError("NotAStore")<{ readonly path: string; readonly found: string }>
+{
+  override get message(): string {
+    return `${this.path} is not a store (found ${this.found}): name an empty directory or an existing store`
+  }
+}
+
+/** The store was written by a newer version of this package. */
+export class FormatTooNew extends Data.TaggedError("FormatTooNew")<{
+  readonly path: string
+  readonly format: number
+  readonly supported: number
+}> {
+  override get message(): string {
+    return `${this.path} has format ${this.format}, and this version reads up to ${this.supported}: `
+      + "upgrade the heartwood package"
+  }
+}
+
+/** Options that cannot hold together; all contradictions at once. */
+export class InvalidOptions
+  extends Data.TaggedError("InvalidOptions")<{ readonly problems: ReadonlyArray<string> }>
+{
+  override get message(): string {
+    return `The options of the store contradict each other; correct each of these: ${
+      this.problems.join("; ")
+    }`
+  }
+}
+
+/** An argument or a resource beyond its configured limit. */
+export class LimitExceeded extends Data.TaggedError("LimitExceeded")<{
+  /** The limit's name in `docs/tuning.md`. */
+  readonly limit: string
+  readonly actual: number
+  readonly maximum: number
+}> {
+  override get message(): string {
+    return `${this.limit} is limited to ${this.maximum} and this needs ${this.actual}: `
+      + "make it smaller, or raise the limit where docs/tuning.md allows it"
+  }
+}
+
+/** A stored value does not fit the declared schema. */
+export class Undecodable extends Data.TaggedError("Undecodable")<{
+  readonly keyspace: string
+  /** Version of the value's codec that wrote it. */
+  readonly version: number
+  readonly cause?: unknown
+}> {
+  override get message(): string {
+    return `A value of keyspace "${this.keyspace}", written with codec version ${this.version}, does not decode: `
+      + "declare a migrate step from that version, or correct the schema"
+  }
+}
+
+/** A value handed in does not encode with the declared schema. */
+export class Unencodable extends Data.TaggedError("Unencodable")<{
+  readonly keyspace: string
+  readonly what: "key" | "value"
+  readonly cause?: unknown
+}> {
+  override get message(): string {
+    return `The ${this.what} does not encode for keyspace "${this.keyspace}": pass one that fits its declaration`
+  }
+}
+
+/** The keyspace exists with another key layout. */
+export class LayoutMismatch extends Data.TaggedError("LayoutMismatch")<{
+  readonly keyspace: string
+  readonly stored: string
+  readonly declared: string
+}> {
+  override get message(): string {
+    return `Keyspace "${this.keyspace}" is stored with key layout ${this.stored}, not ${this.declared}: `
+      + "declare the stored layout, or copy the data into a keyspace of another name"
+  }
+}
+
+/** The store was closed. */
+export class Closed extends Data.TaggedError("Closed")<{}> {
+  override get message(): string {
+    return "The store is closed: use it inside the scope of its layer"
+  }
+}
+
+/** A read-only opener was asked to write. */
+export class ReadOnly extends Data.TaggedError("ReadOnly")<{ readonly operation: string }> {
+  override get message(): string {
+    return `Cannot ${this.operation} through Store.layerReadOnly: open the store with Store.layer`
+  }
+}
+
+/** A mailbox is full and the caller asked not to wait. */
+export class Overloaded
+  extends Data.TaggedError("Overloaded")<{ readonly actor: string; readonly limit: number }>
+{
+  override get message(): string {
+    return `The ${this.actor} has ${this.limit} requests waiting: wait for some to finish `
+      + "(Store.awaitDurable), or use the Effect API, which waits by itself"
+  }
+}
+
+/** An actor died of a defect; the store stopped with it. */
+export class Defective
+  extends Data.TaggedError("Defective")<{ readonly actor: string; readonly cause: unknown }>
+{
+  override get message(): string {
+    return `The ${this.actor} actor stopped on a defect (${
+      describe(this.cause)
+    }): open the store again and report it`
+  }
+}
+
+/** The snapshot asked for is older than what open snapshots keep. */
+export class SnapshotExpired extends Data.TaggedError("SnapshotExpired")<{
+  readonly requested: number
+  readonly oldest: number
+}> {
+  override get message(): string {
+    return `No versions are kept for LSN ${this.requested} (the oldest is ${this.oldest}): `
+      + "hold a snapshot open for as long as you refer to it"
+  }
+}
+
+export type Reason =
+  | Closed
+  | Corrupted
+  | Defective
+  | DiskFailed
+  | FormatTooNew
+  | InvalidOptions
+  | LayoutMismatch
+  | LimitExceeded
+  | Locked
+  | NotAStore
+  | Overloaded
+  | ReadOnly
+  | SnapshotExpired
+  | Undecodable
+  | Unencodable
+
+/** What every operation of a store may fail with; `reason` says which. */
+export class StoreError
+  extends Data.TaggedError("StoreError")<{ readonly reason: Reason; readonly cause?: unknown }>
+{
+  override get message(): string {
+    return this.reason.message
+  }
+}
+
+/** Wraps a reason, and keeps the cause it carries visible from outside. */
+export const storeError = (reason: Reason): StoreError =>
+  new StoreError(
+    "cause" in reason && reason.cause !== undefined ? { reason, cause: reason.cause } : { reason }
+  )
+
+/** `replace` found another version than the one it expected (see `Keyspace.getEntry`). */
+export class VersionMismatch extends Data.TaggedError("VersionMismatch")<{
+  readonly keyspace: string
+  /** LSN that the caller expected; `undefined` where it expected no record. */
+  readonly expected: number | undefined
+  /** LSN that is stored; `undefined` where there is no record. */
+  readonly actual: number | undefined
+}> {
+  override get message(): string {
+    return `A record of keyspace "${this.keyspace}" changed since it was read: read it again and decide again`
+  }
+}
+
+const describe = (cause: unknown): string => cause instanceof Error ? cause.message : String(cause)
