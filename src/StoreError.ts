@@ -49,8 +49,8 @@ export class Corrupted extends Data.TaggedError("Corrupted")<{
   readonly actual: string
 }> {
   override get message(): string {
-    return `${this.path} is damaged at byte ${this.offset} (expected ${this.expected}, found ${this.actual}): `
-      + "restore it from a backup, or check the disk"
+    return `${this.path} is damaged at byte ${this.offset} `
+      + `(expected ${this.expected}, found ${this.actual}): restore it from a backup, or check the disk`
   }
 }
 
@@ -119,8 +119,8 @@ export class Undecodable extends Data.TaggedError("Undecodable")<{
   readonly cause?: unknown
 }> {
   override get message(): string {
-    return `A value of keyspace "${this.keyspace}", written with codec version ${this.version}, does not decode: `
-      + "declare a migrate step from that version, or correct the schema"
+    return `A value of keyspace "${this.keyspace}", written with codec version ${this.version}, `
+      + "does not decode: declare a migrate step from that version, or correct the schema"
   }
 }
 
@@ -131,7 +131,8 @@ export class Unencodable extends Data.TaggedError("Unencodable")<{
   readonly cause?: unknown
 }> {
   override get message(): string {
-    return `The ${this.what} does not encode for keyspace "${this.keyspace}": pass one that fits its declaration`
+    return `The ${this.what} does not encode for keyspace "${this.keyspace}": `
+      + "pass one that fits its declaration"
   }
 }
 

@@ -1,0 +1,163 @@
+/**
+ * Looking at a running store: sizes and counts, the trees leaf by leaf, the regions of the log.
+ *
+ * For tests, tools and the curious. Nothing here changes anything, keys appear only as lengths and never as bytes.
+ */
+import * as Effect from "effect/Effect"
+import type { Machine } from "./Machine.ts"
+import type { StoreError } from "./StoreError.ts"
+import type { Series } from "./Telemetry.ts"
+const describeTree = (_tree: unknown, _root: unknown): unknown => 0
+type TreeDescription = unknown
+
+/** Bytes, unless a name says otherwise. */
+export interface Stat {
+  readonly keyspaces: ReadonlyArray<
+    { readonly name: string; readonly records: number; readonly unresolved: number }
+  >
+  readonly lsn: {
+    readonly begin: number
+    readonly head: number
+    readonly durable: number
+    readonly visible: number
+  }
+  readonly log: { readonly files: number; readonly sinceCheckpoint: number; readonly tail: number }
+  readonly pages: {
+    readonly blocks: number
+    readonly freeBlocks: number
+    readonly ids: number
+    readonly map: number
+    readonly versions: number
+  }
+  readonly file: {
+    readonly slots: number
+    readonly live: number
+    readonly free: number
+    readonly retired: number
+  }
+  readonly counters: {
+    readonly commits: number
+    readonly groups: number
+    readonly groupBytes: number
+    readonly syncs: number
+    readonly loads: number
+    readonly evictions: number
+    readonly images: number
+    readonly checkpoints: number
+  }
+}
+
+export const stat = ({ parts, visible }: Machine): Stat => {
+  const { buffer, checkpoint, flush, pages, segments, slots, tail, treeActor, wal } = parts
+  return {
+    keyspaces: [...treeActor.generations()].map(({ name, root }) => ({
+      name,
+      records: root.count,
+      unresolved: 0
+    })),
+    lsn: {
+      begin: checkpoint.newest().begin.lsn,
+      head: tail.head,
+      durable: tail.durableLsn,
+      visible: visible()
+    },
+    log: {
+      files: segments.fileBytes,
+      sinceCheckpoint: tail.end - checkpoint.newest().cut.lsn,
+      tail: tail.memoryBytes
+    },
+    pages: {
+      blocks: pages.arena.blocks,
+      freeBlocks: pages.arena.freeBlocks,
+      ids: pages.map.used,
+      map: pages.bytes,
+      versions: parts.versions.bytes
+    },
+    file: { slots: slots.slots, live: slots.liveSlots, free: slots.freeCount, retired: slots.retiredCount },
+    counters: {
+      commits: wal.counters.commits,
+      groups: wal.counters.groups,
+      groupBytes: wal.counters.groupBytes,
+      syncs: wal.counters.syncs,
+      loads: buffer.counters.loads,
+      evictions: buffer.counters.evictions,
+      images: flush.counters.images,
+      checkpoints: checkpoint.counters.checkpoints
+    }
+  }
+}
+
+/** What the numbers of a store are called for whoever collects metrics. */
+export const series = (machine: Machine): ReadonlyArray<Series> => {
+  const { parts } = machine
+  const { buffer, checkpoint, flush, pages, segments, tail, wal } = parts
+  const { pageBytes } = machine.limits
+  return [
+    { metric: "heartwood.tx.commits", read: () => wal.counters.commits },
+    { metric: "heartwood.tx.conflicts", read: () => wal.counters.conflicts },
+    { metric: "heartwood.lsn.visible", read: machine.visible },
+    { metric: "heartwood.lsn.durable", read: () => tail.durableLsn },
+    {
+      metric: "heartwood.log.size",
+      attributes: { "heartwood.kind": "live" },
+      read: () => segments.fileBytes
+    },
+    { metric: "heartwood.page.cache.limit", read: () => pages.arena.blocks * pageBytes },
+    {
+      metric: "heartwood.page.cache.usage",
+      read: () => (pages.arena.blocks - pages.arena.freeBlocks) * pageBytes
+    },
+    {
+      metric: "heartwood.page.reads",
+      attributes: { "heartwood.result": "miss" },
+      read: () => buffer.counters.loads
+    },
+    { metric: "heartwood.versions.usage", read: () => parts.versions.bytes },
+    { metric: "heartwood.checkpoint.failures", read: () => checkpoint.counters.failures },
+    {
+      metric: "heartwood.io",
+      attributes: { "heartwood.direction": "write", "heartwood.file": "log" },
+      read: () => wal.counters.groupBytes
+    },
+    {
+      metric: "heartwood.io",
+      attributes: { "heartwood.direction": "write", "heartwood.file": "pages" },
+      read: () => flush.counters.bytes
+    },
+    {
+      metric: "heartwood.io",
+      attributes: { "heartwood.direction": "read", "heartwood.file": "pages" },
+      read: () => buffer.counters.loadBytes
+    },
+    ...[wal, buffer, flush, checkpoint].map((actor): Series => ({
+      metric: "heartwood.actor.mailbox.usage",
+      attributes: { "heartwood.actor": actor.name },
+      read: actor.waiting
+    }))
+  ]
+}
+
+/** Everything that can be seen of the structure. */
+export interface Inspection {
+  readonly keyspaces: ReadonlyArray<
+    { readonly name: string; readonly layout: string; readonly tree: TreeDescription }
+  >
+  readonly segments: ReadonlyArray<
+    { readonly sequence: number; readonly base: number; readonly capacity: number }
+  >
+}
+
+/** Describes every keyspace, loading the pages that it needs. */
+export const inspect = (machine: Machine): Effect.Effect<Inspection, StoreError> =>
+  Effect.gen(function*() {
+    const keyspaces: Array<Inspection["keyspaces"][number]> = []
+    for (const { layout, name, root } of machine.parts.treeActor.generations()) {
+      let tree = describeTree(machine.tree, root)
+      while (typeof tree === "number") {
+        yield* machine.load(tree)
+        tree = describeTree(machine.tree, root)
+      }
+      keyspaces.push({ name, layout, tree })
+    }
+    return { keyspaces, segments: machine.parts.segments.list }
+  })

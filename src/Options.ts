@@ -1,0 +1,102 @@
+/**
+ * What a user may say about a store, in sizes and durations as people write them.
+ *
+ * The same options come from code, from the environment (`HEARTWOOD_…`) and from flags (`Flags.ts`); here they become
+ * plain limits.
+ * Every contradiction is reported at once, before anything is opened.
+ */
+import * as ByteSize from "effect/ByteSize"
+import * as Config from "effect/Config"
+import * as Duration from "effect/Duration"
+import type { Durability, Options as LimitOptions } from "./Limits.ts"
+
+/** How a store is opened. Everything but the path has a default (`docs/tuning.md`). */
+export interface Options {
+  /** The store's directory; made where it is missing, its parent must exist. */
+  readonly path: string
+  /** Memory for pages, staging and workspaces. Default 256 MiB. */
+  readonly memory?: ByteSize.Input | undefined
+  /** When a commit counts, unless the transaction says otherwise. Default `"synced"`. */
+  readonly durability?: Durability | undefined
+  /** Fixed when the store is made. Default 4 KiB; an existing store keeps its own. */
+  readonly pageSize?: ByteSize.Input | undefined
+  /** One file of the log. Default 16 MiB. */
+  readonly segmentSize?: ByteSize.Input | undefined
+  /** Log that may be visible and not yet synced. Default 8 MiB. */
+  readonly undurable?: ByteSize.Input | undefined
+  /** When checkpoints are taken; whichever comes first. */
+  readonly checkpoint?: {
+    /** Log since the last one; what recovery reads. Default 64 MiB. */
+    readonly logBytes?: ByteSize.Input | undefined
+    /** Time since the last one, if there were commits. Default 5 minutes. */
+    readonly interval?: Duration.Input | undefined
+    /** Records of one leaf since its last image. Default 65,536. */
+    readonly leafRecords?: number | undefined
+    /** Records in all. Default 1,048,576. */
+    readonly records?: number | undefined
+  } | undefined
+  /** Any other limit, by its name in `docs/tuning.md`, as a plain number. */
+  readonly limits?: LimitOptions | undefined
+}
+
+/** The limits that options ask for. */
+export const toLimits = (options: Options): LimitOptions => {
+  const { checkpoint, limits } = options
+  return {
+    ...limits,
+    ...given("memoryBytes", bytes(options.memory)),
+    ...given("pageBytes", bytes(options.pageSize)),
+    ...given("segmentBytes", bytes(options.segmentSize)),
+    ...given("undurableBytes", bytes(options.undurable)),
+    checkpoint: {
+      ...limits?.checkpoint,
+      ...given("logBytes", bytes(checkpoint?.logBytes)),
+      ...given(
+        "intervalMillis",
+        checkpoint?.interval === undefined ? undefined : Duration.toMillis(checkpoint.interval)
+      ),
+      ...given("leafRecords", checkpoint?.leafRecords),
+      ...given("records", checkpoint?.records)
+    }
+  }
+}
+
+const bytes = (input: ByteSize.Input | undefined): number | undefined =>
+  input === undefined ? undefined : ByteSize.toNumberUnsafe(ByteSize.fromInputUnsafe(input))
+
+const given = <N extends string>(name: N, value: number | undefined): { readonly [K in N]?: number } =>
+  (value === undefined ? {} : { [name]: value }) as { readonly [K in N]?: number }
+
+const optional = <A>(config: Config.Config<A>): Config.Config<A | undefined> =>
+  Config.withDefault<A, undefined>(config, undefined)
+
+/** Of every variable. */
+export const prefix = "HEARTWOOD"
+
+/** Each option by itself, from its variable below the prefix. */
+export const single = {
+  path: Config.String("PATH"),
+  memory: optional(Config.ByteSize("MEMORY")),
+  durability: optional(Config.Literals(["memory", "buffered", "synced"], "DURABILITY")),
+  pageSize: optional(Config.ByteSize("PAGE_SIZE")),
+  segmentSize: optional(Config.ByteSize("SEGMENT_SIZE")),
+  undurable: optional(Config.ByteSize("UNDURABLE")),
+  logBytes: optional(Config.ByteSize("CHECKPOINT_LOG_BYTES")),
+  interval: optional(Config.Duration("CHECKPOINT_INTERVAL")),
+  leafRecords: optional(Config.Int("CHECKPOINT_LEAF_RECORDS")),
+  records: optional(Config.Int("CHECKPOINT_RECORDS"))
+}
+
+export type Single = { readonly [K in keyof typeof single]: Config.Success<(typeof single)[K]> }
+
+/** Options as they are given one by one. */
+export const grouped = ({ interval, leafRecords, logBytes, records, ...rest }: Single): Options => ({
+  ...rest,
+  checkpoint: { interval, leafRecords, logBytes, records }
+})
+
+/** All options from the environment: `HEARTWOOD_PATH`, `HEARTWOOD_MEMORY`, `HEARTWOOD_CHECKPOINT_LOG_BYTES`, … */
+export const config: Config.Config<Options> = Config.map(
+  Config.nested(Config.all(single), prefix),
+  grouped
+)

@@ -1,0 +1,110 @@
+/**
+ * The store as a service, and the layers that open it.
+ *
+ * `Store.layer({ path })` recovers what is there (or makes a store where nothing is), runs it until its scope closes,
+ * and closes it with a checkpoint. Keyspaces, snapshots and transactions find it in `R`.
+ *
+ * I1 Every effect here is lazy: run twice, it looks twice.
+ */
+import type * as Config from "effect/Config"
+import * as ConfigModule from "effect/Config"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as PubSub from "effect/PubSub"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import type { Report, Trigger } from "./actors/Checkpoint.ts"
+import type { Progress } from "./actors/Recovery.ts"
+import { Disk } from "./disk/Disk.ts"
+import * as MemoryDisk from "./disk/MemoryDisk.ts"
+import * as NodeDisk from "./disk/NodeDisk.ts"
+import * as Inspect from "./Inspect.ts"
+import * as Machine from "./Machine.ts"
+import type { Options } from "./Options.ts"
+import { toLimits } from "./Options.ts"
+import type { StoreError } from "./StoreError.ts"
+import * as Telemetry from "./Telemetry.ts"
+
+export type { Options } from "./Options.ts"
+export { config } from "./Options.ts"
+export type { Progress, Report, Trigger }
+
+/** What happens inside a store, as it happens. */
+export type Event = { readonly _tag: "Checkpoint"; readonly report: Report }
+
+/** Events kept for a subscriber that is behind; older ones are dropped. */
+const eventsKept = 256
+
+/** A durable, ordered, transactional store. */
+export class Store extends Context.Service<Store, {
+  /** Exclusive bound of what new snapshots see. */
+  readonly visibleLsn: Effect.Effect<number>
+  /** Exclusive bound of what survives a power cut. */
+  readonly durableLsn: Effect.Effect<number>
+  /** Waits until everything below an LSN is durable. */
+  readonly awaitDurable: (lsn: number) => Effect.Effect<void, StoreError>
+  /** Takes a checkpoint and waits for it. Not needed for durability: it shortens recovery and frees the log. */
+  readonly checkpoint: Effect.Effect<Report, StoreError>
+  /** What happens from now on. */
+  readonly events: Stream.Stream<Event>
+  /** Sizes and counts of everything that takes space or time. */
+  readonly stat: Effect.Effect<Inspect.Stat>
+  /** The trees leaf by leaf, and the regions of the log. */
+  readonly inspect: Effect.Effect<Inspect.Inspection, StoreError>
+  /** For the other modules of this package. */
+  readonly machine: Machine.Machine
+}>()("heartwood/Store") {}
+
+/** Receives the progress of recovery while a store opens: at each group of the log that is replayed. */
+export const Recovery: Context.Reference<(progress: Progress) => Effect.Effect<void>> = Context.Reference(
+  "heartwood/Store/Recovery",
+  { defaultValue: () => (_progress: Progress) => Effect.void }
+)
+
+/** Opens the store on whatever `Disk` is provided. */
+export const make = (options: Options): Effect.Effect<Store["Service"], StoreError, Disk | Scope.Scope> =>
+  Effect.gen(function*() {
+    const events = yield* PubSub.sliding<Event>(eventsKept)
+    const machine = yield* Machine.open({
+      directory: options.path,
+      durability: options.durability ?? "synced",
+      limits: toLimits(options),
+      recovery: yield* Recovery,
+      checkpointed: (report) => {
+        const event: Event = { _tag: "Checkpoint", report }
+        PubSub.publishUnsafe(events, event)
+      }
+    }).pipe(Effect.withSpan(Telemetry.Span.recovery))
+    yield* Telemetry.register(options.path, Inspect.series(machine))
+    return {
+      visibleLsn: Effect.sync(machine.visible),
+      durableLsn: Effect.sync(() => machine.parts.tail.durableLsn),
+      awaitDurable: machine.awaitDurable,
+      checkpoint: machine.checkpoint,
+      events: Stream.fromPubSub(events),
+      stat: Effect.sync(() => Inspect.stat(machine)),
+      inspect: Effect.suspend(() => Inspect.inspect(machine)),
+      machine
+    }
+  })
+
+/** A store on any disk. */
+export const layerDisk = (options: Options): Layer.Layer<Store, StoreError, Disk> =>
+  Layer.effect(Store, make(options))
+
+/** A store in a directory of this machine. */
+export const layer = (options: Options): Layer.Layer<Store, StoreError> =>
+  Layer.provide(layerDisk(options), NodeDisk.layer)
+
+/** The same, with options from configuration; `Store.config` reads all of them from `HEARTWOOD_…`. */
+export const layerConfig = (
+  options: Config.Wrap<Options>
+): Layer.Layer<Store, StoreError | Config.ConfigError> =>
+  Layer.unwrap(Effect.map(ConfigModule.unwrap(options), layer))
+
+/** A store in memory: everything but survival. */
+export const layerMemory: Layer.Layer<Store, StoreError> = Layer.provide(
+  layerDisk({ path: "/memory", durability: "memory" }),
+  MemoryDisk.layer
+)

@@ -1,0 +1,280 @@
+/**
+ * The buffer's owner: brings missing pages into memory and makes room for them.
+ *
+ * A page that several ask for is read once. What comes from the disk is verified against the checksum that the map
+ * table holds before anything sees it. Room is made ahead of need: clean pages that nobody touched since the hand
+ * last passed are dropped, changed ones are handed to Flush and dropped when they are written.
+ *
+ * ```
+ *   Absent ── Load ──▶ Loading ── read, verified, still wanted ──▶ Present ── not touched, clean ──▶ Absent
+ *                         └────── failed ──▶ every waiter fails, the page stays Absent
+ * ```
+ *
+ * I1 A loaded image is installed only if the page's generation is the one that was asked for.
+ * I2 A page is dropped from memory only while its slot holds the same bytes.
+ * I3 At most `loadsInFlight` reads are under way; others wait in order.
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Scope from "effect/Scope"
+import type { DiskFile } from "../disk/Disk.ts"
+import type { Limits } from "../Limits.ts"
+import { Corrupted, StoreError, storeError } from "../StoreError.ts"
+import type { Place } from "../tree/MapChunk.ts"
+import { State } from "../tree/MapTable.ts"
+import { seal, verify } from "../tree/PageCheck.ts"
+import type { SealedImage as Image } from "../tree/PageFile.ts"
+import type { Image as PageImage, Pages } from "../tree/Pages.ts"
+import * as Actor from "./Actor.ts"
+
+export type Message =
+  | { readonly _tag: "Load"; readonly pageId: number; readonly done: Actor.Reply<void, StoreError> }
+  | { readonly _tag: "Reserve"; readonly blocks: number; readonly done: Actor.Reply<void, StoreError> }
+  | {
+    readonly _tag: "Loaded"
+    readonly pageId: number
+    readonly generation: number
+    readonly exit: Exit.Exit<Uint8Array, StoreError>
+  }
+  | {
+    readonly _tag: "Written"
+    readonly images: ReadonlyArray<PageImage>
+    readonly exit: Exit.Exit<ReadonlyArray<Place>, StoreError>
+  }
+
+export interface Options {
+  readonly pages: Pages
+  readonly file: DiskFile
+  readonly limits: Limits
+  readonly fork: (effect: Effect.Effect<void>) => void
+  /** Hands images to Flush. */
+  readonly write: (images: ReadonlyArray<Image>) => Effect.Effect<ReadonlyArray<Place>, StoreError>
+  readonly failed: (cause: unknown) => void
+}
+
+export interface Counters {
+  loads: number
+  loadBytes: number
+  evictions: number
+  evictionWrites: number
+}
+
+export interface Buffer extends Actor.Actor<Message> {
+  readonly load: (pageId: number) => Effect.Effect<void, StoreError>
+  readonly reserve: (blocks: number) => Effect.Effect<void, StoreError>
+  /**
+   * Brings a page in at once, in the calling thread; false where that is not possible now (others are being read, or
+   * no room without waiting). Throws `StoreError`.
+   */
+  readonly loadNow: (pageId: number) => boolean
+  readonly counters: Counters
+}
+
+/** Dirty pages handed to Flush at a time. */
+const writeBatchPages = 64
+
+export const make = Effect.fnUntraced(
+  function*(options: Options): Effect.fn.Return<Buffer, never, Scope.Scope> {
+    const live = new Live(options)
+    const actor = yield* Actor.make<Message>({
+      name: "buffer",
+      capacity: options.limits.mailbox,
+      lanes: options.limits.loadsInFlight + 1,
+      receive: (message) => live.receive(message),
+      settle: () => live.settle(),
+      parked: () => live.parked(),
+      refuse: (message, error) => {
+        if (message._tag === "Load" || message._tag === "Reserve") message.done(Exit.fail(error))
+      },
+      halt: (error) => live.halt(error),
+      failed: options.failed
+    })
+    live.answer = actor.answer
+    return {
+      ...actor,
+      load: (pageId) => Actor.ask(actor, (done): Message => ({ _tag: "Load", pageId, done })),
+      reserve: (blocks) => Actor.ask(actor, (done): Message => ({ _tag: "Reserve", blocks, done })),
+      loadNow: (pageId) => live.loadNow(pageId),
+      counters: live.counters
+    }
+  }
+)
+
+class Live {
+  readonly counters: Counters = { loads: 0, loadBytes: 0, evictions: 0, evictionWrites: 0 }
+  answer: (message: Message) => void = () => {}
+  private readonly options: Options
+  /** Who waits for a page, by page id. A page with waiters is being read, or its read waits its turn. */
+  private readonly waiters = new Map<number, Array<Actor.Reply<void, StoreError>>>()
+  private readonly queued: Array<number> = []
+  private reading = 0
+  /** Images that were read and wait for a block. */
+  private readonly arrived: Array<Message & { readonly _tag: "Loaded" }> = []
+  private readonly reserves: Array<Message & { readonly _tag: "Reserve" }> = []
+  private hand = 1
+  private writing = false
+
+  constructor(options: Options) {
+    this.options = options
+  }
+
+  parked(): number {
+    return this.waiters.size + this.reserves.length
+  }
+
+  receive(message: Message): void {
+    switch (message._tag) {
+      case "Load":
+        return this.load(message.pageId, message.done)
+      case "Reserve":
+        return void this.reserves.push(message)
+      case "Loaded":
+        this.reading--
+        return void this.arrived.push(message)
+      case "Written":
+        return this.written(message)
+    }
+  }
+
+  settle(): void {
+    const { arena } = this.options.pages
+    const low = Math.max(4, arena.blocks >>> 5)
+    const wanted = this.reserves.reduce((sum, { blocks }) => sum + blocks, this.arrived.length)
+    if (arena.freeBlocks < low + wanted) this.evict(low + wanted)
+    while (
+      this.arrived.length > 0 && this.install(this.arrived[0] as Message & { readonly _tag: "Loaded" })
+    ) {
+      this.arrived.shift()
+    }
+    while (this.reserves.length > 0 && (this.reserves[0]?.blocks ?? 0) <= arena.freeBlocks) {
+      this.reserves.shift()?.done(Exit.void)
+    }
+    this.startReads()
+  }
+
+  halt(error: StoreError): void {
+    const waiters = [...this.waiters.values()].flat()
+    this.waiters.clear()
+    for (const done of waiters) done(Exit.fail(error))
+    for (const { done } of this.reserves.splice(0)) done(Exit.fail(error))
+  }
+
+  loadNow(pageId: number): boolean {
+    const { file, limits, pages } = this.options
+    const { map } = pages
+    if ((map.block[pageId] as number) >= 0) return true
+    if (this.waiters.size > 0) return false
+    if (pages.arena.freeBlocks === 0) this.evict(1)
+    if (pages.arena.freeBlocks === 0) return false
+    const bytes = new Uint8Array(limits.pageBytes)
+    const generation = map.generation[pageId] as number
+    const read = file.readSync(bytes, (map.slot[pageId] as number) * limits.pageBytes)
+    this.counters.loads++
+    this.counters.loadBytes += bytes.length
+    const installed = this.place(pageId, generation, bytes.subarray(0, read))
+    if (installed instanceof StoreError) throw installed
+    return installed === "installed"
+  }
+
+  private load(pageId: number, done: Actor.Reply<void, StoreError>): void {
+    if ((this.options.pages.map.block[pageId] as number) >= 0) return done(Exit.void)
+    const waiters = this.waiters.get(pageId)
+    if (waiters !== undefined) return void waiters.push(done)
+    this.waiters.set(pageId, [done])
+    this.queued.push(pageId)
+  }
+
+  private startReads(): void {
+    const { file, fork, limits, pages } = this.options
+    while (this.reading < limits.loadsInFlight && this.queued.length > 0) {
+      const pageId = this.queued.shift() as number
+      const generation = pages.map.generation[pageId] as number
+      const bytes = new Uint8Array(limits.pageBytes)
+      this.reading++
+      this.counters.loads++
+      this.counters.loadBytes += bytes.length
+      const read = Effect.map(
+        file.read(bytes, (pages.map.slot[pageId] as number) * limits.pageBytes),
+        (length) => bytes.subarray(0, length)
+      )
+      fork(Effect.map(Effect.exit(read), (exit) => this.answer({ _tag: "Loaded", pageId, generation, exit })))
+    }
+  }
+
+  /** Installs an image that was read; false where there is no block for it yet. */
+  private install(loaded: Message & { readonly _tag: "Loaded" }): boolean {
+    const { exit, generation, pageId } = loaded
+    const { map } = this.options.pages
+    // The page moved on while it was read: whoever waits asks again (I1).
+    if (map.generation[pageId] !== generation) return this.finish(pageId, Exit.void)
+    if (Exit.isFailure(exit)) return this.finish(pageId, exit)
+    const installed = this.place(pageId, generation, exit.value)
+    if (installed === "full") return false
+    return this.finish(pageId, installed instanceof StoreError ? Exit.fail(installed) : Exit.void)
+  }
+
+  private place(
+    pageId: number,
+    generation: number,
+    bytes: Uint8Array
+  ): "installed" | "stale" | "full" | StoreError {
+    const { file, limits, pages } = this.options
+    const { map } = pages
+    const checked = verify(bytes, {
+      pageId,
+      checksum: map.checksum[pageId] as number,
+      pageBytes: limits.pageBytes
+    })
+    if (checked._tag === "Sound") return pages.install(pageId, generation, bytes)
+    const offset = (map.slot[pageId] as number) * limits.pageBytes
+    const { actual, expected } = checked
+    return storeError(new Corrupted({ path: file.path, offset, expected, actual }))
+  }
+
+  private finish(pageId: number, exit: Exit.Exit<void, StoreError>): true {
+    const waiters = this.waiters.get(pageId) ?? []
+    this.waiters.delete(pageId)
+    for (const done of waiters) done(exit)
+    return true
+  }
+
+  /**
+   * Second chance over page ids: a touched page loses its mark, an untouched clean one its place, an untouched
+   * changed one is written first. Two rounds, because the first may find marks only.
+   */
+  private evict(target: number): void {
+    const { pages } = this.options
+    const { arena, map } = pages
+    const dirty: Array<number> = []
+    for (let steps = 2 * map.bound; steps > 0 && arena.freeBlocks < target; steps--) {
+      const pageId = this.hand
+      this.hand = this.hand + 1 < map.bound ? this.hand + 1 : 1
+      const state = map.state[pageId] as number
+      if ((state & (State.Free | State.Inner)) !== 0 || (map.block[pageId] as number) < 0) continue
+      if ((state & State.Referenced) !== 0) {
+        map.state[pageId] = state & ~State.Referenced
+      } else if ((state & State.Dirty) === 0) {
+        if (pages.evict(pageId)) this.counters.evictions++
+      } else if ((state & (State.Imaged | State.Cut)) === 0 && dirty.length < writeBatchPages) {
+        dirty.push(pageId)
+      }
+    }
+    if (dirty.length > 0 && !this.writing) this.write(dirty)
+  }
+
+  private write(pageIds: ReadonlyArray<number>): void {
+    const { fork, pages, write } = this.options
+    this.writing = true
+    this.counters.evictionWrites += pageIds.length
+    const images = pageIds.map((pageId) => pages.image(pageId))
+    const written = write(images.map(({ bytes, version }) => ({ bytes, version, checksum: seal(bytes) })))
+    fork(Effect.map(Effect.exit(written), (exit) => this.answer({ _tag: "Written", images, exit })))
+  }
+
+  /** Pages that were not touched while they were written are clean now, and the next round drops them. */
+  private written({ exit, images }: Message & { readonly _tag: "Written" }): void {
+    this.writing = false
+    if (Exit.isFailure(exit)) return
+    images.forEach((image, index) => this.options.pages.imaged(image, exit.value[index] as Place))
+  }
+}

@@ -1,0 +1,350 @@
+/**
+ * The checkpoint coordinator: makes the state of the tree at one LSN durable while writers go on.
+ *
+ * It follows CPR (Prasaad et al., SIGMOD 2019) with one owner: the cut is one message that passes through the Wal and
+ * the Tree in order, so nobody has to acknowledge it and no idle session can stall it.
+ *
+ * ```
+ *   Idle ─ Start ─▶ Cutting     cut(): a group boundary; whoever changes a page from here on saves it first
+ *                 ─▶ Draining    everything below the cut is applied
+ *                 ─▶ Flushing    images(): pages ∥ log to the cut synced; then chunks(), catalog()
+ *                 ─▶ Sealing     seal(): page file synced → superblock into the older slot → synced
+ *                 ─▶ Publishing  publish(): one report; the checkpoint exists
+ *                 ─▶ Pruning     prune(): slots and log that neither of the two newest checkpoints needs
+ *                 ─▶ Idle        an error before the superblock's first byte: work dropped, the version never used again
+ * ```
+ *
+ * I1 At most one checkpoint is in flight, and versions only grow.
+ * I2 Nothing the superblock refers to is unsynced when its first byte is written.
+ * I3 Until a later superblock is durable in the same slot, a checkpoint whose superblock write failed is in doubt: the
+ *    next one writes that same slot, and nothing that either retained checkpoint refers to is reused.
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Scope from "effect/Scope"
+import type { DiskFile } from "../disk/Disk.ts"
+import type { Limits } from "../Limits.ts"
+import type { Cut } from "../log/Group.ts"
+import { encodeSuperblock, SUPERBLOCK_BYTES, superblockOffset } from "../log/Superblock.ts"
+import type { Superblock } from "../log/Superblock.ts"
+import type { StoreError } from "../StoreError.ts"
+import * as Telemetry from "../Telemetry.ts"
+import * as Catalog from "../tree/Catalog.ts"
+import type { CutImage } from "../tree/Catalog.ts"
+import type { ChunkTable } from "../tree/ChunkTable.ts"
+import type { Place } from "../tree/MapChunk.ts"
+import * as MapChunk from "../tree/MapChunk.ts"
+import { seal } from "../tree/PageCheck.ts"
+import type { PageFile, SealedImage as Image } from "../tree/PageFile.ts"
+import type { Image as PageImage, Pages } from "../tree/Pages.ts"
+import * as Actor from "./Actor.ts"
+
+/** Why a checkpoint was taken. */
+export type Trigger = "bytes" | "interval" | "request" | "close" | "pressure"
+
+/** What a finished checkpoint did. */
+export interface Report {
+  readonly version: number
+  readonly trigger: Trigger
+  /** The cut: it holds every commit below. */
+  readonly lsn: number
+  /** Page images written, chunks and catalog included. */
+  readonly pages: number
+  readonly bytes: number
+  /** Log and slots that were freed. */
+  readonly reclaimedBytes: number
+  readonly millis: number
+}
+
+export type Message =
+  | { readonly _tag: "Start"; readonly trigger: Trigger; readonly done: Actor.Reply<Report, StoreError> }
+  | { readonly _tag: "Finished"; readonly exit: Exit.Exit<Report, StoreError> }
+
+export interface Options {
+  readonly limits: Limits
+  readonly superblockFile: DiskFile
+  readonly newest: Superblock
+  readonly older: Superblock | undefined
+  readonly pages: Pages
+  readonly chunks: ChunkTable
+  readonly catalogSlots: ReadonlyArray<number>
+  readonly slots: PageFile
+  readonly now: () => number
+  readonly fork: (effect: Effect.Effect<void>) => void
+  readonly cut: Effect.Effect<Cut, StoreError>
+  /** Waits until the tree has everything below the cut, and takes its image there. */
+  readonly drained: Effect.Effect<CutImage, StoreError>
+  readonly durable: (lsn: number) => Effect.Effect<void, StoreError>
+  readonly durableLsn: () => number
+  readonly write: (images: ReadonlyArray<Image>) => Effect.Effect<ReadonlyArray<Place>, StoreError>
+  readonly barrier: Effect.Effect<void, StoreError>
+  /** Makes sure that no page refers to a slot that a failed sync left in doubt. */
+  readonly rescue: Effect.Effect<void, StoreError>
+  /** Where the log must begin for the sake of large values: the base and sequence of a segment. */
+  readonly oldestValue: () => { readonly lsn: number; readonly sequence: number } | undefined
+  /** Gives up the log below an LSN; answers the bytes of the files. */
+  readonly truncate: (lsn: number) => Effect.Effect<number, StoreError>
+  /** The log may be truncated to here, and grows from the cut. */
+  readonly finished: (report: Report) => void
+  readonly failed: (cause: unknown) => void
+}
+
+/** Images handed to Flush at a time: one batch is on its way while the next is taken. */
+const batchPages = 128
+
+export interface Checkpoint extends Actor.Actor<Message> {
+  readonly start: (trigger: Trigger) => Effect.Effect<Report, StoreError>
+  readonly newest: () => Superblock
+  readonly counters: { checkpoints: number; failures: number }
+}
+
+export const make = Effect.fnUntraced(
+  function*(options: Options): Effect.fn.Return<Checkpoint, never, Scope.Scope> {
+    const coordinator = new Coordinator(options)
+    const waiting: Array<Message & { readonly _tag: "Start" }> = []
+    let served: Array<Message & { readonly _tag: "Start" }> = []
+    let running = false
+    const actor = yield* Actor.make<Message>({
+      name: "checkpoint",
+      capacity: options.limits.mailbox,
+      lanes: 1,
+      receive: (message) => {
+        if (message._tag === "Start") return void waiting.push(message)
+        running = false
+        for (const { done } of served.splice(0)) done(message.exit)
+      },
+      settle: () => {
+        const first = waiting[0]
+        if (running || first === undefined) return
+        running = true
+        // Everybody who asked before the cut is served by it.
+        served = waiting.splice(0)
+        options.fork(Effect.map(Effect.exit(coordinator.run(first.trigger)), (exit) => {
+          actor.answer({ _tag: "Finished", exit })
+        }))
+      },
+      parked: () => waiting.length,
+      refuse: (message, error) => {
+        if (message._tag === "Start") message.done(Exit.fail(error))
+      },
+      halt: (error) => {
+        for (const { done } of [...waiting.splice(0), ...served.splice(0)]) done(Exit.fail(error))
+      },
+      failed: options.failed
+    })
+    return {
+      ...actor,
+      start: (trigger) => Actor.ask(actor, (done): Message => ({ _tag: "Start", trigger, done })),
+      newest: () => coordinator.newest,
+      counters: coordinator.counters
+    }
+  }
+)
+
+class Coordinator {
+  newest: Superblock
+  readonly counters = { checkpoints: 0, failures: 0 }
+  private readonly options: Options
+  private older: Superblock | undefined
+  private catalogSlots: ReadonlyArray<number>
+  /** Images written by the checkpoint in flight. */
+  private pages = 0
+
+  constructor(options: Options) {
+    this.options = options
+    this.newest = options.newest
+    this.older = options.older
+    this.catalogSlots = options.catalogSlots
+  }
+
+  readonly run = (trigger: Trigger): Effect.Effect<Report, StoreError> => {
+    const started = this.options.now()
+    this.pages = 0
+    const attributes = {
+      [Telemetry.Attribute.checkpointId]: this.options.pages.epoch,
+      [Telemetry.Attribute.checkpointTrigger]: trigger
+    }
+    return Effect.gen({ self: this }, function*() {
+      yield* this.options.rescue
+      const image = yield* this.cut
+      const superblock = yield* this.flush(image).pipe(
+        Effect.tapError(() => Effect.sync(() => this.options.pages.abandon()))
+      )
+      yield* this.seal(superblock).pipe(
+        Effect.tapError(() => Effect.sync(() => this.options.pages.abandon()))
+      )
+      this.publish(superblock)
+      const reclaimedBytes = yield* this.prune
+      const report: Report = {
+        version: superblock.version,
+        trigger,
+        lsn: superblock.cut.lsn,
+        pages: this.pages,
+        bytes: this.pages * this.options.limits.pageBytes,
+        reclaimedBytes,
+        millis: this.options.now() - started
+      }
+      yield* Effect.annotateCurrentSpan({
+        [Telemetry.Attribute.checkpointLsn]: report.lsn,
+        [Telemetry.Attribute.checkpointPages]: report.pages,
+        [Telemetry.Attribute.checkpointBytes]: report.bytes,
+        [Telemetry.Attribute.checkpointReclaimedBytes]: report.reclaimedBytes
+      })
+      this.options.finished(report)
+      return report
+    }).pipe(
+      Effect.tapError(() =>
+        Effect.sync(() => {
+          this.counters.failures++
+        })
+      ),
+      Effect.withSpan(Telemetry.Span.checkpoint, { root: true, attributes })
+    )
+  }
+
+  /** Cutting and Draining. */
+  private readonly cut: Effect.Effect<CutImage, StoreError> = Effect.suspend(() =>
+    this.options.cut.pipe(
+      Effect.withSpan(Telemetry.Span.checkpointCut),
+      Effect.andThen(Effect.withSpan(this.options.drained, Telemetry.Span.checkpointDrain))
+    )
+  )
+
+  /** Flushing: answers the superblock that seals what was written. */
+  private flush(image: CutImage): Effect.Effect<Superblock, StoreError> {
+    const { durable, durableLsn, pages, slots } = this.options
+    return Effect.gen({ self: this }, function*() {
+      yield* Effect.all([durable(image.cut.lsn), this.images(image)], { concurrency: 2, discard: true })
+      const pageIds = pages.map.bound
+      yield* this.chunks(image, pageIds)
+      const catalog = yield* this.catalog(image)
+      const begin = this.begin()
+      const superblock: Superblock = {
+        ...this.newest,
+        slot: this.newest.slot === 0 ? 1 : 0,
+        version: image.pages.version,
+        otherVersion: this.newest.version,
+        cut: image.cut,
+        durableLsn: durableLsn(),
+        begin,
+        map: this.options.chunks.top(pageIds),
+        catalog,
+        slots: slots.slots,
+        pageIds,
+        nextTree: image.catalog.nextTreeId,
+        nextKeyspace: image.catalog.nextKeyspaceId
+      }
+      return superblock
+    }).pipe(Effect.withSpan(Telemetry.Span.checkpointFlush))
+  }
+
+  /** Writes the image at the cut of every page that changed: what writers saved first, then the noisiest leaves. */
+  private images(image: CutImage): Effect.Effect<void, StoreError> {
+    const { pages } = this.options
+    const records = pages.map.records
+    const pending = [...image.pages.pending].sort((a, b) => (records[a] as number) - (records[b] as number))
+    return Effect.gen({ self: this }, function*() {
+      while (true) {
+        const batch: Array<PageImage> = pages.drainCaptured()
+        while (batch.length < batchPages && pending.length > 0) {
+          const taken = pages.capture(pending.pop() as number)
+          if (taken !== undefined) batch.push(taken)
+        }
+        if (batch.length === 0) return
+        const sealed = batch.map(({ bytes, version }) => ({ bytes, version, checksum: seal(bytes) }))
+        const places = yield* this.write(sealed)
+        batch.forEach((page, index) => pages.imaged(page, places[index] as Place))
+      }
+    })
+  }
+
+  /** Writes the chunks of the map table whose entries changed, from the leaves of the radix tree to its top. */
+  private chunks(image: CutImage, pageIds: number): Effect.Effect<void, StoreError> {
+    const { chunks, limits, pages, slots } = this.options
+    const version = image.pages.version
+    const { pageBytes } = limits
+    return Effect.gen({ self: this }, function*() {
+      let changed: ReadonlyArray<number> = image.pages.changed
+      for (let level = 0; level <= MapChunk.topLevel(pageIds, pageBytes); level++) {
+        changed = chunks.chunksOf(changed)
+        for (let from = 0; from < changed.length; from += batchPages) {
+          const batch = changed.slice(from, from + batchPages)
+          const { cutChecksum, cutSlot } = pages.map
+          const places = yield* this.write(batch.map((index) => {
+            const bytes = level === 0
+              ? MapChunk.encode({ pageBytes, level, index }, cutSlot, cutChecksum)
+              : chunks.image(level, index)
+            return { bytes, version, checksum: MapChunk.checksumOf(bytes) }
+          }))
+          batch.forEach((index, number) => {
+            const older = chunks.set(level, index, places[number] as Place)
+            if (older !== 0) slots.retire(older, version)
+          })
+        }
+      }
+    })
+  }
+
+  private catalog(image: CutImage): Effect.Effect<Superblock["catalog"], StoreError> {
+    const { limits, slots, write } = this.options
+    const version = image.pages.version
+    const payload = Catalog.encode(image.catalog)
+    // Each page holds the place of the next one, so their slots must be known before they are made: last page first.
+    return Effect.gen({ self: this }, function*() {
+      const count = Catalog.pagesOf(payload.length, limits.pageBytes)
+      const written: Array<number> = []
+      let next: Place = MapChunk.nowhere
+      for (let index = count - 1; index >= 0; index--) {
+        const page = Catalog.toPage(payload, index, next, limits.pageBytes)
+        const places: ReadonlyArray<Place> = yield* write([{ ...page, version }])
+        next = places[0] as Place
+        written.push(next.slot)
+        this.pages++
+      }
+      for (const slot of this.catalogSlots) slots.retire(slot, version)
+      this.catalogSlots = written
+      return { slot: next.slot, checksum: next.checksum >>> 0, bytes: payload.length }
+    })
+  }
+
+  private seal(superblock: Superblock): Effect.Effect<void, StoreError> {
+    const { barrier, superblockFile } = this.options
+    const bytes = Buffer.alloc(SUPERBLOCK_BYTES)
+    encodeSuperblock(superblock, bytes)
+    return barrier.pipe(
+      Effect.andThen(superblockFile.write([bytes], superblockOffset(superblock.slot))),
+      Effect.andThen(superblockFile.sync),
+      Effect.withSpan(Telemetry.Span.checkpointSeal)
+    )
+  }
+
+  private publish(superblock: Superblock): void {
+    this.older = this.newest
+    this.newest = superblock
+    this.options.pages.complete()
+    this.counters.checkpoints++
+  }
+
+  /** Frees what neither retained checkpoint needs. A failure here costs space, not the checkpoint. */
+  private readonly prune: Effect.Effect<number> = Effect.suspend(() => {
+    const { limits, slots, truncate } = this.options
+    const freed = slots.publish(this.older?.version ?? 0) * limits.pageBytes
+    return truncate(this.newest.begin.lsn).pipe(
+      Effect.orElseSucceed(() => 0),
+      Effect.map((bytes) => bytes + freed),
+      Effect.withSpan(Telemetry.Span.checkpointPrune)
+    )
+  })
+
+  /** The log is kept from the cut of the checkpoint that will be the older one, and for large values. */
+  private begin(): Superblock["begin"] {
+    const { lsn, sequence } = this.newest.cut
+    const oldest = this.options.oldestValue()
+    return oldest !== undefined && oldest.lsn < lsn ? oldest : { lsn, sequence }
+  }
+
+  private write(images: ReadonlyArray<Image>): Effect.Effect<ReadonlyArray<Place>, StoreError> {
+    this.pages += images.length
+    return this.options.write(images)
+  }
+}

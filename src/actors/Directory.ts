@@ -1,0 +1,166 @@
+/**
+ * The directory of a store: telling a store from everything else, and making a new one.
+ *
+ * | file        | holds                                                                    |
+ * |-------------|--------------------------------------------------------------------------|
+ * | `super`     | two superblocks: which checkpoint is the store                           |
+ * | `pages`     | page images, chunks of the map table, catalogs, in slots                 |
+ * | `log-…`     | segments of the log                                                      |
+ * | `log.spare` | a prepared segment; worthless                                            |
+ * | `lock`      | who has the store open                                                   |
+ * | `creating`  | the store is being made; what a crash left beside it is worthless        |
+ *
+ * I1 A store comes into being with the durable name `super`; a directory that has one is never made anew.
+ * I2 A directory that holds anything else is left as it is.
+ */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type { Disk, DiskFile } from "../disk/Disk.ts"
+import { GROUP_HEADER_BYTES } from "../log/Group.ts"
+import { FIRST_LSN } from "../log/Lsn.ts"
+import { NO_INCARNATION } from "../log/Record.ts"
+import { FIRST_SEQUENCE, parseSegmentName, segmentAt } from "../log/Segment.ts"
+import { encodeSuperblock, SUPERBLOCK_BYTES, SUPERBLOCK_FILE } from "../log/Superblock.ts"
+import type { Superblock } from "../log/Superblock.ts"
+import { Corrupted, NotAStore, storeError } from "../StoreError.ts"
+import type { StoreError } from "../StoreError.ts"
+import * as PageFileHeader from "../tree/PageFileHeader.ts"
+import { leftovers, Segments } from "./Segments.ts"
+
+const pagesName = "pages"
+const lockName = "lock"
+const creatingName = "creating"
+const newSuperName = "super.new"
+
+export interface Options {
+  readonly disk: Disk["Service"]
+  readonly directory: string
+  /** Page size of a store that is made now. */
+  readonly pageBytes: number
+  /** Segment size of a store that is made now. */
+  readonly segmentBytes: number
+  /** 16 random bytes for a store that is made now. */
+  readonly storeId: Uint8Array
+  readonly createdMillis: number
+}
+
+/** Takes the lock and answers the superblock file, making a store where the directory is empty or missing. */
+export const open = (options: Options): Effect.Effect<DiskFile, StoreError, Scope.Scope> =>
+  Effect.gen(function*() {
+    const { directory, disk } = options
+    const kind = yield* disk.kind(directory)
+    if (kind === "missing") yield* disk.makeDirectory(directory)
+    else if (kind !== "directory") {
+      return yield* notAStore(directory, `a ${kind === "file" ? "file" : "special file"}`)
+    }
+    yield* survey(disk, directory)
+    yield* disk.lock(`${directory}/${lockName}`)
+    if ((yield* survey(disk, directory)) === "none") yield* create(options)
+    // A marker that outlived its store would, should `super` ever get lost, pass for a store that was never finished.
+    for (const name of [...leftovers, creatingName]) {
+      if ((yield* disk.kind(`${directory}/${name}`)) !== "missing") yield* disk.unlink(`${directory}/${name}`)
+    }
+    yield* disk.syncDirectory(directory)
+    return yield* disk.open(`${directory}/${SUPERBLOCK_FILE}`, { mode: "readWrite" })
+  })
+
+/** The same without the lock, beside a living owner. */
+export const openReadOnly = (
+  disk: Disk["Service"],
+  directory: string
+): Effect.Effect<DiskFile, StoreError> =>
+  Effect.gen(function*() {
+    const kind = yield* disk.kind(directory)
+    if (kind !== "directory") return yield* notAStore(directory, kind === "missing" ? "nothing" : `a ${kind}`)
+    if ((yield* survey(disk, directory)) === "none") return yield* notAStore(directory, "an empty directory")
+    return yield* disk.open(`${directory}/${SUPERBLOCK_FILE}`, { mode: "readOnly" })
+  })
+
+/** Opens the page file and checks that it belongs to the superblock. */
+export const openPages = (
+  disk: Disk["Service"],
+  directory: string,
+  superblock: Superblock,
+  mode: "readWrite" | "readOnly"
+): Effect.Effect<DiskFile, StoreError> =>
+  Effect.gen(function*() {
+    const path = `${directory}/${pagesName}`
+    if ((yield* disk.kind(path)) !== "file") return yield* missing(path)
+    const file = yield* disk.open(path, { mode })
+    const header = new Uint8Array(superblock.pageBytes)
+    const read = yield* file.read(header, 0)
+    const fault = PageFileHeader.fault(header.subarray(0, read), superblock.pageBytes, superblock.storeId)
+    return fault === undefined
+      ? file
+      : yield* Effect.fail(storeError(new Corrupted({ path, offset: 0, ...fault })))
+  })
+
+/** Looks at what there is: a store, or nothing that a new one would overwrite. */
+const survey = (disk: Disk["Service"], directory: string): Effect.Effect<"store" | "none", StoreError> =>
+  Effect.gen(function*() {
+    const names = yield* disk.list(directory)
+    if (names.includes(SUPERBLOCK_FILE)) return "store"
+    const strangers = names.filter((name) => !name.startsWith(lockName) && name !== creatingName)
+    if (strangers.length === 0 || names.includes(creatingName)) return "none"
+    const ours = strangers.some((name) => name === pagesName || parseSegmentName(name) !== undefined)
+    if (ours) return yield* missing(`${directory}/${SUPERBLOCK_FILE}`)
+    return yield* notAStore(directory, `${strangers.length} other files`)
+  })
+
+/** Makes a store. Until `super` has its name, a crash leaves nothing that the next attempt would not remove. */
+const create = (options: Options): Effect.Effect<void, StoreError> =>
+  Effect.gen(function*() {
+    const { directory, disk, pageBytes, storeId } = options
+    const at = (name: string): string => `${directory}/${name}`
+    if ((yield* disk.kind(at(creatingName))) === "missing") {
+      const marker = yield* disk.open(at(creatingName), { mode: "create" })
+      yield* marker.sync
+      yield* marker.close
+      yield* disk.syncDirectory(directory)
+    }
+    for (const name of yield* disk.list(directory)) {
+      if (name !== creatingName && !name.startsWith(lockName)) yield* disk.unlink(at(name))
+    }
+    yield* writeFile(disk, at(pagesName), PageFileHeader.encode(pageBytes, storeId))
+    const first = fresh(options)
+    const segments = new Segments(options)
+    yield* segments.create(segmentAt(first.cut, options.segmentBytes, GROUP_HEADER_BYTES))
+    yield* segments.close
+    const superblocks = Buffer.alloc(2 * SUPERBLOCK_BYTES)
+    encodeSuperblock(first, superblocks.subarray(0, SUPERBLOCK_BYTES))
+    yield* writeFile(disk, at(newSuperName), superblocks)
+    yield* disk.syncDirectory(directory)
+    yield* disk.rename(at(newSuperName), at(SUPERBLOCK_FILE))
+    yield* disk.syncDirectory(directory)
+  })
+
+const writeFile = (disk: Disk["Service"], path: string, bytes: Uint8Array): Effect.Effect<void, StoreError> =>
+  Effect.flatMap(disk.open(path, { mode: "create" }), (file) =>
+    file.write([bytes], 0).pipe(
+      Effect.andThen(file.sync),
+      Effect.ensuring(file.close)
+    ))
+
+const fresh = ({ createdMillis, pageBytes, storeId }: Options): Superblock => ({
+  slot: 0,
+  storeId,
+  version: 1,
+  otherVersion: 0,
+  createdMillis,
+  pageBytes,
+  cut: { lsn: FIRST_LSN, sequence: FIRST_SEQUENCE, previousChecksum: 0, incarnation: NO_INCARNATION },
+  durableLsn: FIRST_LSN,
+  begin: { lsn: FIRST_LSN, sequence: FIRST_SEQUENCE },
+  map: { slot: 0, checksum: 0, level: 0 },
+  catalog: { slot: 0, checksum: 0, bytes: 0 },
+  slots: 1,
+  pageIds: 1,
+  nextTree: 1,
+  nextKeyspace: 1
+})
+
+const notAStore = (path: string, found: string): Effect.Effect<never, StoreError> =>
+  Effect.fail(storeError(new NotAStore({ path, found })))
+
+const missing = (path: string): Effect.Effect<never, StoreError> =>
+  Effect.fail(storeError(new Corrupted({ path, offset: 0, expected: "a file", actual: "nothing" })))

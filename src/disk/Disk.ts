@@ -1,0 +1,156 @@
+/**
+ * The only door to storage.
+ *
+ * Every byte of a store passes through {@link Disk}: real files (`NodeDisk`), memory (`MemoryDisk`) and a
+ * disk that fails as real ones do (`FaultDisk`) keep to the same promises, and one suite of tests holds them
+ * to it.
+ *
+ * - I1 Positions are explicit. A file has no cursor, so two fibers never race for one.
+ * - I2 A transfer is whole or it failed. Short counts are looped on behind this door and never come out of
+ *   it.
+ * - I3 An operation that began is not interruptible: the kernel would go on with a buffer that its owner
+ *   believes to have back, or with a descriptor number that by then names another file.
+ * - I4 Nothing is durable before `sync` succeeded, and no name before `syncDirectory` of its directory did.
+ * - I5 A symbolic link is never followed as the last part of a path, and what is created is for its owner
+ *   alone.
+ *
+ * Nothing of the engine outside this directory imports `node:fs`.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type { StoreError } from "../StoreError.ts"
+import { DiskFailed, storeError } from "../StoreError.ts"
+
+/** An open file. After `close` every operation fails with code `EBADF`. */
+export interface DiskFile {
+  readonly path: string
+  /**
+   * Fills `buffer` from byte `position`; answers the bytes read, fewer than asked only at the end of the
+   * file.
+   */
+  readonly read: (buffer: Uint8Array, position: number) => Effect.Effect<number, StoreError>
+  /** The same in the calling thread, throwing `StoreError`. For lone misses and recovery. */
+  readonly readSync: (buffer: Uint8Array, position: number) => number
+  /**
+   * Writes all bytes of all buffers, one after another, from byte `position`. A gap that this leaves reads as
+   * zeros. Where it fails, any part of the bytes may have been written; code `SHORT`: the disk took no more
+   * of them. The buffers belong to the disk until the answer.
+   */
+  readonly write: (
+    buffers: ReadonlyArray<Uint8Array>,
+    position: number
+  ) => Effect.Effect<void, StoreError>
+  /** The same in the calling thread, throwing `StoreError`. */
+  readonly writeSync: (buffers: ReadonlyArray<Uint8Array>, position: number) => void
+  /**
+   * Makes content and size durable (fdatasync), but not the file's name. After a failure nothing is known of
+   * any write since the last success, and no later success says more about them: never retry it.
+   */
+  readonly sync: Effect.Effect<void, StoreError>
+  /** The same in the calling thread, throwing `StoreError`. */
+  readonly syncSync: () => void
+  /** Bytes up to the end of the file. */
+  readonly size: Effect.Effect<number, StoreError>
+  /**
+   * Extends the file to `bytes` with written zeros and syncs it, so that later overwrites change no metadata
+   * and need no space. Never shortens it, never touches what is there.
+   */
+  readonly allocate: (bytes: number) => Effect.Effect<void, StoreError>
+  /** Sets the end of the file to `bytes`; what this adds reads as zeros and occupies nothing. */
+  readonly truncate: (bytes: number) => Effect.Effect<void, StoreError>
+  /** Lets go of the file once its operations under way have ended. A second close does nothing. */
+  readonly close: Effect.Effect<void>
+}
+
+/** What a path names. A symbolic link is `"other"`, wherever it leads. */
+export type Kind = "missing" | "file" | "directory" | "other"
+
+/** `create`: nothing may be there (`EEXIST`), mode 0600. The others: the file must exist (`ENOENT`). */
+export type OpenMode = "create" | "readWrite" | "readOnly"
+
+/** What passed through the door since the layer was built. Calls of this interface, not system calls. */
+export interface Counters {
+  opens: number
+  reads: number
+  readBytes: number
+  /** Of `reads`, those that blocked the calling thread. */
+  blockingReads: number
+  writes: number
+  writeBytes: number
+  syncs: number
+  directorySyncs: number
+  /** Calls that failed. */
+  failures: number
+}
+
+/** Counters at zero. */
+export const makeCounters = (): Counters => ({
+  opens: 0,
+  reads: 0,
+  readBytes: 0,
+  blockingReads: 0,
+  writes: 0,
+  writeBytes: 0,
+  syncs: 0,
+  directorySyncs: 0,
+  failures: 0
+})
+
+/** Counts the failures of an effect. */
+export const countFailures = <A, R>(
+  counters: Counters,
+  effect: Effect.Effect<A, StoreError, R>
+): Effect.Effect<A, StoreError, R> => Effect.tapError(effect, () => Effect.sync(() => counters.failures++))
+
+/**
+ * Storage: paths with `/` between their parts, and files. Every failure is a `StoreError` with reason
+ * `DiskFailed` (`code` is the system's), or `Locked`.
+ */
+export class Disk extends Context.Service<Disk, {
+  /** Opens a regular file; a directory is `EISDIR`, a symbolic link `ELOOP`, any other thing `EINVAL`. */
+  readonly open: (
+    path: string,
+    options: { readonly mode: OpenMode }
+  ) => Effect.Effect<DiskFile, StoreError>
+  readonly kind: (path: string) => Effect.Effect<Kind, StoreError>
+  /** Names in a directory, in the order of their UTF-16 code units. */
+  readonly list: (directory: string) => Effect.Effect<ReadonlyArray<string>, StoreError>
+  /** Mode 0700; the parent must exist. Does nothing where a directory stands. */
+  readonly makeDirectory: (path: string) => Effect.Effect<void, StoreError>
+  /** Gives the file `from` the name `to`, atomically; a file that had that name loses it. */
+  readonly rename: (from: string, to: string) => Effect.Effect<void, StoreError>
+  /** Takes a file's name away; whoever has it open keeps it until closing it. */
+  readonly unlink: (path: string) => Effect.Effect<void, StoreError>
+  /** Makes the names in a directory durable: creations, renames and unlinks since the last sync. */
+  readonly syncDirectory: (path: string) => Effect.Effect<void, StoreError>
+  /**
+   * Holds the lock file `path` (created where missing) exclusively, across fibers, threads and processes,
+   * until the scope closes or the process ends in whatever way. Held elsewhere: `Locked`, with the owner's
+   * process id. Nothing but `lock` may open that file.
+   */
+  readonly lock: (path: string) => Effect.Effect<void, StoreError, Scope.Scope>
+  /** Bytes that a writer may still add to the file system of this directory. */
+  readonly freeBytes: (directory: string) => Effect.Effect<number, StoreError>
+  readonly counters: Readonly<Counters>
+}>()("heartwood/disk/Disk") {}
+
+/** The error of a refused operation; the code is read off a system error. */
+export const diskFailed = (operation: string, path: string, cause: unknown): StoreError =>
+  storeError(new DiskFailed({ operation, path, code: codeOf(cause), cause }))
+
+/** The system's code of an error, `"UNKNOWN"` where it has none. */
+export const codeOf = (cause: unknown): string =>
+  cause instanceof Error && "code" in cause && typeof cause.code === "string" ? cause.code : "UNKNOWN"
+
+/**
+ * An error as the system would raise it: for disks that have no system below them, and for what it never
+ * reports.
+ */
+export class SystemError extends Error {
+  readonly code: string
+  constructor(code: string) {
+    super(code)
+    this.code = code
+  }
+}

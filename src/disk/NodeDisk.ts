@@ -1,0 +1,104 @@
+/**
+ * Real files, through `node:fs`.
+ *
+ * Asynchronous operations run on libuv's threads; what stands in the calling thread says so in its name.
+ * Plain descriptors are used, not `FileHandle`, whose promises cost more than a read that the system's cache
+ * answers.
+ *
+ * `fs` is the module's default export, so that tests can make its calls fall short.
+ */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import fs from "node:fs"
+import type { StoreError } from "../StoreError.ts"
+import type { Counters, Kind, OpenMode } from "./Disk.ts"
+import { countFailures, Disk, diskFailed, makeCounters, SystemError } from "./Disk.ts"
+import type { Done } from "./NodeCall.ts"
+import { bare, nodeCall } from "./NodeCall.ts"
+import { NodeFile } from "./NodeFile.ts"
+import { lock } from "./NodeLock.ts"
+
+const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR } = fs.constants
+
+// O_NONBLOCK: opening a pipe that was put in a file's place must fail, not wait for its other end.
+const flags: Record<OpenMode, number> = {
+  create: O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_NONBLOCK,
+  readWrite: O_RDWR | O_NOFOLLOW | O_NONBLOCK,
+  readOnly: O_RDONLY | O_NOFOLLOW | O_NONBLOCK
+}
+
+/** The file system of this machine. Relative paths begin at the working directory. */
+export const layer: Layer.Layer<Disk> = Layer.effect(Disk, Effect.sync(() => make(makeCounters())))
+
+const make = (counters: Counters): Disk["Service"] => {
+  const counted = <A, R>(effect: Effect.Effect<A, StoreError, R>) => countFailures(counters, effect)
+  const call = <A>(operation: string, path: string, start: (done: Done<A>) => void) =>
+    counted(nodeCall(operation, path, start))
+  return {
+    counters,
+    open: (path, { mode }) =>
+      Effect.suspend(() => {
+        counters.opens++
+        return counted(open(path, mode))
+      }).pipe(Effect.map((fd) => new NodeFile(path, fd, counters))),
+    kind: (path) => counted(kind(path)),
+    list: (path) => Effect.map(call<Array<string>>("list", path, (done) => fs.readdir(path, done)), sorted),
+    makeDirectory: (path) => counted(makeDirectory(path)),
+    rename: (from, to) => call<void>("rename", from, (done) => fs.rename(from, to, bare(done))),
+    unlink: (path) => call<void>("unlink", path, (done) => fs.unlink(path, bare(done))),
+    syncDirectory: (path) =>
+      Effect.suspend(() => {
+        counters.directorySyncs++
+        return counted(syncDirectory(path))
+      }),
+    lock: (path) => counted(lock(path)),
+    freeBytes: (path) =>
+      Effect.map(
+        call<fs.StatsFs>("freeBytes", path, (done) => fs.statfs(path, done)),
+        ({ bavail, bsize }) => bavail * bsize
+      )
+  }
+}
+
+const sorted = (names: Array<string>): ReadonlyArray<string> => names.sort()
+
+/** What stands behind a descriptor is looked at after opening it: a path may name another thing by then. */
+const open = (path: string, mode: OpenMode): Effect.Effect<number, StoreError> =>
+  Effect.uninterruptible(Effect.gen(function*() {
+    const fd = yield* nodeCall<number>("open", path, (done) => fs.open(path, flags[mode], 0o600, done))
+    const stats = yield* nodeCall<fs.Stats>("open", path, (done) => fs.fstat(fd, done)).pipe(
+      Effect.onError(() => closed(path, fd))
+    )
+    if (stats.isFile()) return fd
+    yield* closed(path, fd)
+    return yield* diskFailed("open", path, new SystemError(stats.isDirectory() ? "EISDIR" : "EINVAL"))
+  }))
+
+const closed = (path: string, fd: number): Effect.Effect<void> =>
+  Effect.ignore(nodeCall<void>("close", path, (done) => fs.close(fd, bare(done))))
+
+const kind = (path: string): Effect.Effect<Kind, StoreError> =>
+  nodeCall<Kind>("kind", path, (done) =>
+    fs.lstat(path, (error, stats) => {
+      if (error !== null) return error.code === "ENOENT" ? done(null, "missing") : done(error, "other")
+      done(null, stats.isFile() ? "file" : stats.isDirectory() ? "directory" : "other")
+    }))
+
+const makeDirectory = (path: string): Effect.Effect<void, StoreError> =>
+  nodeCall<void>("makeDirectory", path, (done) =>
+    fs.mkdir(path, 0o700, (refused) => {
+      if (refused?.code !== "EEXIST") return done(refused, undefined)
+      fs.lstat(path, (error, stats) => done(error ?? (stats.isDirectory() ? null : refused), undefined))
+    }))
+
+const syncDirectory = (path: string): Effect.Effect<void, StoreError> =>
+  Effect.uninterruptible(Effect.gen(function*() {
+    const fd = yield* nodeCall<number>(
+      "syncDirectory",
+      path,
+      (done) => fs.open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, done)
+    )
+    yield* nodeCall<void>("syncDirectory", path, (done) => fs.fsync(fd, bare(done))).pipe(
+      Effect.ensuring(closed(path, fd))
+    )
+  }))

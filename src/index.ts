@@ -1,0 +1,12 @@
+/**
+ * The public modules of the package, nothing else.
+ *
+ * Import a module by itself (`heartwood/Keyspace`) where start-up time and bundle size count.
+ */
+export * as Codec from "./Codec.ts"
+export * as Key from "./Key.ts"
+export * as Keyspace from "./Keyspace.ts"
+export * as Snapshot from "./Snapshot.ts"
+export * as Store from "./Store.ts"
+export * as StoreError from "./StoreError.ts"
+export * as Tx from "./Tx.ts"

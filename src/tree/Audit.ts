@@ -1,0 +1,249 @@
+/**
+ * Looking at whole trees: what is wrong with them, and what they look like.
+ *
+ * An audit walks every page from the roots it is given, reading those that are not in memory through `load`, and
+ * answers a list of violations. It changes nothing, so it may run at any time between two operations.
+ */
+import * as Inner from "./Inner.ts"
+import { KeyScratch } from "./KeyScratch.ts"
+import { State } from "./MapTable.ts"
+import * as Page from "./Page.ts"
+import { check, verify } from "./PageCheck.ts"
+import type { Pages } from "./Pages.ts"
+import type { Root } from "./Split.ts"
+
+export interface Violation {
+  readonly pageId: number
+  /** What should be. */
+  readonly rule: string
+  readonly actual: string
+}
+
+export interface LeafView {
+  readonly pageId: number
+  readonly low: Uint8Array
+  /** Undefined: no upper bound. */
+  readonly high: Uint8Array | undefined
+  readonly records: number
+  readonly location: "memory" | "slot"
+  /** Slot of the newest image; 0 where there is none. */
+  readonly slot: number
+  /** No version in the leaf is newer. */
+  readonly lsn: number
+  readonly usedBytes: number
+}
+
+export interface TreeView {
+  readonly height: number
+  /** Separators of the root. */
+  readonly pivots: ReadonlyArray<Uint8Array>
+  readonly innerPages: number
+  readonly leaves: ReadonlyArray<LeafView>
+}
+
+export interface Report {
+  readonly violations: ReadonlyArray<Violation>
+  /** In the order of the roots. */
+  readonly trees: ReadonlyArray<TreeView>
+}
+
+export interface AuditOptions {
+  readonly pages: Pages
+  /** Every tree there is, those that are being taken down included (by their root page, with any count). */
+  readonly roots: ReadonlyArray<Root>
+  /** Roots of trees whose pages are being freed: reachable, and not otherwise looked at. */
+  readonly dropping?: ReadonlyArray<number> | undefined
+  /** Reads the image of a page that is not in memory. */
+  readonly load: (pageId: number) => Uint8Array
+}
+
+interface Bounds {
+  readonly low: Uint8Array
+  readonly high: Uint8Array | undefined
+}
+
+export const audit = (options: AuditOptions): Report => new Auditor(options).run()
+
+class Auditor {
+  private readonly options: AuditOptions
+  private readonly pages: Pages
+  private readonly violations: Array<Violation> = []
+  private readonly seen = new Set<number>()
+  private readonly key = new KeyScratch()
+  private leaves: Array<LeafView> = []
+  private innerPages = 0
+  private records = 0
+
+  constructor(options: AuditOptions) {
+    this.options = options
+    this.pages = options.pages
+  }
+
+  run(): Report {
+    const trees = this.options.roots.map((root) => this.tree(root))
+    for (const page of this.options.dropping ?? []) this.reach(page)
+    this.checkTable()
+    return { violations: this.violations, trees }
+  }
+
+  private fail(pageId: number, rule: string, actual: string | number): void {
+    this.violations.push({ pageId, rule, actual: String(actual) })
+  }
+
+  private tree(root: Root): TreeView {
+    this.leaves = []
+    this.innerPages = 0
+    this.records = 0
+    const words = this.read(root.page)
+    const height = words === undefined ? 0 : Page.level(words, 0) + 1
+    const pivots: Array<Uint8Array> = []
+    if (words !== undefined && height > 1) {
+      for (let index = 0; index < Page.count(words, 0); index++) pivots.push(this.separator(words, index))
+    }
+    this.walk(root.page, root.treeId, height - 1, { low: new Uint8Array(0), high: undefined })
+    if (this.records !== root.count) {
+      this.fail(root.page, `${root.count} records in tree ${root.treeId}`, this.records)
+    }
+    return { height, pivots, innerPages: this.innerPages, leaves: this.leaves }
+  }
+
+  /** A page's words from 0 on, checked; undefined where it is not to be read. */
+  private read(id: number): Int32Array | undefined {
+    const { arena, map } = this.pages
+    const size = arena.pageWords
+    if (!map.isUsed(id)) {
+      this.fail(id, "an id in use", "free")
+      return undefined
+    }
+    const address = map.block[id] as number
+    if (address >= 0) {
+      const p = address & arena.mask
+      const words = arena.wordsOf(address).slice(p, p + size)
+      const checked = check(words, 0, size)
+      if (checked._tag === "Sound") return words
+      this.fail(id, checked.expected, checked.actual)
+      return undefined
+    }
+    const image = this.options.load(id).slice()
+    const checked = verify(image, {
+      pageId: id,
+      checksum: map.checksum[id] as number,
+      pageBytes: arena.pageBytes
+    })
+    if (checked._tag === "Sound") return new Int32Array(image.buffer)
+    this.fail(id, checked.expected, checked.actual)
+    return undefined
+  }
+
+  private walk(id: number, treeId: number, level: number, bounds: Bounds): void {
+    if (this.seen.has(id)) return this.fail(id, "reached once", "more than once")
+    this.seen.add(id)
+    const words = this.read(id)
+    if (words === undefined) return
+    if (Page.pageId(words, 0) !== id) this.fail(id, "its own id", Page.pageId(words, 0))
+    if (Page.treeId(words, 0) !== treeId) this.fail(id, `tree ${treeId}`, Page.treeId(words, 0))
+    if (Page.level(words, 0) !== level) return this.fail(id, `level ${level}`, Page.level(words, 0))
+    this.checkState(id, level)
+    if (level === 0) this.leaf(id, words, bounds)
+    else this.inner(id, words, treeId, level, bounds)
+  }
+
+  private leaf(id: number, words: Int32Array, bounds: Bounds): void {
+    const low = this.fence(words, Page.lowAt(words, 0), Page.lowBytes(words, 0))
+    const highBytes = Page.highBytes(words, 0)
+    const high = highBytes === Page.unbounded
+      ? undefined
+      : this.fence(words, Page.highAt(words, 0), highBytes)
+    if (Buffer.compare(low, bounds.low) !== 0) this.fail(id, "the low fence that its parents say", "another")
+    const meets = high === undefined
+      ? bounds.high === undefined
+      : bounds.high !== undefined && Buffer.compare(high, bounds.high) === 0
+    if (!meets) this.fail(id, "the high fence that its parents say", "another")
+    this.records += Page.count(words, 0)
+    const { map } = this.pages
+    this.leaves.push({
+      pageId: id,
+      low,
+      high,
+      records: Page.count(words, 0),
+      location: (map.block[id] as number) >= 0 ? "memory" : "slot",
+      slot: map.slot[id] as number,
+      lsn: Page.pageLsn(words, 0),
+      usedBytes: (Page.size(words, 0) - Page.heapTop(words, 0) - Page.garbage(words, 0)
+        + Page.headerWords + 2 * Page.count(words, 0)) * 4
+    })
+  }
+
+  private inner(id: number, words: Int32Array, treeId: number, level: number, bounds: Bounds): void {
+    this.innerPages++
+    const count = Page.count(words, 0)
+    let low = bounds.low
+    for (let index = 0; index <= count; index++) {
+      const high = index < count ? this.separator(words, index) : bounds.high
+      if (high !== undefined && Buffer.compare(low, high) >= 0) {
+        this.fail(id, "separators within its range", index)
+      }
+      if (bounds.high !== undefined && high !== undefined && Buffer.compare(high, bounds.high) > 0) {
+        this.fail(id, "separators below its upper bound", index)
+      }
+      this.walk(Inner.child(words, 0, index), treeId, level - 1, { low, high })
+      if (high !== undefined) low = high
+    }
+  }
+
+  private fence(words: Int32Array, at: number, bytes: number): Uint8Array {
+    this.key.assemble(words, 0, 0, words, at, bytes)
+    return this.key.toBytes()
+  }
+
+  private separator(words: Int32Array, index: number): Uint8Array {
+    Inner.separator(words, 0, index, this.key)
+    return this.key.toBytes()
+  }
+
+  private checkState(id: number, level: number): void {
+    const { map } = this.pages
+    const state = map.state[id] as number
+    const inMemory = (map.block[id] as number) >= 0
+    const slot = map.slot[id] as number
+    if (inMemory && ((state & State.Inner) !== 0) !== level > 0) {
+      this.fail(id, "the Inner bit of its level", state)
+    }
+    if (!inMemory && (slot === 0 || (state & State.Dirty) !== 0)) {
+      this.fail(id, "an image, out of memory", state)
+    }
+    if ((state & State.Dirty) !== 0 && slot !== 0) this.fail(id, "no slot while dirty", slot)
+    if ((state & State.Dirty) === 0 && slot === 0) this.fail(id, "a slot while clean", state)
+    if ((state & State.Cut) !== 0 && (state & State.Dirty) === 0) this.fail(id, "dirty while cut", state)
+  }
+
+  /** Marks the pages of a tree that is being taken down. */
+  private reach(id: number): void {
+    if (this.seen.has(id)) return this.fail(id, "reached once", "more than once")
+    this.seen.add(id)
+    const words = this.read(id)
+    if (words === undefined || Page.level(words, 0) === 0) return
+    for (let index = 0; index <= Page.count(words, 0); index++) {
+      const child = Inner.child(words, 0, index)
+      if (Page.level(words, 0) > 1) this.reach(child)
+      else if (this.seen.has(child)) this.fail(child, "reached once", "more than once")
+      else this.seen.add(child)
+    }
+  }
+
+  /** Every id in use is reachable, and blocks are accounted for. */
+  private checkTable(): void {
+    const { arena, map } = this.pages
+    let blocks = 0
+    let cut = 0
+    for (let id = 1; id < map.bound; id++) {
+      if ((map.block[id] as number) >= 0) blocks++
+      if (((map.state[id] as number) & State.Cut) !== 0) cut++
+      if (map.isUsed(id) && !this.seen.has(id)) this.fail(id, "reachable from a root", "not reachable")
+    }
+    if (blocks !== arena.blocks - arena.freeBlocks) {
+      this.fail(0, `${arena.blocks - arena.freeBlocks} blocks`, blocks)
+    }
+    if (cut !== this.pages.uncaptured) this.fail(0, `${this.pages.uncaptured} pages with the Cut bit`, cut)
+  }
+}

@@ -1,0 +1,210 @@
+/**
+ * The catalog: what a checkpoint must know beside the pages of its trees.
+ *
+ * It names every keyspace with its tree and the log segments that hold large values of it, and lists the trees that are
+ * being taken down. It is written whole with every checkpoint, as a chain of pages whose
+ * first place stands in the superblock.
+ *
+ * A catalog page (little-endian):
+ *
+ * | offset | size | field                                     |
+ * |-------:|-----:|-------------------------------------------|
+ * |      0 |    4 | checksum: CRC-32 of the rest of the page  |
+ * |      4 |    1 | format = 1                                |
+ * |      5 |    1 | kind = 4 (catalog)                        |
+ * |      6 |    2 | zero                                      |
+ * |      8 |    4 | index of this page in the chain           |
+ * |     12 |    4 | payload bytes in this page                |
+ * |     16 |    8 | place of the next page: slot, checksum    |
+ * |     24 |    8 | zero                                      |
+ * |     32 |    … | payload                                   |
+ *
+ * The payload, strings as u16 length and UTF-8, counts and LSNs as f64:
+ *
+ * ```
+ * keyspaces u32 · { id u32 · treeId u32 · root u32 · codecVersion u32 · reducer u32 · count f64 · from f64
+ *                   · name · layout · segments u32 · { base f64 · bytes f64 } … } …
+ * dropping  u32 · { root u32 } …
+ * ```
+ *
+ * A catalog is broken when a page's checksum differs from what points to it, when the chain ends early or goes on too
+ * long, or when the payload is not exactly used up.
+ */
+import { crc32 } from "node:zlib"
+import type { Cut as LogCut } from "../log/Group.ts"
+import type { Place } from "./MapChunk.ts"
+import type { Cut as PagesCut } from "./Pages.ts"
+
+const headerBytes = 32
+const format = 1
+const kind = 4
+
+/** Large values of a keyspace in one segment of the log. */
+export interface LargeValues {
+  /** LSN at which the segment begins. */
+  readonly base: number
+  /** Bytes of the values that are still referred to. */
+  readonly bytes: number
+}
+
+export interface KeyspaceEntry {
+  readonly id: number
+  readonly name: string
+  /** Fingerprint of the key layout. */
+  readonly layout: string
+  readonly codecVersion: number
+  readonly reducer: number
+  readonly treeId: number
+  /** Page id of the root. */
+  readonly root: number
+  readonly count: number
+  /** LSN of the commit that created or last cleared it. */
+  readonly from: number
+  readonly segments: ReadonlyArray<LargeValues>
+}
+
+export interface Catalog {
+  readonly nextTreeId: number
+  readonly nextKeyspaceId: number
+  readonly keyspaces: ReadonlyArray<KeyspaceEntry>
+  /** Roots of trees that a clear or a drop unlinked and whose pages are not all freed yet. */
+  readonly dropping: ReadonlyArray<number>
+}
+
+/** What the store was at a cut, beside the pages that are kept for it. */
+export interface CutImage {
+  readonly cut: LogCut
+  readonly catalog: Catalog
+  readonly pages: PagesCut
+}
+
+export const empty: Catalog = { nextTreeId: 1, nextKeyspaceId: 1, keyspaces: [], dropping: [] }
+
+export const encode = (catalog: Catalog): Uint8Array => {
+  const parts: Array<Buffer> = []
+  const u32 = (...values: ReadonlyArray<number>): void => {
+    const part = Buffer.alloc(values.length * 4)
+    values.forEach((value, index) => part.writeUInt32LE(value, index * 4))
+    parts.push(part)
+  }
+  const f64 = (...values: ReadonlyArray<number>): void => {
+    const part = Buffer.alloc(values.length * 8)
+    values.forEach((value, index) => part.writeDoubleLE(value, index * 8))
+    parts.push(part)
+  }
+  const string = (value: string): void => {
+    const text = Buffer.from(value)
+    const length = Buffer.alloc(2)
+    length.writeUInt16LE(text.length)
+    parts.push(length, text)
+  }
+  u32(catalog.nextTreeId, catalog.nextKeyspaceId, catalog.keyspaces.length)
+  for (const keyspace of catalog.keyspaces) {
+    u32(keyspace.id, keyspace.treeId, keyspace.root, keyspace.codecVersion, keyspace.reducer)
+    f64(keyspace.count, keyspace.from)
+    string(keyspace.name)
+    string(keyspace.layout)
+    u32(keyspace.segments.length)
+    for (const { base, bytes } of keyspace.segments) f64(base, bytes)
+  }
+  u32(catalog.dropping.length, ...catalog.dropping)
+  return Buffer.concat(parts)
+}
+
+/** Decodes a payload; `undefined` where it is broken. Reads nothing before it knows that it is there. */
+export const decode = (payload: Uint8Array): Catalog | undefined => {
+  try {
+    return decodeOrThrow(Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength))
+  } catch (error) {
+    // What Buffer's readers throw past the end.
+    if (error instanceof RangeError) return undefined
+    throw error
+  }
+}
+
+const decodeOrThrow = (source: Buffer): Catalog | undefined => {
+  let at = 0
+  const u32 = (): number => source.readUInt32LE((at += 4) - 4)
+  const f64 = (): number => source.readDoubleLE((at += 8) - 8)
+  const string = (): string => {
+    const length = source.readUInt16LE((at += 2) - 2)
+    if (at + length > source.length) throw new RangeError("string past the end")
+    return source.toString("utf8", at, at += length)
+  }
+  const list = <A>(entryBytes: number, read: () => A): Array<A> => {
+    const count = u32()
+    if (count * entryBytes > source.length - at) throw new RangeError("list past the end")
+    return Array.from({ length: count }, read)
+  }
+  const nextTreeId = u32()
+  const nextKeyspaceId = u32()
+  const keyspaces = list(44, () => ({
+    id: u32(),
+    treeId: u32(),
+    root: u32(),
+    codecVersion: u32(),
+    reducer: u32(),
+    count: f64(),
+    from: f64(),
+    name: string(),
+    layout: string(),
+    segments: list(16, () => ({ base: f64(), bytes: f64() }))
+  }))
+  const dropping = list(4, u32)
+  return at === source.length ? { nextTreeId, nextKeyspaceId, keyspaces, dropping } : undefined
+}
+
+/** How many pages a payload takes. */
+export const pagesOf = (payloadBytes: number, pageBytes: number): number =>
+  Math.max(1, Math.ceil(payloadBytes / (pageBytes - headerBytes)))
+
+/**
+ * Page `index` of the chain. It holds the place of the next page, so the last one is made first.
+ */
+export const toPage = (
+  payload: Uint8Array,
+  index: number,
+  next: Place,
+  pageBytes: number
+): { readonly bytes: Uint8Array; readonly checksum: number } => {
+  const room = pageBytes - headerBytes
+  const part = payload.subarray(index * room, (index + 1) * room)
+  const bytes = new Uint8Array(pageBytes)
+  const view = new DataView(bytes.buffer)
+  bytes[4] = format
+  bytes[5] = kind
+  view.setUint32(8, index, true)
+  view.setUint32(12, part.length, true)
+  view.setUint32(16, next.slot, true)
+  view.setInt32(20, next.checksum, true)
+  bytes.set(part, headerBytes)
+  const checksum = crc32(bytes.subarray(4)) | 0
+  view.setInt32(0, checksum, true)
+  return { bytes, checksum }
+}
+
+export type DecodedPage =
+  | { readonly _tag: "Page"; readonly payload: Uint8Array; readonly next: Place }
+  | { readonly _tag: "Invalid"; readonly expected: string; readonly actual: string }
+
+/** Decodes page `index` of the chain, which its predecessor says has checksum `checksum`. */
+export const decodePage = (
+  page: Uint8Array,
+  expected: { readonly index: number; readonly checksum: number }
+): DecodedPage => {
+  const view = new DataView(page.buffer, page.byteOffset, page.byteLength)
+  const actual = crc32(page.subarray(4)) | 0
+  if (view.getInt32(0, true) !== actual || actual !== (expected.checksum | 0)) {
+    return { _tag: "Invalid", expected: `checksum ${expected.checksum >>> 0}`, actual: String(actual >>> 0) }
+  }
+  const payloadBytes = view.getUint32(12, true)
+  const fits = payloadBytes <= page.length - headerBytes
+  if (page[4] !== format || page[5] !== kind || view.getUint32(8, true) !== expected.index || !fits) {
+    return { _tag: "Invalid", expected: `catalog page ${expected.index}`, actual: `kind ${page[5]}` }
+  }
+  return {
+    _tag: "Page",
+    payload: page.subarray(headerBytes, headerBytes + payloadBytes),
+    next: { slot: view.getUint32(16, true), checksum: view.getInt32(20, true) }
+  }
+}

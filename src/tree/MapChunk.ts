@@ -1,0 +1,111 @@
+/**
+ * The map table on disk: page id → slot and checksum of the page's image, as a radix tree of chunk pages.
+ *
+ * A chunk of level 0 holds the entries of consecutive page ids; a chunk of level n holds the places of consecutive
+ * chunks of level n − 1. The superblock holds the place of the one chunk at the top. Whoever points to an image holds
+ * its checksum, so that a write that was lost or went elsewhere is seen when the pointer is followed.
+ *
+ * A chunk page (little-endian):
+ *
+ * | offset | size | field                                                   |
+ * |-------:|-----:|---------------------------------------------------------|
+ * |      0 |    4 | checksum: CRC-32 of the rest of the page                |
+ * |      4 |    1 | format = 1                                              |
+ * |      5 |    1 | kind = 3 (map chunk)                                    |
+ * |      6 |    1 | level                                                   |
+ * |      7 |    1 | zero                                                    |
+ * |      8 |    4 | index of this chunk within its level                    |
+ * |     12 |   20 | zero                                                    |
+ * |     32 |  8·n | entries: slot u32 (0 = none), checksum u32              |
+ *
+ * A chunk is broken when its checksum, kind, level or index differ from what its parent says.
+ */
+import { crc32 } from "node:zlib"
+
+const headerBytes = 32
+const format = 1
+const kind = 3
+
+/** Where an image is, and what it must hash to. Slot 0 means that there is none. */
+export interface Place {
+  readonly slot: number
+  readonly checksum: number
+}
+
+export const nowhere: Place = { slot: 0, checksum: 0 }
+
+/** Entries per chunk. */
+export const fanOut = (pageBytes: number): number => Math.floor((pageBytes - headerBytes) / 8)
+
+/** Levels above level 0 that a map of `pageIds` ids needs. */
+export const topLevel = (pageIds: number, pageBytes: number): number => {
+  let level = 0
+  for (
+    let chunks = Math.ceil(pageIds / fanOut(pageBytes));
+    chunks > 1;
+    chunks = Math.ceil(chunks / fanOut(pageBytes))
+  ) {
+    level++
+  }
+  return level
+}
+
+/** Encodes chunk `index` of `level`; `slots` and `checksums` are indexed by id (or chunk) from 0. */
+export const encode = (
+  options: { readonly pageBytes: number; readonly level: number; readonly index: number },
+  slots: Int32Array,
+  checksums: Int32Array
+): Uint8Array => {
+  const { index, level, pageBytes } = options
+  const page = new Uint8Array(pageBytes)
+  const view = new DataView(page.buffer)
+  page[4] = format
+  page[5] = kind
+  page[6] = level
+  view.setUint32(8, index, true)
+  const entries = fanOut(pageBytes)
+  const first = index * entries
+  const last = Math.min(first + entries, slots.length)
+  for (let id = first, at = headerBytes; id < last; id++, at += 8) {
+    view.setInt32(at, slots[id] as number, true)
+    view.setInt32(at + 4, checksums[id] as number, true)
+  }
+  view.setUint32(0, crc32(page.subarray(4)), true)
+  return page
+}
+
+/** The checksum in an encoded chunk: what its parent stores. */
+export const checksumOf = (page: Uint8Array): number =>
+  new DataView(page.buffer, page.byteOffset, page.byteLength).getInt32(0, true)
+
+export type Decoded =
+  | { readonly _tag: "Chunk"; readonly places: Array<Place> }
+  | { readonly _tag: "Invalid"; readonly expected: string; readonly actual: string }
+
+/** Decodes a chunk page that its parent says is `index` of `level` with checksum `checksum`. */
+export const decode = (
+  page: Uint8Array,
+  expected: { readonly level: number; readonly index: number; readonly checksum: number }
+): Decoded => {
+  const view = new DataView(page.buffer, page.byteOffset, page.byteLength)
+  const stored = view.getInt32(0, true)
+  const actual = crc32(page.subarray(4)) | 0
+  if (stored !== actual || stored !== (expected.checksum | 0)) {
+    return invalid("checksum", expected.checksum, actual)
+  }
+  if (page[4] !== format || page[5] !== kind) return invalid("a map chunk, kind", kind, page[5] as number)
+  if (page[6] !== expected.level) return invalid("level", expected.level, page[6] as number)
+  const index = view.getUint32(8, true)
+  if (index !== expected.index) return invalid("chunk", expected.index, index)
+  const places: Array<Place> = []
+  for (let at = headerBytes; at + 8 <= page.length; at += 8) {
+    places.push({ slot: view.getUint32(at, true), checksum: view.getInt32(at + 4, true) })
+  }
+  return { _tag: "Chunk", places }
+}
+
+const invalid = (what: string, expected: number, actual: number): Decoded => ({
+  _tag: "Invalid",
+  expected: `${what} ${expected >>> 0}`,
+  actual: String(actual >>> 0)
+})

@@ -1,0 +1,167 @@
+/**
+ * The map table: page id → where the page is, and what is known of it.
+ *
+ * Everything is in typed arrays that grow by doubling; there is no object per page. Ids are unsigned 32-bit numbers
+ * from 1 on; 0 is no page.
+ *
+ * ```
+ *   id:  Free ──allocate──▶ used ──free──▶ Free, or parked while a checkpoint is in flight
+ * ```
+ *
+ * I1 An id is free or used, and handed out only when free; a parked id is neither until it is released.
+ * I2 Dirty implies a block, and Cut implies Dirty. A page without a block has a slot, unless it is being made.
+ * I3 `slot` is 0 while the page is Dirty: the older image is of no use but to the checkpoints, which have `cutSlot`.
+ *
+ * It keeps the books only. Who may change what, and in which order, is in `Pages.ts`.
+ */
+import { invariant } from "../Invariant.ts"
+import { widerBytes, widerInts } from "./Columns.ts"
+
+/** State bits. */
+export const State = {
+  /** Memory differs from any image. */
+  Dirty: 1,
+  /** Differs from what it was at the newest cut; the id is on the changed list. */
+  Changed: 2,
+  /** The checkpoint in flight still needs this page's image as it was at the cut. */
+  Cut: 4,
+  /** Was used since the eviction hand came by: its second chance. */
+  Referenced: 8,
+  /** A load was asked for. */
+  Loading: 16,
+  /** An inner node: not evicted. */
+  Inner: 32,
+  /** The id is not in use. */
+  Free: 64,
+  /** An image of just this content was taken and is on its way. */
+  Imaged: 128
+} as const
+
+/** Bytes of bookkeeping per page id. */
+const bytesPerId = 4 * 8 + 1 + 4
+
+export class MapTable {
+  /** Block address; -1 = not in memory. */
+  block: Int32Array
+  /** Block address of the mini-page; -1 = none. */
+  mini: Int32Array
+  /** Slot of the newest image; 0 = none. */
+  slot: Int32Array
+  /** CRC-32 of that image, as an int32. */
+  checksum: Int32Array
+  /** Slot and checksum as of the newest cut: what a checkpoint writes down. */
+  cutSlot: Int32Array
+  cutChecksum: Int32Array
+  /** Counts changes of content after an image was taken, evictions, loads and frees: an older answer is stale. */
+  generation: Int32Array
+  /** Log records applied since the last image. */
+  records: Int32Array
+  state: Uint8Array
+  private nextId = 1
+  private freeIds: Int32Array
+  private freeCount = 0
+  private holding = false
+  private readonly held: Array<number> = []
+
+  constructor() {
+    const length = 64
+    this.block = new Int32Array(length).fill(-1)
+    this.mini = new Int32Array(length).fill(-1)
+    this.slot = new Int32Array(length)
+    this.checksum = new Int32Array(length)
+    this.cutSlot = new Int32Array(length)
+    this.cutChecksum = new Int32Array(length)
+    this.generation = new Int32Array(length)
+    this.records = new Int32Array(length)
+    this.state = new Uint8Array(length).fill(State.Free)
+    this.freeIds = new Int32Array(length)
+  }
+
+  /** One past the highest id ever used. */
+  get bound(): number {
+    return this.nextId
+  }
+
+  /** Ids in use. */
+  get used(): number {
+    return this.nextId - 1 - this.freeCount - this.held.length
+  }
+
+  get bytes(): number {
+    return this.block.length * bytesPerId + this.held.length * 8
+  }
+
+  isUsed(id: number): boolean {
+    return id > 0 && id < this.nextId && ((this.state[id] as number) & State.Free) === 0
+  }
+
+  /** Takes a free id. Its state is 0 and its cut view is what the last checkpoint knows under this id. */
+  allocate(): number {
+    const id = this.freeCount > 0 ? this.freeIds[--this.freeCount] as number : this.nextId++
+    if (id >= this.block.length) this.grow(id + 1)
+    invariant(this.state[id] === State.Free || this.state[id] === (State.Free | State.Changed), "MapTable I1")
+    this.state[id] = (this.state[id] as number) & State.Changed
+    this.records[id] = 0
+    return id
+  }
+
+  /** Gives an id back. The caller has released its block. */
+  free(id: number): void {
+    invariant(this.isUsed(id) && (this.block[id] as number) < 0, "MapTable I1")
+    this.state[id] = State.Free | ((this.state[id] as number) & State.Changed)
+    this.generation[id] = (this.generation[id] as number) + 1 | 0
+    if (this.holding) this.held.push(id)
+    else this.pushFree(id)
+  }
+
+  /** From now on freed ids are parked: a checkpoint in flight still speaks of them. */
+  holdFreedIds(): void {
+    this.holding = true
+  }
+
+  releaseFreedIds(): void {
+    this.holding = false
+    for (const id of this.held) this.pushFree(id)
+    this.held.length = 0
+  }
+
+  /** At open: a page that a checkpoint knows. Call {@link restored} after the last one. */
+  restore(id: number, slot: number, checksum: number): void {
+    if (id >= this.block.length) this.grow(id + 1)
+    if (id >= this.nextId) this.nextId = id + 1
+    this.slot[id] = slot
+    this.checksum[id] = checksum
+    this.cutSlot[id] = slot
+    this.cutChecksum[id] = checksum
+    this.state[id] = 0
+  }
+
+  /** At open: every id below the bound that was not restored is free. */
+  restored(): void {
+    this.freeCount = 0
+    for (let id = this.nextId - 1; id > 0; id--) {
+      if (((this.state[id] as number) & State.Free) !== 0) this.pushFree(id)
+    }
+  }
+
+  private pushFree(id: number): void {
+    if (this.freeCount === this.freeIds.length) {
+      this.freeIds = widerInts(this.freeIds, this.freeIds.length * 2)
+    }
+    this.freeIds[this.freeCount++] = id
+  }
+
+  private grow(least: number): void {
+    const from = this.block.length
+    const length = Math.max(least, from * 2)
+    this.block = widerInts(this.block, length).fill(-1, from)
+    this.mini = widerInts(this.mini, length).fill(-1, from)
+    this.slot = widerInts(this.slot, length)
+    this.checksum = widerInts(this.checksum, length)
+    this.cutSlot = widerInts(this.cutSlot, length)
+    this.cutChecksum = widerInts(this.cutChecksum, length)
+    this.generation = widerInts(this.generation, length)
+    this.records = widerInts(this.records, length)
+    this.state = widerBytes(this.state, length).fill(State.Free, from)
+  }
+}

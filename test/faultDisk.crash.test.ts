@@ -1,0 +1,253 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import type { Disk, DiskFile } from "../src/disk/Disk.ts"
+import { bytesOf, contentOf, opened } from "./support/diskSuite.ts"
+import { durableFile, everyImage, filled, hex, onFaultDisk, read, test } from "./support/faultDisk.ts"
+import { random } from "./support/random.ts"
+
+describe("a power cut", () => {
+  test("takes what was not synced, keeps what was, or keeps all", (disk, faults) =>
+    Effect.gen(function*() {
+      const file = yield* durableFile(disk, "/a", bytesOf(1, 1))
+      yield* file.write([bytesOf(2, 2, 2)], 1)
+      yield* opened(disk, "/b", "create")
+      assert.deepStrictEqual(faults.held(), { names: 1, changes: 1 })
+      assert.deepStrictEqual(faults.crashImage({ keep: "nothing" }).paths(), ["/a"])
+      assert.deepStrictEqual(faults.crashImage({ keep: "nothing" }).read("/a"), bytesOf(1, 1))
+      assert.deepStrictEqual(faults.crashImage({ keep: "everything" }).paths(), ["/a", "/b"])
+      assert.deepStrictEqual(faults.crashImage({ keep: "everything" }).read("/a"), bytesOf(1, 2, 2, 2))
+      yield* faults.crash({ keep: "nothing" })
+      assert.deepStrictEqual(yield* disk.list("/"), ["a"])
+      assert.deepStrictEqual(yield* read(disk, "/a"), bytesOf(1, 1))
+      assert.deepStrictEqual(faults.held(), { names: 0, changes: 0 })
+    }))
+
+  test(
+    "takes a synced file whose name was not, and the content of a name that was",
+    (disk, faults) =>
+      Effect.gen(function*() {
+        const nameless = yield* opened(disk, "/nameless", "create")
+        yield* nameless.write([bytesOf(1)], 0)
+        yield* nameless.sync
+        assert.isUndefined(faults.crashImage({ keep: "nothing" }).read("/nameless"))
+        yield* disk.syncDirectory("/")
+        const empty = yield* opened(disk, "/empty", "create")
+        yield* disk.syncDirectory("/")
+        yield* empty.write([bytesOf(1)], 0)
+        const image = faults.crashImage({ keep: "nothing" })
+        assert.deepStrictEqual(image.read("/nameless"), bytesOf(1))
+        assert.deepStrictEqual(image.read("/empty"), bytesOf())
+      })
+  )
+
+  test(
+    "takes all that stands in a directory whose own name was not synced",
+    (disk, faults) =>
+      Effect.gen(function*() {
+        yield* disk.makeDirectory("/d")
+        const file = yield* opened(disk, "/d/a", "create")
+        yield* file.sync
+        yield* disk.syncDirectory("/d")
+        assert.deepStrictEqual(faults.crashImage({ keep: "nothing" }).paths(), [])
+        yield* disk.syncDirectory("/")
+        assert.deepStrictEqual(faults.crashImage({ keep: "nothing" }).paths(), ["/d/a"])
+      })
+  )
+
+  test("keeps any subset of the names created and unlinked", (disk, faults) =>
+    Effect.gen(function*() {
+      yield* durableFile(disk, "/old", bytesOf(1))
+      for (const path of ["/a", "/b"]) yield* opened(disk, path, "create")
+      yield* disk.unlink("/old")
+      const found = new Set<string>()
+      for (const image of everyImage(faults, 100)) found.add(image.paths().join(" "))
+      assert.deepStrictEqual([...found].sort(), [
+        "",
+        "/a",
+        "/a /b",
+        "/a /b /old",
+        "/a /old",
+        "/b",
+        "/b /old",
+        "/old"
+      ])
+    }))
+
+  test(
+    "never halves a rename within a directory, and may halve one between two",
+    (disk, faults) =>
+      Effect.gen(function*() {
+        yield* durableFile(disk, "/a", bytesOf(1))
+        yield* disk.makeDirectory("/d")
+        yield* disk.syncDirectory("/")
+        yield* disk.rename("/a", "/b")
+        const within = new Set<string>()
+        for (const image of everyImage(faults, 50)) within.add(image.paths().join(" "))
+        assert.deepStrictEqual([...within].sort(), ["/a", "/b"])
+        yield* disk.syncDirectory("/")
+        yield* disk.rename("/b", "/d/b")
+        const between = new Set<string>()
+        for (const image of everyImage(faults, 50)) between.add(image.paths().join(" "))
+        assert.deepStrictEqual([...between].sort(), ["", "/b", "/b /d/b", "/d/b"])
+        yield* disk.syncDirectory("/d")
+        assert.deepStrictEqual(faults.crashImage({ keep: "nothing" }).paths(), ["/b", "/d/b"])
+        yield* disk.syncDirectory("/")
+        assert.deepStrictEqual(faults.crashImage({ keep: "nothing" }).paths(), ["/d/b"])
+      })
+  )
+
+  test("keeps a truncation or not, and a growth up to any byte", (disk, faults) =>
+    Effect.gen(function*() {
+      const file = yield* durableFile(disk, "/a", filled(1_000, 1))
+      yield* file.truncate(10)
+      const cut = new Set<number>()
+      for (const image of everyImage(faults, 50)) cut.add(image.read("/a")!.length)
+      assert.deepStrictEqual([...cut].sort(), [10, 1_000])
+      yield* file.sync
+      yield* file.truncate(20)
+      const grown = new Set<number>()
+      for (const image of everyImage(faults, 400)) {
+        const bytes = image.read("/a")!
+        assert.deepStrictEqual(bytes.subarray(10), new Uint8Array(bytes.length - 10))
+        grown.add(bytes.length)
+      }
+      assert.strictEqual(grown.size, 11)
+    }))
+
+  test("keeps what an allocation gave", (disk, faults) =>
+    Effect.gen(function*() {
+      const file = yield* durableFile(disk, "/a", bytesOf(1))
+      yield* file.allocate(5_000)
+      for (const image of everyImage(faults, 20)) assert.strictEqual(image.read("/a")!.length, 5_000)
+    }))
+
+  test(
+    "tears writes at sectors, and where the file grew at any byte, with zeros or garbage in it",
+    (disk, faults) =>
+      Effect.gen(function*() {
+        const file = yield* durableFile(disk, "/a", filled(1_024, 1))
+        yield* file.write([filled(2_048, 2)], 0)
+        const heads = new Set<string>()
+        const lengths = new Set<number>()
+        const tails = new Set<string>()
+        for (const image of everyImage(faults, 300)) {
+          const bytes = image.read("/a")!
+          for (const at of [0, 512]) {
+            const sector = bytes.subarray(at, at + 512)
+            assert.isTrue(sector.every((byte) => byte === sector[0]), image.story)
+          }
+          heads.add(`${bytes[0]}${bytes[512]}`)
+          lengths.add(bytes.length)
+          const tail = bytes.subarray(1_024, 1_536)
+          if (tail.length < 512) continue
+          tails.add(tail.every((byte) => byte === tail[0]) ? String(tail[0]) : "garbage")
+        }
+        assert.deepStrictEqual([...heads].sort(), ["11", "12", "21", "22"])
+        assert.deepStrictEqual([...tails].sort(), ["0", "2", "garbage"])
+        assert.isAbove(lengths.size, 15)
+        assert.includeMembers([...lengths], [1_024, 1_535, 1_537, 2_047, 2_048])
+      })
+  )
+})
+
+/** A workload on one file, and for each of its sectors every content that a power cut may leave. */
+const workload = (file: DiskFile, seed: number) =>
+  Effect.gen(function*() {
+    const chance = random(seed)
+    let base = new Uint8Array(0)
+    let writes: Array<{ readonly position: number; readonly bytes: Uint8Array }> = []
+    const seen = () => writes.reduce(put, base)
+    for (let step = 0; step < 12; step++) {
+      if (chance.bool(0.25)) {
+        yield* file.sync
+        base = seen()
+        writes = []
+      } else {
+        const write = { position: chance.int(1_500), bytes: chance.bytes(1 + chance.int(900)) }
+        yield* file.write([write.bytes], write.position)
+        writes.push(write)
+      }
+    }
+    assert.deepStrictEqual(yield* contentOf(file), seen())
+    return { base, writes }
+  })
+
+const put = (
+  onto: Uint8Array<ArrayBuffer>,
+  { bytes, position }: { readonly position: number; readonly bytes: Uint8Array }
+): Uint8Array<ArrayBuffer> => {
+  const result = new Uint8Array(Math.max(onto.length, position + bytes.length))
+  result.set(onto)
+  result.set(bytes, position)
+  return result
+}
+
+describe("what was synced", () => {
+  for (let seed = 1; seed <= 25; seed++) {
+    test(
+      `survives whatever a power cut leaves, sector by sector (seed ${seed})`,
+      (disk, faults) =>
+        Effect.gen(function*() {
+          const file = yield* durableFile(disk, "/a", bytesOf())
+          const { base, writes } = yield* workload(file, seed)
+          // Every subset of the writes, applied in order, gives each sector one of its possible contents.
+          const possible = new Map<number, Set<string>>()
+          for (let subset = 0; subset < 1 << writes.length; subset++) {
+            const bytes = writes.filter((_, index) => (subset >> index & 1) === 1).reduce(put, base)
+            for (let at = 0; at < base.length; at += 512) {
+              const sector = possible.get(at) ?? new Set()
+              possible.set(at, sector.add(hex(bytes.subarray(at, Math.min(at + 512, base.length)))))
+            }
+          }
+          for (const image of everyImage(faults, 100)) {
+            const bytes = image.read("/a")!
+            assert.isAtLeast(bytes.length, base.length, image.story)
+            for (let at = 0; at < base.length; at += 512) {
+              const sector = hex(bytes.subarray(at, Math.min(at + 512, base.length)))
+              assert.isTrue(possible.get(at)?.has(sector), `seed ${seed}, ${image.story}, sector at ${at}`)
+            }
+          }
+        })
+    )
+  }
+})
+
+describe("numbered crashes", () => {
+  const busy = (disk: Disk["Service"]) =>
+    Effect.gen(function*() {
+      const file = yield* durableFile(disk, "/a", filled(3_000, 1))
+      yield* file.write([filled(2_000, 2)], 100)
+      yield* file.write([filled(1_500, 3)], 2_500)
+      const other = yield* opened(disk, "/b", "create")
+      yield* other.write([filled(700, 4)], 0)
+      yield* disk.rename("/b", "/c")
+    })
+
+  test("begin with nothing and everything, and differ", (disk, faults) =>
+    Effect.gen(function*() {
+      yield* busy(disk)
+      const digest = (crash: Parameters<typeof faults.crashImage>[0]) => faults.crashImage(crash).digest()
+      assert.strictEqual(digest({ variant: 0 }), digest({ keep: "nothing" }))
+      assert.strictEqual(digest({ variant: 1 }), digest({ keep: "everything" }))
+      const count = faults.variants()
+      const found = new Set(Array.from({ length: count }, (_, variant) => digest({ variant })))
+      assert.isAbove(found.size, count / 2, `${found.size} of ${count} variants are alone`)
+      assert.throws(() => faults.crashImage({ variant: count }), RangeError)
+      assert.throws(() => faults.crashImage({ variant: -1 }), RangeError)
+    }))
+
+  it.effect("and seeds give the same bytes for the same operations", () =>
+    Effect.gen(function*() {
+      const digests: Array<ReadonlyArray<string>> = []
+      for (let run = 0; run < 2; run++) {
+        yield* onFaultDisk((disk, faults) =>
+          Effect.gen(function*() {
+            yield* busy(disk)
+            digests.push(Array.from(everyImage(faults, 100), (image) => image.digest()))
+          })
+        )
+      }
+      assert.deepStrictEqual(digests[0], digests[1])
+      assert.isAbove(new Set(digests[0]?.slice(-100)).size, 50)
+    }))
+})

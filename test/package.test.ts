@@ -1,0 +1,157 @@
+/**
+ * The package as its users get it: built, packed, installed into an empty project, and run there.
+ *
+ * Nothing is fetched: `effect` is linked from this repository. The program also runs on the oldest Node that is
+ * supported, which the workspace in `test/node22` installs.
+ */
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { execFileSync } from "node:child_process"
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+
+const root = path.join(import.meta.dirname, "..")
+const oldNode = path.join(import.meta.dirname, "node22", "node_modules", "node", "bin", "node")
+
+/** What a user writes; it prints `expected`. */
+const program = `
+import * as Schema from "effect/Schema"
+import * as Codec from "heartwood/Codec"
+import * as Key from "heartwood/Key"
+import * as Limits from "heartwood/Limits"
+
+const key = Key.Tuple(Key.String, Key.Int)
+const bytes = Key.bytesOf(key, ["roof", 1])
+const codec = Codec.schema(Schema.Struct({ celsius: Schema.Finite }))
+const stored = codec.encode({ celsius: 21.5 })
+if (bytes === undefined) throw new Error("refused")
+console.log(JSON.stringify([
+  key.fingerprint,
+  key.decode(bytes, 0, bytes.length),
+  codec.decode(stored),
+  Limits.resolve({ pageBytes: 1000 })._tag
+]))
+`
+const expected = JSON.stringify(["tuple(string,int)", ["roof", 1], { celsius: 21.5 }, "Invalid"])
+
+const project = fs.mkdtempSync(path.join(os.tmpdir(), "heartwood-package-"))
+const built = path.join(project, "built")
+const user = path.join(project, "user")
+
+/** Runs a command with the Node of this process; its output, or an error that holds it. */
+function run(directory: string, command: string, ...args: ReadonlyArray<string>): string {
+  try {
+    return execFileSync(command, args, {
+      cwd: directory,
+      encoding: "utf8",
+      env: {
+        ...process.env,
+        PATH: `${path.dirname(process.execPath)}${path.delimiter}${process.env["PATH"]}`
+      },
+      stdio: ["ignore", "pipe", "pipe"]
+    })
+  } catch (error) {
+    const { stderr, stdout } = error as { stderr?: string; stdout?: string }
+    throw new Error(`${command} ${args.join(" ")}\n${stdout ?? ""}${stderr ?? String(error)}`)
+  }
+}
+
+const npm = (directory: string, ...args: ReadonlyArray<string>): string =>
+  run(
+    directory,
+    "npm",
+    ...args,
+    "--offline",
+    "--no-audit",
+    "--no-fund",
+    "--loglevel=error",
+    "--workspaces=false"
+  )
+const tsc = path.join(root, "node_modules", "typescript", "bin", "tsc")
+
+describe("package", () => {
+  beforeAll(() => {
+    fs.mkdirSync(built)
+    const copied = [
+      "package.json",
+      "tsconfig.json",
+      "tsconfig.build.json",
+      "src",
+      "docs",
+      "README.md",
+      "CHANGELOG.md"
+    ]
+    for (const name of [...copied, "LICENSE", "NOTICE"]) {
+      const from = path.join(root, name)
+      if (fs.existsSync(from)) fs.cpSync(from, path.join(built, name), { recursive: true })
+    }
+    fs.symlinkSync(path.join(root, "node_modules"), path.join(built, "node_modules"), "dir")
+    run(built, process.execPath, tsc, "-p", "tsconfig.build.json")
+    const [tarball] = JSON.parse(npm(built, "pack", "--json", "--ignore-scripts")) as [{ filename: string }]
+
+    fs.mkdirSync(user)
+    const dependencies = {
+      effect: `file:${path.join(root, "node_modules", "effect")}`,
+      heartwood: `file:${path.join(built, tarball.filename)}`
+    }
+    fs.writeFileSync(
+      path.join(user, "package.json"),
+      JSON.stringify({ private: true, type: "module", dependencies })
+    )
+    npm(user, "install", "--ignore-scripts")
+    fs.writeFileSync(path.join(user, "program.ts"), program)
+    fs.writeFileSync(path.join(user, "program.js"), program)
+  }, 180_000)
+
+  afterAll(() => fs.rmSync(project, { recursive: true, force: true }))
+
+  it("holds what is needed and nothing else", () => {
+    const installed = path.join(user, "node_modules", "heartwood")
+    assert.isFalse(fs.lstatSync(installed).isSymbolicLink())
+    const names = fs.readdirSync(installed)
+    assert.includeMembers(names, ["dist", "src", "LICENSE", "NOTICE", "CHANGELOG.md", "package.json"])
+    const known = ["dist", "src", "docs", "LICENSE", "NOTICE", "CHANGELOG.md", "README.md", "package.json"]
+    assert.deepStrictEqual(names.filter((name) => !known.includes(name)), [])
+    for (const name of ["Key.js", "Key.d.ts", "Key.js.map"]) {
+      assert.isTrue(fs.existsSync(path.join(installed, "dist", name)), name)
+    }
+    assert.isFalse(
+      fs.existsSync(path.join(user, "node_modules", "rolldown")),
+      "a development tool came along"
+    )
+  })
+
+  it("runs", () => assert.strictEqual(run(user, process.execPath, "program.js").trim(), expected))
+
+  it.skipIf(!fs.existsSync(oldNode))("runs on the oldest Node (installed by test/node22)", () => {
+    assert.match(run(user, oldNode, "--version"), /^v22\./)
+    assert.strictEqual(run(user, oldNode, "program.js").trim(), expected)
+  })
+
+  it("has types for strict programs", () => {
+    const options = [
+      "--module",
+      "nodenext",
+      "--target",
+      "es2023",
+      "--lib",
+      "es2024,dom",
+      "--strict",
+      "--noEmit"
+    ]
+    run(user, process.execPath, tsc, ...options, "--types", "", "--skipLibCheck", "program.ts")
+    fs.writeFileSync(path.join(user, "wrong.ts"), program.replace("[\"roof\", 1]", "[1, \"roof\"]"))
+    assert.throws(
+      () => run(user, process.execPath, tsc, ...options, "--types", "", "--skipLibCheck", "wrong.ts"),
+      /TS2322/
+    )
+  })
+
+  it("keeps its insides to itself", () => {
+    for (const inside of ["log/Tail", "tree/Page", "actors/Wal", "key/Text"]) {
+      const lines = `try { await import("heartwood/${inside}") } catch (error) { console.log(error.code) }`
+      const found = run(user, process.execPath, "--input-type=module", "--eval", lines)
+      assert.strictEqual(found.trim(), "ERR_PACKAGE_PATH_NOT_EXPORTED", inside)
+    }
+  })
+})

@@ -1,0 +1,140 @@
+import { assert, describe, it } from "@effect/vitest"
+import type { Cut } from "../src/tree/Pages.ts"
+import type { Root } from "../src/tree/Tree.ts"
+import { random } from "./support/random.ts"
+import type { Row } from "./support/world.ts"
+import { keys, Model, World } from "./support/world.ts"
+
+const whole = {
+  lower: new Uint8Array(0),
+  upper: undefined,
+  order: "ascending",
+  limit: 1000,
+  columns: "keys and values"
+} as const
+
+/** Checkpoints at random moments, in random order, while writers go on and pages come and go. */
+const checkpoints = (
+  seed: number,
+  options: { readonly failures: number; readonly blocks: number }
+): number => {
+  const chance = random(seed)
+  const world = new World(chance, { blocks: options.blocks })
+  const { pages } = world.tree
+  const roots = [world.create(1), world.create(2)]
+  const models = [new Model(), new Model()]
+  const key = keys(chance, 60)
+  let made = 0
+  let cut: Cut | undefined
+  let atCut: { readonly version: number; readonly roots: ReadonlyArray<Root> } | undefined
+  for (let version = 1; version <= 700; version++) {
+    const which = chance.int(2)
+    const root = roots[which] as Root
+    const model = models[which] as Model
+    const name = chance.bool(0.4) && model.keys().length > 0 ? chance.pick(model.keys()) : key()
+    if (chance.bool(0.4)) {
+      world.remove(root, name, version)
+      model.write(name, version, undefined)
+    } else {
+      const row: Row = { key: name, value: "v".repeat(chance.int(60)), version, expiry: Infinity }
+      world.put(root, row)
+      model.write(name, version, row)
+    }
+    if (chance.bool(0.1)) world.startEvictions(2)
+    if (chance.bool(0.2)) world.land(2)
+    if (chance.bool(0.1)) world.evict(1 + chance.int(pages.map.bound - 1))
+    if (version % 90 === 0) world.audit(roots)
+    if (cut === undefined) {
+      if (!chance.bool(0.03)) continue
+      cut = world.cut()
+      atCut = { version: version + 1, roots: roots.map((root) => ({ ...root })) }
+      continue
+    }
+    const swept = cut.pending[chance.int(cut.pending.length)]
+    const image = swept === undefined ? undefined : pages.capture(swept)
+    if (image !== undefined) world.flying.push(image)
+    if (chance.bool(0.3)) world.flying.push(...pages.drainCaptured())
+    if (!chance.bool(0.05)) continue
+    if (chance.bool(options.failures)) {
+      pages.abandon()
+    } else {
+      const checkpoint = world.finish(cut)
+      const reopened = world.reopen(checkpoint)
+      reopened.audit(atCut?.roots ?? [])
+      atCut?.roots.forEach((root, index) => {
+        const expected = models[index]?.rows(atCut?.version ?? 0)
+        assert.deepStrictEqual(
+          reopened.scan(root, whole, Infinity),
+          expected,
+          `seed ${seed}, version ${version}`
+        )
+      })
+      made++
+    }
+    cut = undefined
+  }
+  if (cut !== undefined) world.finish(cut)
+  // All that is left on the disk is what somebody refers to.
+  world.land(world.flying.length)
+  world.finish(world.cut())
+  world.finish(world.cut())
+  world.finish(world.cut())
+  const referred = new Set<number>()
+  for (const { slots } of world.checkpoints) for (const { slot } of slots.values()) referred.add(slot)
+  for (let id = 1; id < pages.map.bound; id++) referred.add(pages.map.slot[id] as number)
+  for (const slot of world.slots.keys()) assert.isTrue(referred.has(slot), `seed ${seed}: slot ${slot} leaks`)
+  return made
+}
+
+describe("pages", () => {
+  it("checkpoints are the tree at the cut, whatever happens meanwhile", () => {
+    let made = 0
+    for (let seed = 1; seed <= 80; seed++) made += checkpoints(seed, { failures: 0, blocks: 2048 })
+    assert.isAbove(made, 200)
+  })
+
+  it("a checkpoint that fails becomes part of the next one", () => {
+    let made = 0
+    for (let seed = 101; seed <= 160; seed++) made += checkpoints(seed, { failures: 0.5, blocks: 2048 })
+    assert.isAbove(made, 50)
+  })
+
+  it("checkpoints in little memory", () => {
+    let made = 0
+    for (let seed = 201; seed <= 240; seed++) made += checkpoints(seed, { failures: 0.2, blocks: 30 })
+    assert.isAbove(made, 50)
+  })
+
+  it("what is not changed needs no image", () => {
+    const world = new World(random(1))
+    const root = world.create(1)
+    world.put(root, { key: "a", value: "1", version: 1, expiry: Infinity })
+    const first = world.cut()
+    assert.deepStrictEqual(first, { version: 1, changed: [root.page], pending: [root.page] })
+    world.finish(first)
+    assert.deepStrictEqual(world.cut(), { version: 2, changed: [], pending: [] })
+    world.tree.pages.complete()
+    world.put(root, { key: "b", value: "2", version: 2, expiry: Infinity })
+    assert.strictEqual(world.tree.pages.changedPages, 1)
+    world.evict(root.page)
+    assert.deepStrictEqual(world.cut(), { version: 3, changed: [root.page], pending: [] })
+  })
+
+  it("a load that comes too late is left out", () => {
+    const world = new World(random(1))
+    const { pages } = world.tree
+    const root = world.create(1)
+    world.evict(root.page)
+    const image = world.read(root.page)
+    const generation = pages.map.generation[root.page] as number
+    assert.strictEqual(pages.install(root.page, generation, image), "installed")
+    assert.strictEqual(pages.install(root.page, generation, image), "stale")
+    world.put(root, { key: "a", value: "1", version: 1, expiry: Infinity })
+    world.evict(root.page)
+    assert.strictEqual(pages.install(root.page, generation, image), "stale")
+    assert.strictEqual(pages.evict(root.page), false)
+    const page = root.page
+    pages.free(page)
+    assert.strictEqual(pages.install(page, pages.map.generation[page] as number, image), "stale")
+  })
+})

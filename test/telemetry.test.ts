@@ -1,0 +1,93 @@
+/**
+ * The catalogue of telemetry, and metrics that are read where they are.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Metric from "effect/Metric"
+import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
+import * as Scope from "effect/Scope"
+import * as Telemetry from "../src/Telemetry.ts"
+import { random } from "./support/random.ts"
+
+describe("Telemetry", () => {
+  it("uses each name for one thing", () => {
+    for (const catalogue of [Telemetry.Span, Telemetry.Attribute, Telemetry.Event]) {
+      const names = Object.values(catalogue)
+      assert.strictEqual(new Set(names).size, names.length)
+    }
+  })
+
+  it("has names as OpenTelemetry wants them", () => {
+    for (const [name, { unit }] of Object.entries(Telemetry.metrics)) {
+      assert.match(name, /^heartwood(\.[a-z]+)+$/)
+      assert.notMatch(name, /total$/)
+      assert.include(["s", "By", "1"], unit.startsWith("{") ? "1" : unit, name)
+    }
+    for (const name of Object.values(Telemetry.Attribute)) {
+      assert.match(name, /^(heartwood|db|error)(\.[a-z]+(_[a-z]+)*)+$/)
+    }
+  })
+
+  it.effect("reads what is registered when somebody looks, until the scope closes", () =>
+    Effect.gen(function*() {
+      let commits = 3
+      const sizes = new Telemetry.Distribution("heartwood.group.size")
+      const scope = yield* Scope.make()
+      yield* Telemetry.register("test", [
+        { metric: "heartwood.tx.commits", read: () => commits },
+        {
+          metric: "heartwood.actor.mailbox.usage",
+          attributes: { [Telemetry.Attribute.actor]: "wal" },
+          read: () => commits * 2
+        },
+        {
+          metric: "heartwood.actor.mailbox.usage",
+          attributes: { [Telemetry.Attribute.actor]: "tree" },
+          read: () => commits * 3
+        },
+        { metric: "heartwood.group.size", read: () => sizes }
+      ]).pipe(Scope.provide(scope))
+      commits = 5
+      sizes.record(1)
+      sizes.record(3)
+      sizes.record(100_000)
+      const found = yield* Metric.snapshot
+      const state = (id: string, actor?: string): unknown =>
+        found.find((one) => one.id === id && one.attributes?.[Telemetry.Attribute.actor] === actor)?.state
+      assert.deepStrictEqual(state("heartwood.tx.commits"), { count: 5, incremental: true })
+      assert.deepStrictEqual(state("heartwood.actor.mailbox.usage", "wal"), { value: 10 })
+      assert.deepStrictEqual(state("heartwood.actor.mailbox.usage", "tree"), { value: 15 })
+      assert.deepInclude(state("heartwood.group.size") as object, {
+        count: 3,
+        sum: 100_004,
+        min: 1,
+        max: 100_000
+      })
+      assert.strictEqual(found[0]?.attributes?.[Telemetry.Attribute.namespace], "test")
+      assert.strictEqual(found[0]?.attributes?.["unit"], "{commit}")
+      const text = yield* PrometheusMetrics.format()
+      assert.match(text, /heartwood_group_size_bucket\{[^}]*le="4"[^}]*\} 2\n/)
+      assert.match(text, /heartwood_tx_commits\{[^}]*\} 5\n/)
+      yield* Scope.close(scope, Exit.void)
+      assert.deepStrictEqual(yield* Metric.snapshot, [])
+    }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())))
+
+  it("counts as Effect's own histogram does (seed 1)", () => {
+    const chance = random(1)
+    const mine = new Telemetry.Distribution("heartwood.sync.duration")
+    const theirs = Metric.histogram("theirs", { boundaries: Telemetry.secondsBoundaries })
+    return Effect.runPromise(
+      Effect.gen(function*() {
+        for (let i = 0; i < 2_000; i++) {
+          const value = chance.bool(0.2)
+            ? chance.pick(Telemetry.secondsBoundaries)
+            : 10 ** (chance.next() * 10 - 8)
+          mine.record(value)
+          yield* Metric.update(theirs, value)
+        }
+        assert.deepStrictEqual(mine.state(), yield* Metric.value(theirs))
+      }).pipe(Effect.provideService(Metric.MetricRegistry, new Map()))
+    )
+  })
+})
