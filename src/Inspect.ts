@@ -47,10 +47,11 @@ export interface Stat {
   }
 }
 
-export const stat = ({ parts, visible }: Machine): Stat => {
-  const { buffer, checkpoint, flush, pages, segments, slots, tail, treeActor, wal } = parts
+export const stat = (machine: Machine): Stat => {
+  const { parts, tree: { pages, versions }, visible } = machine
+  const { buffer, checkpoint, flush, generations, segments, slots, tail, wal } = parts
   return {
-    keyspaces: [...treeActor.generations()].map(({ name, root }) => ({
+    keyspaces: [...generations.all()].map(({ name, root }) => ({
       name,
       records: root.count,
       unresolved: 0
@@ -71,7 +72,7 @@ export const stat = ({ parts, visible }: Machine): Stat => {
       freeBlocks: pages.arena.freeBlocks,
       ids: pages.map.used,
       map: pages.bytes,
-      versions: parts.versions.bytes
+      versions: versions.bytes
     },
     file: { slots: slots.slots, live: slots.liveSlots, free: slots.freeCount, retired: slots.retiredCount },
     counters: {
@@ -90,7 +91,8 @@ export const stat = ({ parts, visible }: Machine): Stat => {
 /** What the numbers of a store are called for whoever collects metrics. */
 export const series = (machine: Machine): ReadonlyArray<Series> => {
   const { parts } = machine
-  const { buffer, checkpoint, flush, pages, segments, tail, wal } = parts
+  const { buffer, checkpoint, flush, segments, tail, wal } = parts
+  const { pages } = machine.tree
   const { pageBytes } = machine.limits
   return [
     { metric: "heartwood.tx.commits", read: () => wal.counters.commits },
@@ -112,7 +114,7 @@ export const series = (machine: Machine): ReadonlyArray<Series> => {
       attributes: { "heartwood.result": "miss" },
       read: () => buffer.counters.loads
     },
-    { metric: "heartwood.versions.usage", read: () => parts.versions.bytes },
+    { metric: "heartwood.versions.usage", read: () => machine.tree.versions.bytes },
     { metric: "heartwood.checkpoint.failures", read: () => checkpoint.counters.failures },
     {
       metric: "heartwood.io",
@@ -151,7 +153,7 @@ export interface Inspection {
 export const inspect = (machine: Machine): Effect.Effect<Inspection, StoreError> =>
   Effect.gen(function*() {
     const keyspaces: Array<Inspection["keyspaces"][number]> = []
-    for (const { layout, name, root } of machine.parts.treeActor.generations()) {
+    for (const { layout, name, root } of machine.parts.generations.all()) {
       let tree = describeTree(machine.tree, root)
       while (typeof tree === "number") {
         yield* machine.load(tree)

@@ -206,7 +206,12 @@ class Declared<K, V, P> implements Keyspace<K, V, P> {
   readonly drop: Effect.Effect<void, StoreError, Tx> = Tx.use((tx) => tx.drop(this))
 
   readonly stat: Effect.Effect<Stat, StoreError, Store> = Store.use(({ machine }) =>
-    Effect.map(machine.count(this), (count) => ({ count, unresolved: 0 }))
+    Effect.suspend(() => {
+      const root = machine.root(this, Infinity)
+      return Exit.isExit(root)
+        ? Exit.map(root, () => ({ count: 0, unresolved: 0 }))
+        : Effect.succeed({ count: root.count, unresolved: 0 })
+    })
   )
 
   private row(key: K): Effect.Effect<Row | undefined, StoreError, Snapshot> {

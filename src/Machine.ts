@@ -1,12 +1,12 @@
 /**
  * The machine: the actors of one store, made and wired.
  *
- * Opening is recovery, closing is a checkpoint. This file alone knows two actors at once: what flows down (commits, loads,
- * images) goes through mailboxes, what flows up (applied, loaded, written, durable) through functions given here.
+ * Opening is recovery, closing is a checkpoint. This file alone knows two actors at once: what flows down (commits,
+ * loads, images) goes through mailboxes, what flows up (applied, loaded, written, durable) through functions given here.
  *
  * ```
  *   Keyspace · Tx                          Snapshot
- *        │ commit                              │ direct, synchronous on a hit
+ *        │ submit                              │ direct, synchronous on a hit
  *   ═════▼══════════ actors ═══════════════════▼═══════════════════════════
  *       Wal ── applied in order ──▶ Tree ──▶ pages ◀── load / evict ── Buffer
  *        │                           │ cut                               │ page images
@@ -21,7 +21,6 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as FiberSet from "effect/FiberSet"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
@@ -29,20 +28,25 @@ import * as Buffer_ from "./actors/Buffer.ts"
 import * as Checkpoint from "./actors/Checkpoint.ts"
 import * as Directory from "./actors/Directory.ts"
 import * as Flush from "./actors/Flush.ts"
+import type { Fuse } from "./actors/Fuse.ts"
+import { make as makeFuse } from "./actors/Fuse.ts"
+import { Names } from "./actors/Intent.ts"
+import * as Janitor from "./actors/Janitor.ts"
 import * as Recovery from "./actors/Recovery.ts"
 import { Segments } from "./actors/Segments.ts"
 import * as TreeActor from "./actors/Tree.ts"
+import * as Triggers from "./actors/Triggers.ts"
 import * as Values from "./actors/Values.ts"
 import * as Wal from "./actors/Wal.ts"
 import { Disk } from "./disk/Disk.ts"
 import type { Durability, Limits, Options as LimitOptions } from "./Limits.ts"
-import * as Limits_ from "./Limits.ts"
 import { Tail } from "./log/Tail.ts"
-import { Closed, Defective, InvalidOptions, LayoutMismatch, storeError } from "./StoreError.ts"
+import { resolve } from "./Options.ts"
+import { Closed, LayoutMismatch, storeError } from "./StoreError.ts"
 import type { StoreError } from "./StoreError.ts"
 import { Arena } from "./tree/Arena.ts"
+import { Generations } from "./tree/Generations.ts"
 import type { PageFile } from "./tree/PageFile.ts"
-import type { Pages } from "./tree/Pages.ts"
 import type { Root } from "./tree/Tree.ts"
 import { Tree } from "./tree/Tree.ts"
 
@@ -71,21 +75,18 @@ export interface Machine {
   readonly caughtUp: Effect.Effect<void, StoreError>
   readonly awaitDurable: (lsn: number) => Effect.Effect<void, StoreError>
   readonly checkpoint: Effect.Effect<Checkpoint.Report, StoreError>
-  /** How many records a keyspace has now. */
-  readonly count: (keyspace: Declared) => Effect.Effect<number, StoreError>
   /** Bodies of transactions run one at a time. */
   readonly turn: Semaphore.Semaphore
   readonly fork: (effect: Effect.Effect<void>) => void
   readonly parts: Parts
 }
 
-/** The parts themselves, for looking at. */
+/** The parts themselves, for looking at and for the raw doors. */
 export interface Parts {
-  readonly pages: Pages
-  readonly versions: Tree["versions"]
   readonly slots: PageFile
   readonly tail: Tail
   readonly segments: Segments
+  readonly generations: Generations
   readonly wal: Wal.Wal
   readonly treeActor: TreeActor.Tree
   readonly buffer: Buffer_.Buffer
@@ -107,291 +108,272 @@ export interface Settings {
 export const open = Effect.fnUntraced(function*(
   settings: Settings
 ): Effect.fn.Return<Machine, StoreError, Disk | Scope.Scope> {
+  const ground = yield* lay(settings)
+  const fuse = yield* makeFuse
+  const views = yield* build(ground, fuse)
+  const replayed = yield* replay(settings, ground, views, fuse)
+  return yield* serve(settings, ground, views, replayed, fuse)
+})
+
+/** What is found in the directory: the newest checkpoint, in memory. */
+const lay = Effect.fnUntraced(function*(settings: Settings) {
+  const { directory } = settings
   const disk = yield* Disk
-  const clock = yield* Clock.Clock
-  const { directory, durability } = settings
   const asked = yield* resolve(settings.limits)
   const superblockFile = yield* Directory.open({
     disk,
     directory,
     pageBytes: asked.pageBytes,
     segmentBytes: asked.segmentBytes,
-    storeId: yield* randomBytes(16),
-    createdMillis: clock.currentTimeMillisUnsafe()
+    storeId: yield* randomId,
+    createdMillis: yield* Clock.currentTimeMillis
   })
   const roots = yield* Recovery.roots(superblockFile)
-  const { pageBytes, storeId } = roots.newest
-  const limits = yield* resolve(
-    { ...settings.limits, pageBytes: settings.limits.pageBytes ?? pageBytes },
-    pageBytes
-  )
-  const file = yield* Directory.openPages(disk, directory, roots.newest, "readWrite")
-  const arena = new Arena({
-    pageBytes,
-    blocks: Math.floor(bufferBytes(limits) / pageBytes),
-    chunkBytes: chunkBytes(limits)
+  const { newest } = roots
+  const limits = yield* resolve(settings.limits, newest.pageBytes)
+  const file = yield* Directory.openPages(disk, directory, newest, "readWrite")
+  const tree = new Tree({
+    arena: new Arena(arenaOf(limits)),
+    epoch: newest.version + 1,
+    durable: newest.cut.lsn,
+    visible: newest.cut.lsn
   })
-  const cut = roots.newest.cut.lsn
-  const tree = new Tree({ arena, epoch: roots.newest.version + 1, durable: cut, visible: cut })
-  const { pages, versions } = tree
-  const restored = yield* Recovery.restore({ file, roots, map: pages.map, pageBytes })
+  const restored = yield* Recovery.restore({ file, roots, map: tree.pages.map, pageBytes: limits.pageBytes })
+  const generations = new Generations(restored.catalog)
+  const { storeId } = newest
+  const segments = new Segments({ disk, directory, storeId, segmentBytes: limits.segmentBytes })
+  return { ...restored, disk, superblockFile, roots, limits, file, tree, generations, segments }
+})
 
-  const services = yield* Effect.context<never>()
-  const fibers = yield* FiberSet.make<void, never>()
-  const runFork = Effect.runForkWith(services)
-  const fork = (effect: Effect.Effect<void>): void => void FiberSet.addUnsafe(fibers, runFork(effect))
+type Ground = Effect.Success<ReturnType<typeof lay>>
 
-  let failure: StoreError | undefined
-  let closed = false
-  let stop = (_error: StoreError): void => {}
-  const poisoned = (error: StoreError): void => {
-    if (failure !== undefined) return
-    failure = error
-    versions.setVisible(versions.pins.durable)
-    stop(error)
-  }
-  const failed = (actor: string) => (cause: unknown): void =>
-    poisoned(storeError(new Defective({ actor, cause })))
-
-  const flush = yield* Flush.make({
-    file,
-    slots: restored.slots,
-    pages,
-    pageBytes,
-    capacity: limits.mailbox,
-    fork,
-    failed: failed("flush")
-  })
+/** The views and what serves them: enough to apply a log. */
+const build = Effect.fnUntraced(function*(ground: Ground, fuse: Fuse) {
+  const { file, generations, limits, segments, slots, tree } = ground
+  const { pages } = tree
+  const { fork } = fuse
+  const flush = yield* Flush.make({ file, slots, pages, limits, fork, failed: fuse.defect("flush") })
   const buffer = yield* Buffer_.make({
     pages,
     file,
     limits,
     fork,
     write: flush.write,
-    failed: failed("buffer")
+    failed: fuse.defect("buffer")
   })
-  const segments = new Segments({ disk, directory, storeId, segmentBytes: limits.segmentBytes })
-
   /** What the Tree asked for is there, or will never be. */
-  const resume = (exit: Exit.Exit<void, StoreError>): Effect.Effect<void> =>
-    Effect.sync(() => {
-      if (Exit.isSuccess(exit)) return treeActor.resume()
-      const error = Exit.findErrorOption(exit)
-      if (error._tag === "Some") poisoned(error.value)
-    })
-  const treeActor = new TreeActor.Tree({
+  const whenDone = (effect: Effect.Effect<void, StoreError>): void =>
+    fork(Effect.match(effect, { onFailure: fuse.blow, onSuccess: () => treeActor.resume() }))
+  const treeActor: TreeActor.Tree = new TreeActor.Tree({
     kernel: tree,
-    catalog: restored.catalog,
-    visible: cut,
+    generations,
+    visible: ground.roots.newest.cut.lsn,
     load: (pageId) => {
       if (buffer.loadNow(pageId)) return true
-      fork(Effect.flatMap(Effect.exit(buffer.load(pageId)), resume))
+      whenDone(buffer.load(pageId))
       return false
     },
-    reserve: (blocks) => fork(Effect.flatMap(Effect.exit(buffer.reserve(blocks)), resume)),
-    segmentBase: (lsn) => segments.placeOf(lsn)?.base ?? lsn,
-    progress: () => progress()
+    reserve: (blocks) => whenDone(buffer.reserve(blocks)),
+    segmentBase: (lsn) => segments.placeOf(lsn)?.base ?? lsn
   })
-  // Everything that is replayed counts as durable: it is synced again before anything is served.
-  let progress = (): void => {
-    versions.setVisible(treeActor.visibleLsn)
-    versions.setDurable(treeActor.visibleLsn)
-  }
+  return { flush, buffer, treeActor }
+})
 
-  const replayed = yield* Recovery.replay({
-    disk,
-    directory,
-    roots,
-    mode: "readWrite",
-    segments,
-    apply: (reader) => {
-      treeActor.apply(reader)
-      return treeActor.backlog === 0 ? undefined : drained(treeActor, () => failure)
-    },
-    progress: settings.recovery
+type Views = Effect.Success<ReturnType<typeof build>>
+
+/** Applies the log above the checkpoint, and answers the tail to go on from. */
+const replay = Effect.fnUntraced(
+  function*(settings: Settings, ground: Ground, { treeActor }: Views, fuse: Fuse) {
+    const { disk, limits, roots, segments, tree } = ground
+    // Everything that is replayed counts as durable: it is synced again before anything is served.
+    treeActor.progress = () => {
+      tree.versions.setVisible(treeActor.visibleLsn)
+      tree.versions.setDurable(treeActor.visibleLsn)
+    }
+    const { end } = yield* Recovery.replay({
+      disk,
+      directory: settings.directory,
+      roots,
+      mode: "readWrite",
+      segments,
+      apply: (reader) => {
+        treeActor.apply(reader)
+        return treeActor.backlog === 0 ? undefined : drained(treeActor, fuse)
+      },
+      progress: settings.recovery
+    })
+    return new Tail({
+      storeId: roots.newest.storeId,
+      incarnation: yield* randomIncarnation,
+      segmentBytes: limits.segmentBytes,
+      inlineValueBytes: limits.inlineValueBytes,
+      at: end.at,
+      segment: end.segment
+    })
+  }
+)
+
+/** Waits until the Tree has applied everything that it parked, or the store has failed. */
+const drained = (treeActor: TreeActor.Tree, fuse: Fuse): Effect.Effect<void, StoreError> =>
+  Effect.suspend(() => {
+    if (fuse.failure !== undefined) return Effect.fail(fuse.failure)
+    return treeActor.backlog === 0 ? Effect.void : Effect.andThen(Effect.yieldNow, drained(treeActor, fuse))
   })
-  const tail = new Tail({
-    storeId,
-    incarnation: { low: ((yield* randomWord) | 1) >>> 0, high: yield* randomWord },
-    segmentBytes: limits.segmentBytes,
-    inlineValueBytes: limits.inlineValueBytes,
-    at: replayed.end.at,
-    segment: replayed.end.segment
-  })
+
+/** Begins a new life of the store: from here on it takes commits. */
+const serve = Effect.fnUntraced(function*(
+  settings: Settings,
+  ground: Ground,
+  views: Views,
+  tail: Tail,
+  fuse: Fuse
+) {
+  const { generations, limits, segments, slots, tree } = ground
+  const { buffer, flush, treeActor } = views
+  const { versions } = tree
+  const clock = yield* Clock.Clock
+  const now = (): number => clock.currentTimeMillisUnsafe()
   /** The tail, unless the Tree has parked: groups without records are visible too. */
   const visible = (): number => {
+    if (fuse.failure !== undefined) return versions.pins.durable
     const lsn = treeActor.backlog === 0 ? tail.end : treeActor.visibleLsn
     if (lsn > versions.pins.visible) versions.setVisible(lsn)
     return lsn
   }
+  const logBytes = (): number => tail.end - checkpoint.newest().cut.lsn
   const wal = yield* Wal.make({
     limits,
     tail,
     segments,
-    names: treeActor.names(),
-    nextKeyspaceId: treeActor.nextIds.keyspace,
-    now: () => clock.currentTimeMillisUnsafe(),
-    fork,
+    names: new Names(generations.names(), generations.nextKeyspaceId),
+    now,
+    fork: fuse.fork,
     apply: (reader) => treeActor.apply(reader),
     cut: (cut) => treeActor.cut(cut),
     visible,
     admits: () => treeActor.backlog < limits.mailbox && logBytes() < limits.checkpoint.hardLogBytes,
     durable: (lsn) => {
       versions.setDurable(Math.min(lsn, visible()))
-      treeActor.forget(versions.oldestPin())
-      collect()
-      triggers()
+      generations.forget(versions.oldestPin())
+      tidy()
+      check()
     },
-    poisoned,
-    failed: failed("wal")
+    poisoned: fuse.blow,
+    failed: fuse.defect("wal")
   })
-  progress = () => {
+  treeActor.progress = () => {
     versions.setVisible(treeActor.visibleLsn)
-    versions.setDurable(Math.min(tail.durableLsn, visible()))
+    versions.setDurable(Math.min(tail.durableLsn, treeActor.visibleLsn))
     if (treeActor.resuming) wal.progress()
   }
-  const checkpoint = yield* Checkpoint.make({
-    limits,
-    superblockFile,
-    newest: roots.newest,
-    older: roots.older,
-    pages,
-    chunks: restored.chunks,
-    catalogSlots: restored.catalogSlots,
-    slots: restored.slots,
-    now: () => clock.currentTimeMillisUnsafe(),
-    fork,
+  const checkpoint: Checkpoint.Checkpoint = yield* Checkpoint.make({
+    ...ground,
+    newest: ground.roots.newest,
+    older: ground.roots.older,
+    pages: tree.pages,
+    now,
+    fork: fuse.fork,
     cut: wal.cut,
     drained: Effect.callback((resume) => treeActor.drained(resume)),
     durable: (lsn) => wal.awaitLsn(lsn, "synced"),
     durableLsn: () => tail.durableLsn,
     write: flush.write,
     barrier: flush.barrier,
-    rescue: rescue(flush, buffer, pages),
-    oldestValue: () => segments.placeOfBase(treeActor.oldestLarge()),
+    rescue: Buffer_.rescue(buffer, tree.pages, flush.suspects),
+    oldestValue: () => segments.placeOfBase(generations.oldestLarge()),
     truncate: segments.truncate,
     finished: (report) => {
       settings.checkpointed(report)
       wal.progress()
     },
-    failed: failed("checkpoint")
+    failed: fuse.defect("checkpoint")
   })
-  stop = (error) => {
+  fuse.blown = (error) => {
+    versions.setVisible(versions.pins.durable)
     wal.stop(error)
     checkpoint.stop(error)
     treeActor.halt(error)
-    if (error.reason._tag === "Defective") {
-      buffer.stop(error)
-      flush.stop(error)
-    }
+    if (error.reason._tag !== "Defective") return
+    buffer.stop(error)
+    flush.stop(error)
   }
-
-  let collecting = false
-  /** Takes down dropped trees in slices, beside everything else. */
-  const collect = (): void => {
-    if (collecting || treeActor.droppingRoots.length === 0) return
-    collecting = true
-    const slice: Effect.Effect<void, StoreError> = Effect.suspend(() => {
-      if (treeActor.droppingRoots.length === 0 || closed || failure !== undefined) return Effect.void
-      const missing = treeActor.freeSlice(slicePages)
-      return Effect.andThen(missing === 0 ? Effect.yieldNow : buffer.load(missing), slice)
-    })
-    fork(Effect.map(Effect.exit(slice), () => {
-      collecting = false
-    }))
-  }
-  let requested = false
-  const logBytes = (): number => tail.end - checkpoint.newest().cut.lsn
-  const triggers = (): void => {
-    const { leafRecords, logBytes: logBytesMax, records } = limits.checkpoint
-    if (requested || closed || failure !== undefined) return
-    const pressure = treeActor.recordsSinceCut >= records || pages.busiest >= leafRecords
-    if (logBytes() < logBytesMax && !pressure) return
-    requested = true
-    const started = checkpoint.start(pressure ? "pressure" : "bytes")
-    fork(
-      Effect.flatMap(Effect.exit(started), (exit) =>
-        Effect.andThen(
-          Exit.isSuccess(exit) ? Effect.void : Effect.sleep(retryMillis),
-          Effect.sync(() => {
-            requested = false
-            triggers()
-          })
-        ))
-    )
-  }
+  const running = (): boolean => !fuse.closed && fuse.failure === undefined
+  const check = yield* Triggers.make({
+    limits: limits.checkpoint,
+    fork: fuse.fork,
+    logBytes,
+    records: () => treeActor.recordsSinceCut,
+    busiest: () => tree.pages.busiest,
+    running,
+    start: checkpoint.start
+  })
+  const tidy = Janitor.make({
+    fork: fuse.fork,
+    dirty: () => running() && generations.dropping.length > 0,
+    freeSlice: (pages) => treeActor.freeSlice(pages),
+    load: buffer.load
+  })
+  const parts: Parts = { slots, tail, segments, generations, wal, treeActor, buffer, flush, checkpoint }
+  yield* Effect.addFinalizer(() => close(ground, parts, fuse))
   // The open group: the first thing that this life says, durable before anything else is served.
   yield* wal.awaitLsn(tail.groupLsn, "synced")
-  yield* Effect.forkScoped(Effect.forever(Effect.andThen(
-    Effect.sleep(limits.checkpoint.intervalMillis),
-    Effect.suspend(() =>
-      treeActor.recordsSinceCut > 0 ? Effect.exit(checkpoint.start("interval")) : Effect.void
-    )
-  )))
-  yield* Effect.addFinalizer(() =>
-    Effect.gen(function*() {
-      closed = true
-      if (failure === undefined) yield* Effect.exit(wal.awaitLsn(tail.end, "synced"))
-      if (failure === undefined && treeActor.recordsSinceCut > 0) {
-        yield* Effect.exit(checkpoint.start("close"))
-      }
-      yield* FiberSet.clear(fibers)
-      for (const actor of [wal, checkpoint, buffer, flush]) actor.stop(storeError(new Closed()))
-      yield* segments.close
-      yield* file.close
-      yield* superblockFile.close
-    })
-  )
-  return {
-    limits,
-    durability,
-    tree,
-    visible: () => failure === undefined ? visible() : versions.pins.durable,
-    unavailable: () => closed ? storeError(new Closed()) : undefined,
-    root: (keyspace, at) => rootOf(treeActor, keyspace, at),
-    load: buffer.load,
-    fetch: (reference) => Values.fetch({ directory, tail, segments }, reference),
-    submit: wal.submit,
-    caughtUp: Effect.suspend(() => wal.awaitLsn(tail.end, "memory")),
-    awaitDurable: (lsn) => wal.awaitLsn(lsn, "synced"),
-    checkpoint: checkpoint.start("request"),
-    count: (keyspace) =>
-      Effect.suspend(() => {
-        const root = rootOf(treeActor, keyspace, Infinity)
-        if (!Exit.isExit(root)) return Effect.succeed(root.count)
-        return Exit.isSuccess(root) ? Effect.succeed(0) : Exit.failCause(root.cause)
-      }),
-    turn: yield* Semaphore.make(1),
-    fork,
-    parts: {
-      pages,
-      versions,
-      slots: restored.slots,
-      tail,
-      segments,
-      wal,
-      treeActor,
-      buffer,
-      flush,
-      checkpoint
-    }
-  }
+  return yield* doors(settings, ground, parts, fuse, visible)
 })
 
-/** Pages of a dropped tree freed between two yields. */
-const slicePages = 256
+/** Syncs what was committed, takes a checkpoint, and lets everything go. */
+const close = (ground: Ground, parts: Parts, fuse: Fuse): Effect.Effect<void> =>
+  Effect.gen(function*() {
+    const { buffer, checkpoint, flush, segments, tail, treeActor, wal } = parts
+    fuse.closed = true
+    if (fuse.failure === undefined) yield* Effect.exit(wal.awaitLsn(tail.end, "synced"))
+    if (fuse.failure === undefined && treeActor.recordsSinceCut > 0) {
+      yield* Effect.exit(checkpoint.start("close"))
+    }
+    yield* fuse.interruptAll
+    const error = storeError(new Closed())
+    for (const actor of [wal, checkpoint, buffer, flush]) actor.stop(error)
+    yield* segments.close
+    yield* ground.file.close
+    yield* ground.superblockFile.close
+  })
 
-/** How long a failed checkpoint waits before the next attempt. */
-const retryMillis = 1_000
+const doors = (
+  settings: Settings,
+  { limits, segments, tree }: Ground,
+  parts: Parts,
+  fuse: Fuse,
+  visible: () => number
+): Effect.Effect<Machine> =>
+  Effect.map(Semaphore.make(1), (turn) => {
+    const { buffer, checkpoint, generations, tail, wal } = parts
+    const closed = storeError(new Closed())
+    return {
+      limits,
+      durability: settings.durability,
+      tree,
+      visible,
+      unavailable: () => fuse.closed ? closed : undefined,
+      root: (keyspace, at) => rootOf(generations, keyspace, at),
+      load: buffer.load,
+      fetch: (reference) => Values.fetch({ directory: settings.directory, tail, segments }, reference),
+      submit: wal.submit,
+      caughtUp: Effect.suspend(() => wal.awaitLsn(tail.end, "memory")),
+      awaitDurable: (lsn) => wal.awaitLsn(lsn, "synced"),
+      checkpoint: checkpoint.start("request"),
+      turn,
+      fork: fuse.fork,
+      parts
+    }
+  })
 
 const none = Exit.succeed(undefined)
 
 const rootOf = (
-  tree: TreeActor.Tree,
+  generations: Generations,
   { layout, name }: Declared,
   at: number
 ): Root | Exit.Exit<undefined, StoreError> => {
-  const generation = tree.find(name, at)
+  const generation = generations.find(name, at)
   if (generation === undefined) return none
   if (generation.layout === layout) return generation.root
   return Exit.fail(
@@ -399,61 +381,22 @@ const rootOf = (
   )
 }
 
-/** Images again every page whose newest image a failed sync left in doubt. */
-const rescue = (flush: Flush.Flush, buffer: Buffer_.Buffer, pages: Pages): Effect.Effect<void, StoreError> =>
-  Effect.suspend(() => {
-    if (flush.suspects.size === 0) return Effect.void
-    const { map } = pages
-    const ids: Array<number> = []
-    for (let id = 1; id < map.bound; id++) {
-      if (flush.suspects.has(map.slot[id] as number) || flush.suspects.has(map.cutSlot[id] as number)) {
-        ids.push(id)
-      }
-    }
-    return Effect.andThen(
-      Effect.forEach(ids, (id) =>
-        Effect.map(buffer.load(id), () => {
-          if (map.isUsed(id) && (map.block[id] as number) >= 0) pages.touch(id)
-        }), { discard: true }),
-      Effect.sync(() => flush.suspects.clear())
-    )
-  })
-
-/** Waits until the Tree has applied everything that it parked, or the store has failed. */
-const drained = (
-  tree: TreeActor.Tree,
-  failure: () => StoreError | undefined
-): Effect.Effect<void, StoreError> =>
-  Effect.suspend(() => {
-    const error = failure()
-    if (error !== undefined) return Effect.fail(error)
-    return tree.backlog === 0 ? Effect.void : Effect.andThen(Effect.yieldNow, drained(tree, failure))
-  })
-
-const resolve = (options: LimitOptions, storedPageBytes?: number): Effect.Effect<Limits, StoreError> =>
-  Effect.suspend(() => {
-    const resolved = Limits_.resolve(options)
-    const problems = resolved._tag === "Invalid" ? [...resolved.problems] : []
-    if (storedPageBytes !== undefined && (options.pageBytes ?? storedPageBytes) !== storedPageBytes) {
-      problems.push(
-        `pageBytes is ${options.pageBytes}, but the store was made with ${storedPageBytes}: leave pageBytes out`
-      )
-    }
-    return resolved._tag === "Valid" && problems.length === 0
-      ? Effect.succeed(resolved.limits)
-      : Effect.fail(storeError(new InvalidOptions({ problems })))
-  })
-
 const randomWord = Random.nextIntBetween(0, 2 ** 32 - 1)
 
-const randomBytes = (count: number): Effect.Effect<Uint8Array> =>
-  Effect.map(
-    Effect.forEach(Array.from({ length: count }), () => Random.nextIntBetween(0, 256)),
-    (bytes) => Uint8Array.from(bytes)
-  )
+/** Never zero, which stands for "before the first life". */
+const randomIncarnation = Effect.map(Effect.all([randomWord, randomWord]), ([low, high]) => ({
+  low: (low | 1) >>> 0,
+  high
+}))
 
-/** What the staging area leaves of the memory. */
-const bufferBytes = (limits: Limits): number => limits.memoryBytes - limits.stagingBytes
+const randomId = Effect.map(
+  Effect.all(Array.from({ length: 16 }, () => Random.nextIntBetween(0, 256))),
+  (bytes) => Uint8Array.from(bytes)
+)
 
-/** The smallest power of two that holds an arena. */
-const chunkBytes = (limits: Limits): number => Math.min(2 ** 30, 2 ** Math.ceil(Math.log2(limits.arenaBytes)))
+/** What the staging area leaves of the memory, in chunks of the smallest power of two that holds an arena. */
+const arenaOf = ({ arenaBytes, memoryBytes, pageBytes, stagingBytes }: Limits) => ({
+  pageBytes,
+  blocks: Math.floor((memoryBytes - stagingBytes) / pageBytes),
+  chunkBytes: Math.min(2 ** 30, 2 ** Math.ceil(Math.log2(arenaBytes)))
+})

@@ -8,7 +8,11 @@
 import * as ByteSize from "effect/ByteSize"
 import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
-import type { Durability, Options as LimitOptions } from "./Limits.ts"
+import * as Effect from "effect/Effect"
+import type { Durability, Limits, Options as LimitOptions } from "./Limits.ts"
+import * as Limits_ from "./Limits.ts"
+import type { StoreError } from "./StoreError.ts"
+import { InvalidOptions, storeError } from "./StoreError.ts"
 
 /** How a store is opened. Everything but the path has a default (`docs/tuning.md`). */
 export interface Options {
@@ -60,6 +64,22 @@ export const toLimits = (options: Options): LimitOptions => {
     }
   }
 }
+
+/** Completes and checks limits, for a store that was made with pages of `storedPageBytes` if there is one. */
+export const resolve = (options: LimitOptions, storedPageBytes?: number): Effect.Effect<Limits, StoreError> =>
+  Effect.suspend(() => {
+    const pageBytes = options.pageBytes ?? storedPageBytes
+    const resolved = Limits_.resolve({ ...options, pageBytes })
+    const problems = resolved._tag === "Invalid" ? [...resolved.problems] : []
+    if (storedPageBytes !== undefined && pageBytes !== storedPageBytes) {
+      problems.push(
+        `pageBytes is ${pageBytes}, but the store was made with ${storedPageBytes}: leave pageBytes out`
+      )
+    }
+    return resolved._tag === "Valid" && problems.length === 0
+      ? Effect.succeed(resolved.limits)
+      : Effect.fail(storeError(new InvalidOptions({ problems })))
+  })
 
 const bytes = (input: ByteSize.Input | undefined): number | undefined =>
   input === undefined ? undefined : ByteSize.toNumberUnsafe(ByteSize.fromInputUnsafe(input))

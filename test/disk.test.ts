@@ -88,6 +88,43 @@ describe("NodeDisk", () => {
       assert.isTrue((yield* contentOf(file)).every((byte) => byte === 5))
     }))
 
+  test(
+    "gives a descriptor back only after the last operation on it",
+    (disk, directory) =>
+      Effect.gen(function*() {
+        const calls: Array<string> = []
+        let finish = () => {}
+        yield* replaceCalls((real) => ({
+          write: (
+            fd: number,
+            from: Uint8Array,
+            offset: number,
+            length: number,
+            at: number,
+            answer: Answer
+          ) => {
+            finish = () => {
+              calls.push("write")
+              real.write(fd, from, offset, length, at, answer)
+            }
+          },
+          close: (fd: number, answer: Answer) => {
+            calls.push("close")
+            real.close(fd, answer)
+          }
+        }))
+        const file = yield* disk.open(`${directory}/a`, { mode: "create" })
+        const write = yield* Effect.forkChild(file.write([bytesOf(1)], 0), { startImmediately: true })
+        const close = yield* Effect.forkChild(file.close, { startImmediately: true })
+        assert.deepStrictEqual(calls, [])
+        assert.strictEqual(yield* codeOf(file.sync), "EBADF")
+        finish()
+        yield* Fiber.join(write)
+        yield* Fiber.join(close)
+        assert.deepStrictEqual(calls, ["write", "close"])
+      })
+  )
+
   describe("where the system moves fewer bytes than asked", () => {
     test("goes on until all are moved", (disk, directory) =>
       Effect.gen(function*() {
@@ -314,8 +351,8 @@ type Answer = (error: Error | null, count?: number) => void
 const replaceCalls = (fakes: (real: typeof fs) => Record<string, unknown>) =>
   Effect.acquireRelease(
     Effect.sync(() => {
-      const { read, readSync, write, writeSync, writev, writevSync } = fs
-      const real = { read, readSync, write, writeSync, writev, writevSync }
+      const { close, read, readSync, write, writeSync, writev, writevSync } = fs
+      const real = { close, read, readSync, write, writeSync, writev, writevSync }
       Object.assign(fs, fakes({ ...fs, ...real }))
       return real
     }),

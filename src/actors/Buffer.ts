@@ -63,8 +63,7 @@ export interface Buffer extends Actor.Actor<Message> {
   readonly load: (pageId: number) => Effect.Effect<void, StoreError>
   readonly reserve: (blocks: number) => Effect.Effect<void, StoreError>
   /**
-   * Brings a page in at once, in the calling thread; false where that is not possible now (others are being read, or
-   * no room without waiting). Throws `StoreError`.
+   * Brings a page in at once, in the calling thread; false where there is no room without waiting. Throws `StoreError`.
    */
   readonly loadNow: (pageId: number) => boolean
   readonly counters: Counters
@@ -163,7 +162,6 @@ class Live {
     const { file, limits, pages } = this.options
     const { map } = pages
     if ((map.block[pageId] as number) >= 0) return true
-    if (this.waiters.size > 0) return false
     if (pages.arena.freeBlocks === 0) this.evict(1)
     if (pages.arena.freeBlocks === 0) return false
     const bytes = new Uint8Array(limits.pageBytes)
@@ -278,3 +276,26 @@ class Live {
     images.forEach((image, index) => this.options.pages.imaged(image, exit.value[index] as Place))
   }
 }
+
+/**
+ * Images again every page whose newest image a failed sync left in doubt: it is loaded (which verifies it) and counts
+ * as changed, so that the next checkpoint writes it elsewhere.
+ */
+export const rescue = (
+  buffer: Buffer,
+  pages: Pages,
+  suspects: Set<number>
+): Effect.Effect<void, StoreError> =>
+  Effect.suspend(() => {
+    if (suspects.size === 0) return Effect.void
+    const { map } = pages
+    const ids: Array<number> = []
+    for (let id = 1; id < map.bound; id++) {
+      if (suspects.has(map.slot[id] as number) || suspects.has(map.cutSlot[id] as number)) ids.push(id)
+    }
+    const again = Effect.forEach(ids, (id) =>
+      Effect.map(buffer.load(id), () => {
+        if (map.isUsed(id) && (map.block[id] as number) >= 0) pages.touch(id)
+      }), { discard: true })
+    return Effect.andThen(again, Effect.sync(() => suspects.clear()))
+  })

@@ -16,6 +16,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import type { DiskFile } from "../disk/Disk.ts"
+import type { Limits } from "../Limits.ts"
 import type { StoreError } from "../StoreError.ts"
 import type { Place } from "../tree/MapChunk.ts"
 import type { PageFile, SealedImage as Image } from "../tree/PageFile.ts"
@@ -56,15 +57,15 @@ export interface Options {
   readonly slots: PageFile
   /** Says which slots it needs no more. */
   readonly pages: Pages
-  readonly pageBytes: number
-  readonly capacity: number
+  readonly limits: Limits
   readonly fork: (effect: Effect.Effect<void>) => void
   readonly failed: (cause: unknown) => void
 }
 
 export const make = Effect.fnUntraced(
   function*(options: Options): Effect.fn.Return<Flush, never, Scope.Scope> {
-    const { file, pageBytes, slots } = options
+    const { file, slots } = options
+    const { pageBytes } = options.limits
     const counters = { images: 0, bytes: 0, writes: 0, syncs: 0, failures: 0 }
     const suspects = new Set<number>()
     /** Written since the last good sync. */
@@ -149,7 +150,7 @@ export const make = Effect.fnUntraced(
 
     const actor = yield* Actor.make<Message>({
       name: "flush",
-      capacity: options.capacity,
+      capacity: options.limits.mailbox,
       lanes: 1,
       receive: (message) => {
         if (message._tag === "Done") {

@@ -2,13 +2,14 @@
  * The write-ahead log's owner: one committer, one total order.
  *
  * It takes commit intents, gives each its LSN by appending its record to the open group, has the Tree apply it, and
- * makes it durable: whatever waits is sealed as one group, written and synced once, and acknowledged from one flat loop.
+ * makes it durable: whatever waits is sealed as one group, written and synced once, and acknowledged together.
  *
  * ```
  *            Commit                  settle: somebody waits             answer: Flushed
  *   Idle ─────────────▶ Appended ───────────────────────────▶ Flushing ────────────────▶ Idle, or the next group
  *     │                                                           │ failed
- *     └─ markMillis without a commit ─▶ a mark is written         └────────▶ Poisoned (only reopening clears it)
+ *     └─ Idle, after a while: what nobody waits for is synced,    └────────▶ Poisoned (only reopening clears it)
+ *        or a mark tells in the log how far it is durable
  * ```
  *
  * I1 LSNs grow with every append; acknowledgements of one durability go out in LSN order.
@@ -22,33 +23,13 @@ import type * as Scope from "effect/Scope"
 import { invariant } from "../Invariant.ts"
 import type { Durability, Limits } from "../Limits.ts"
 import type { Cut } from "../log/Group.ts"
-import { encodeDefinition } from "../log/RecordForm.ts"
-import type { RecordReader } from "../log/RecordReader.ts"
-import { RecordReader as Reader } from "../log/RecordReader.ts"
-import type { RecordWriter } from "../log/RecordWriter.ts"
-import type { Tail } from "../log/Tail.ts"
+import { RecordReader } from "../log/RecordReader.ts"
+import type { SealedGroup, Tail } from "../log/Tail.ts"
 import type { StoreError } from "../StoreError.ts"
-import { LayoutMismatch, storeError } from "../StoreError.ts"
 import * as Actor from "./Actor.ts"
+import type { Intent, Names } from "./Intent.ts"
 import type { Segments } from "./Segments.ts"
-
-/** What one keyspace of an intent says. Later writes to a key replace earlier ones, so each key occurs once. */
-export interface KeyspaceIntent {
-  readonly name: string
-  readonly layout: string
-  readonly cleared: boolean
-  readonly dropped: boolean
-  readonly size: number
-  readonly writes: () => Iterable<{ readonly key: Uint8Array; readonly value: Uint8Array | undefined }>
-}
-
-/** A transaction that asks to be committed. */
-export interface Intent {
-  readonly keyspaces: () => Iterable<KeyspaceIntent>
-  readonly durability: Durability
-  /** Refused (answered `undefined`) if anything was committed at or above this LSN; absent where nothing was read. */
-  readonly base: number | undefined
-}
+import { Waiters } from "./Waiters.ts"
 
 export type Message =
   | {
@@ -65,7 +46,7 @@ export type Message =
     readonly done: Actor.Reply<void, StoreError>
   }
   | { readonly _tag: "Cut"; readonly done: Actor.Reply<Cut, StoreError> }
-  | { readonly _tag: "Mark" }
+  | { readonly _tag: "Idle" }
   | {
     readonly _tag: "Flushed"
     readonly end: number
@@ -79,9 +60,7 @@ export interface Options {
   readonly limits: Limits
   readonly tail: Tail
   readonly segments: Segments
-  /** Keyspaces as of the tail: the Tree may be behind. */
-  readonly names: Map<string, { readonly id: number; readonly layout: string }>
-  readonly nextKeyspaceId: number
+  readonly names: Names
   readonly now: () => number
   readonly fork: (effect: Effect.Effect<void>) => void
   /** Hands the record that the reader is at to the Tree. */
@@ -97,11 +76,6 @@ export interface Options {
   readonly failed: (cause: unknown) => void
 }
 
-interface Waiter {
-  readonly bound: number
-  readonly complete: (error: StoreError | undefined) => void
-}
-
 /** Without waiters the open group is written when it has this many bytes: large calls, little memory. */
 const writeBehindBytes = 256 * 1024
 
@@ -112,8 +86,8 @@ export interface Wal extends Actor.Actor<Message> {
   readonly cut: Effect.Effect<Cut, StoreError>
   /** Something that commits may have waited for has moved: visible LSN, length of the log. */
   readonly progress: () => void
-  readonly durableLsn: () => number
-  readonly writtenLsn: () => number
+  /** Whether a commit handed over now would be appended at once. */
+  readonly ready: () => boolean
   readonly counters: Counters
 }
 
@@ -131,7 +105,8 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   const actor = yield* Actor.make<Message>({
     name: "wal",
     capacity: options.limits.mailbox,
-    lanes: 4,
+    // A flush, a progress, and the idle timer.
+    lanes: 3,
     receive: (message) => live.receive(message),
     settle: () => live.settle(),
     parked: () => live.parked.length,
@@ -144,7 +119,6 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     failed: options.failed
   })
   live.answer = actor.answer
-  live.tell = actor.tell
   return {
     ...actor,
     submit: (intent) => Actor.submit(actor, (done): Message => ({ _tag: "Commit", intent, done })),
@@ -152,8 +126,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       Actor.ask(actor, (done): Message => ({ _tag: "Await", lsn, durability, done })),
     cut: Actor.ask(actor, (done): Message => ({ _tag: "Cut", done })),
     progress: () => live.progress(),
-    durableLsn: () => options.tail.durableLsn,
-    writtenLsn: () => live.writtenLsn,
+    ready: () => live.ready(),
     counters: live.counters
   }
 })
@@ -163,24 +136,20 @@ class Live {
   readonly parked: Array<Message & { readonly _tag: "Commit" }> = []
   readonly counters: Counters = { commits: 0, conflicts: 0, groups: 0, groupBytes: 0, syncs: 0, marks: 0 }
   answer: (message: Message) => void = () => {}
-  tell: (message: Message) => boolean = () => false
-  writtenLsn: number
   private readonly options: Options
-  private readonly reader = new Reader()
-  /** By durability, each in LSN order. */
-  private readonly waiting: Record<Durability, Array<Waiter>> = { memory: [], buffered: [], synced: [] }
-  private nextKeyspaceId: number
+  private readonly reader = new RecordReader()
+  private readonly waiters = new Waiters()
+  private writtenLsn: number
   private lastMillis = 0
-  private lastCommitEnd = 0
+  private lastCommitEnd: number
   private flushing = false
-  private markDue = false
+  private idleDue = false
   private progressing = false
   private markedLsn = 0
   private error: StoreError | undefined
 
   constructor(options: Options) {
     this.options = options
-    this.nextKeyspaceId = options.nextKeyspaceId
     this.writtenLsn = options.tail.durableLsn
     this.lastCommitEnd = options.tail.durableLsn
   }
@@ -188,9 +157,7 @@ class Live {
   receive(message: Message): void {
     switch (message._tag) {
       case "Commit":
-        return this.parked.length > 0 || !this.hasRoom()
-          ? void this.parked.push(message)
-          : this.commit(message)
+        return this.ready() ? this.commit(message) : void this.parked.push(message)
       case "Await":
         return this.wait(
           message.durability,
@@ -199,8 +166,8 @@ class Live {
         )
       case "Cut":
         return this.cut(message.done)
-      case "Mark":
-        return this.mark()
+      case "Idle":
+        return this.idle()
       case "Flushed":
         return this.flushed(message)
       case "Progress":
@@ -217,6 +184,8 @@ class Live {
       if (next !== undefined) this.commit(next)
     }
     this.flush()
+    // What is applied already may be all that its waiter asked for.
+    this.complete()
   }
 
   /** One message stands for any number of moves. */
@@ -226,14 +195,14 @@ class Live {
     this.answer({ _tag: "Progress" })
   }
 
+  ready(): boolean {
+    return this.error === undefined && this.parked.length === 0 && this.hasRoom()
+  }
+
   halt(error: StoreError): void {
     this.error ??= error
-    const waiters = [...this.waiting.memory, ...this.waiting.buffered, ...this.waiting.synced]
-    this.waiting.memory = []
-    this.waiting.buffered = []
-    this.waiting.synced = []
     for (const commit of this.parked.splice(0)) commit.done(Exit.fail(error))
-    for (const waiter of waiters) waiter.complete(error)
+    this.waiters.failAll(error)
   }
 
   private hasRoom(): boolean {
@@ -241,38 +210,36 @@ class Live {
     return tail.end - tail.durableLsn <= limits.undurableBytes && this.options.admits()
   }
 
-  private commit(message: Message & { readonly _tag: "Commit" }): void {
-    const { done, intent } = message
-    const { tail } = this.options
+  private commit({ done, intent }: Message & { readonly _tag: "Commit" }): void {
+    const { names, tail } = this.options
     if (intent.base !== undefined && intent.base < this.lastCommitEnd) {
       this.counters.conflicts++
       return done(Exit.succeed(undefined))
     }
-    const mismatch = this.mismatch(intent)
+    const mismatch = names.mismatch(intent)
     if (mismatch !== undefined) return done(Exit.fail(mismatch))
     this.lastMillis = Math.max(this.lastMillis, this.options.now())
-    const writer = tail.begin(this.lastMillis)
-    let writes = 0
-    for (const keyspace of intent.keyspaces()) writes += this.encode(writer, keyspace)
-    if (writes === 0) {
-      tail.cancel()
-      return this.wait(
-        intent.durability,
-        tail.end,
-        (error) => done(error === undefined ? Exit.succeed(tail.end) : Exit.fail(error))
-      )
-    }
-    const lsn = tail.append()
-    this.lastCommitEnd = tail.end
-    this.counters.commits++
-    const reader = tail.readLast(this.reader)
-    invariant(reader.nextRecord(), "Wal I1")
-    this.options.apply(reader)
+    let lsn = tail.end
+    if (names.encode(tail.begin(this.lastMillis), intent) === 0) tail.cancel()
+    else lsn = this.append(intent)
     this.wait(
       intent.durability,
       tail.end,
       (error) => done(error === undefined ? Exit.succeed(lsn) : Exit.fail(error))
     )
+  }
+
+  private append(intent: Intent): number {
+    const { apply, tail } = this.options
+    const lsn = tail.append()
+    this.lastCommitEnd = tail.end
+    this.counters.commits++
+    intent.appended?.(lsn)
+    const reader = tail.readLast(this.reader)
+    invariant(reader.nextRecord(), "Wal I1")
+    apply(reader)
+    this.scheduleIdle()
+    return lsn
   }
 
   private cut(done: Actor.Reply<Cut, StoreError>): void {
@@ -281,133 +248,96 @@ class Live {
     done(Exit.succeed(cut))
   }
 
-  private mismatch(intent: Intent): StoreError | undefined {
-    for (const { dropped, layout, name } of intent.keyspaces()) {
-      const known = this.options.names.get(name)
-      if (known === undefined || known.layout === layout || dropped) continue
-      return storeError(new LayoutMismatch({ keyspace: name, stored: known.layout, declared: layout }))
-    }
-    return undefined
-  }
-
-  /** Encodes what an intent says of one keyspace, making or removing the keyspace as needed; answers the writes. */
-  private encode(writer: RecordWriter, keyspace: KeyspaceIntent): number {
-    const { names } = this.options
-    let known = names.get(keyspace.name)
-    let writes = 0
-    if (known !== undefined && keyspace.dropped) {
-      writer.dropKeyspace(known.id)
-      names.delete(keyspace.name)
-      known = undefined
-      writes++
-    } else if (known !== undefined && keyspace.cleared) {
-      writer.clear(known.id)
-      writes++
-    }
-    for (const { key, value } of keyspace.writes()) {
-      if (known === undefined) {
-        if (value === undefined) continue
-        known = { id: this.nextKeyspaceId++, layout: keyspace.layout }
-        names.set(keyspace.name, known)
-        const definition = encodeDefinition({ codecVersion: 0, reducer: 0, layout: keyspace.layout })
-        writer.createKeyspace(known.id, Buffer.from(keyspace.name), definition)
-        writes++
-      }
-      if (value === undefined) writer.remove(known.id, key)
-      else writer.put(known.id, key, value)
-      writes++
-    }
-    return writes
-  }
-
-  private wait(durability: Durability, bound: number, complete: Waiter["complete"]): void {
+  private wait(
+    durability: Durability,
+    bound: number,
+    complete: (error: StoreError | undefined) => void
+  ): void {
     if (this.error !== undefined) return complete(this.error)
-    this.waiting[durability].push({ bound, complete })
+    this.waiters.add(durability, bound, complete)
   }
 
   private complete(): void {
     const visible = this.options.visible()
-    this.completeBelow("memory", visible)
-    this.completeBelow("buffered", Math.min(visible, this.writtenLsn))
-    this.completeBelow("synced", Math.min(visible, this.options.tail.durableLsn))
-  }
-
-  /** Waiters are resumed from this flat loop, never by each other: a long chain of resumptions aborts Node. */
-  private completeBelow(durability: Durability, lsn: number): void {
-    const waiters = this.waiting[durability]
-    let count = 0
-    while (count < waiters.length && (waiters[count] as Waiter).bound <= lsn) count++
-    if (count === 0) return
-    this.waiting[durability] = waiters.slice(count)
-    for (let index = 0; index < count; index++) (waiters[index] as Waiter).complete(undefined)
+    this.waiters.completeBelow("memory", visible)
+    this.waiters.completeBelow("buffered", Math.min(visible, this.writtenLsn))
+    this.waiters.completeBelow("synced", Math.min(visible, this.options.tail.durableLsn))
   }
 
   /** Seals and writes what somebody waits for. One write is under way at a time; what comes meanwhile is the next. */
   private flush(): void {
-    const { fork, limits, segments, tail } = this.options
+    const { limits, tail } = this.options
     if (this.flushing) return
-    const unsynced = tail.end - tail.durableLsn
-    const sync = this.waiting.synced.some((waiter) => waiter.bound > tail.durableLsn)
-      || unsynced > limits.undurableBytes / 2
-    const write = sync || tail.openBytes > writeBehindBytes
-      || this.waiting.buffered.some((waiter) => waiter.bound > this.writtenLsn)
-    if (!write) return
-    tail.seal()
+    if (
+      this.waiters.wants("synced", tail.durableLsn) || tail.end - tail.durableLsn > limits.undurableBytes / 2
+    ) {
+      tail.seal()
+      this.start("write and sync")
+    } else if (this.waiters.wants("buffered", this.writtenLsn) || tail.openBytes > writeBehindBytes) {
+      tail.seal()
+      this.start("write")
+    }
+  }
+
+  private start(job: "write" | "write and sync"): void {
+    const { fork, segments, tail } = this.options
     const groups = takeAll(tail)
-    if (groups.length === 0 && !(sync && this.writtenLsn > tail.durableLsn)) return
+    const synced = job === "write and sync"
+    if (groups.length === 0 && !(synced && this.writtenLsn > tail.durableLsn)) return
     const end = groups.at(-1)?.end ?? this.writtenLsn
     this.flushing = true
     this.counters.groups += groups.length
     for (const group of groups) this.counters.groupBytes += group.bytes.length
-    if (sync) this.counters.syncs++
+    if (synced) this.counters.syncs++
     const written = segments.write(groups)
-    const job = sync ? Effect.andThen(written, segments.sync) : written
-    fork(Effect.map(Effect.exit(job), (exit) => this.answer({ _tag: "Flushed", end, synced: sync, exit })))
+    fork(Effect.map(Effect.exit(synced ? Effect.andThen(written, segments.sync) : written), (exit) => {
+      this.answer({ _tag: "Flushed", end, synced, exit })
+    }))
   }
 
-  private flushed(message: Message & { readonly _tag: "Flushed" }): void {
-    const { tail } = this.options
+  private flushed({ end, exit, synced }: Message & { readonly _tag: "Flushed" }): void {
+    const { durable, failed, poisoned, tail } = this.options
     this.flushing = false
-    if (Exit.isFailure(message.exit)) {
-      const failure = Exit.findErrorOption(message.exit)
-      if (failure._tag === "None") return this.options.failed(message.exit.cause)
-      return this.options.poisoned(failure.value)
+    if (Exit.isFailure(exit)) {
+      const failure = Exit.findErrorOption(exit)
+      return failure._tag === "Some" ? poisoned(failure.value) : failed(exit.cause)
     }
-    invariant(message.end >= this.writtenLsn, "Wal I1")
-    this.writtenLsn = message.end
-    if (!message.synced) return
-    tail.durable(message.end)
-    tail.release(message.end)
-    this.options.durable(message.end)
-    this.scheduleMark()
+    invariant(end >= this.writtenLsn, "Wal I1")
+    this.writtenLsn = end
+    if (!synced) return
+    tail.durable(end)
+    tail.release(end)
+    durable(end)
+    this.scheduleIdle()
   }
 
-  /** After a while without commits, says in the log itself how far it is durable. */
-  private scheduleMark(): void {
-    if (this.markDue) return
-    this.markDue = true
+  private scheduleIdle(): void {
+    if (this.idleDue) return
+    this.idleDue = true
     this.options.fork(Effect.map(Effect.sleep(this.options.limits.markDelayMillis), () => {
-      if (!this.tell({ _tag: "Mark" })) this.markDue = false
+      this.answer({ _tag: "Idle" })
     }))
   }
 
-  private mark(): void {
-    const { fork, segments, tail } = this.options
-    this.markDue = false
-    if (this.flushing || tail.records > 0 || tail.durableLsn <= this.markedLsn) return
-    tail.mark()
-    this.markedLsn = tail.groupLsn
-    this.counters.marks++
-    const groups = takeAll(tail)
-    this.flushing = true
-    fork(Effect.map(Effect.exit(segments.write(groups)), (exit) => {
-      this.answer({ _tag: "Flushed", end: tail.groupLsn, synced: false, exit })
-    }))
+  /** Syncs what nobody waits for; when all is synced, says so in the log itself, where recovery will look for it. */
+  private idle(): void {
+    const { tail } = this.options
+    this.idleDue = false
+    if (this.flushing) return this.scheduleIdle()
+    if (this.lastCommitEnd > tail.durableLsn) {
+      tail.seal()
+      this.start("write and sync")
+    } else if (tail.durableLsn > this.markedLsn) {
+      tail.mark()
+      this.markedLsn = tail.groupLsn
+      this.counters.marks++
+      this.start("write")
+    }
   }
 }
 
-const takeAll = (tail: Tail): Array<ReturnType<Tail["shift"]> & {}> => {
-  const groups = []
+const takeAll = (tail: Tail): Array<SealedGroup> => {
+  const groups: Array<SealedGroup> = []
   for (let group = tail.shift(); group !== undefined; group = tail.shift()) groups.push(group)
   return groups
 }

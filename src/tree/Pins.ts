@@ -5,7 +5,7 @@
  * is needed iff some pin has from < S ≤ to. Two pins always stand and move: the durable LSN, to which a failed log
  * falls back, and the visible LSN, at which new readers begin.
  *
- * I1 Moving pins never go back, and durable is never above visible.
+ * I1 Durable never goes back and is never above visible; visible goes back to durable only.
  */
 import { invariant } from "../Invariant.ts"
 

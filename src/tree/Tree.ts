@@ -70,9 +70,7 @@ export class Tree {
   private readonly bench: Workbench
   private readonly ground: Ground
   private readonly out = new ValueOut()
-  /** The record that was found: its words, word offset and stored key bytes; or an entry of Versions. */
-  private foundWords: Int32Array
-  private foundBytes: Uint8Array
+  /** The record that was found: its address and stored key bytes; or an entry of Versions. */
   private foundAt = 0
   private foundKey = 0
   private foundEntry = -1
@@ -84,8 +82,6 @@ export class Tree {
     this.events = new Events(options.events ?? 0)
     this.bench = new Workbench(arena.pageWords)
     this.ground = { pages: this.pages, bench: this.bench, events: this.events }
-    this.foundWords = arena.wordsOf(0)
-    this.foundBytes = arena.bytesOf(0)
   }
 
   /** Makes an empty tree; undefined where no block is free. */
@@ -117,7 +113,7 @@ export class Tree {
       const p = address & arena.mask
       if (((words[p + 1] as number) & 0xff0000) === 0) {
         map.state[id] = (map.state[id] as number) | State.Referenced
-        return this.getInLeaf(root, words, p, arena.bytes[address >>> arena.shift] as Uint8Array, at)
+        return this.getInLeaf(root, words, p, address, at)
       }
       id = Inner.child(words, p, Inner.find(words, p, key))
       address = map.block[id] as number
@@ -126,16 +122,15 @@ export class Tree {
     return Missing
   }
 
-  private getInLeaf(root: Root, words: Int32Array, p: number, bytes: Uint8Array, at: number): number {
+  private getInLeaf(root: Root, words: Int32Array, p: number, address: number, at: number): number {
     Leaf.touchSlots(words, p)
     const index = Leaf.find(words, p, this.key)
     if (index >= 0) {
       const slot = words[p + Page.headerWords + ((words[p + 7] as number) >>> 16) + index] as number
       const record = p + (slot & 0xffff)
       if (Leaf.versionAt(words, record) < at) {
-        this.foundWords = words
-        this.foundBytes = bytes
-        this.foundAt = record
+        // An address, not views: storing a reference in a field costs the collector's write barrier.
+        this.foundAt = address + (slot & 0xffff)
         this.foundKey = slot >>> 16
         this.foundEntry = -1
         return Found
@@ -146,59 +141,76 @@ export class Tree {
     return this.foundEntry < 0 ? Absent : Found
   }
 
+  private foundWords(): Int32Array {
+    return this.pages.arena.wordsOf(this.foundAt)
+  }
+
+  /** Word offset of the record found within its chunk. */
+  private foundRecord(): number {
+    return this.foundAt & this.pages.arena.mask
+  }
+
   /** Version of the record found. */
   foundVersion(): number {
     return this.foundEntry < 0
-      ? Leaf.versionAt(this.foundWords, this.foundAt)
+      ? Leaf.versionAt(this.foundWords(), this.foundRecord())
       : this.versions.versionOf(this.foundEntry)
   }
 
   foundKind(): number {
     return this.foundEntry < 0
-      ? Leaf.kindAt(this.foundWords, this.foundAt)
+      ? Leaf.kindAt(this.foundWords(), this.foundRecord())
       : this.versions.kindOf(this.foundEntry)
   }
 
   /** When the record found expires, in milliseconds; Infinity where it does not. */
   foundExpiry(): number {
     return this.foundEntry < 0
-      ? Leaf.expiryAt(this.foundWords, this.foundAt, this.foundKey)
+      ? Leaf.expiryAt(this.foundWords(), this.foundRecord(), this.foundKey)
       : this.versions.expiryOf(this.foundEntry)
   }
 
   /** Where the value found lives, if that is the log. */
   foundReference(): Reference | undefined {
-    if (this.foundKind() !== Leaf.Kind.Reference) return undefined
-    return readReference(this.value())
+    return this.foundKind() === Leaf.Kind.Reference ? readReference(this.value()) : undefined
   }
 
   /** Bytes of the value found. */
   valueBytes(): number {
     return this.foundEntry < 0
-      ? Leaf.valueBytesAt(this.foundWords, this.foundAt)
+      ? Leaf.valueBytesAt(this.foundWords(), this.foundRecord())
       : this.versions.valueBytesOf(this.foundEntry)
   }
 
   /** A copy of the value found. */
   value(): Uint8Array {
-    if (this.foundEntry < 0) {
-      const at = Leaf.valueAt(this.foundWords, this.foundAt, this.foundKey)
-      return this.out.copyWords(this.foundWords, this.foundBytes, at, this.valueBytes())
+    if (this.foundEntry >= 0) {
+      const from = this.versions.valueAt(this.foundEntry)
+      return this.versions.bytesOf(this.foundEntry).slice(from, from + this.valueBytes())
     }
-    const from = this.versions.valueAt(this.foundEntry)
-    return this.versions.bytesOf(this.foundEntry).slice(from, from + this.valueBytes())
+    const words = this.foundWords()
+    const record = this.foundRecord()
+    const bytes = this.pages.arena.bytesOf(this.foundAt)
+    return this.out.copy(
+      words,
+      bytes,
+      Leaf.valueAt(words, record, this.foundKey),
+      Leaf.valueBytesAt(words, record)
+    )
   }
 
   /** Copies the value found into `target` from `offset` on, where there must be room; answers its length. */
   valueInto(target: Uint8Array, offset: number): number {
-    const length = this.valueBytes()
-    if (this.foundEntry < 0) {
-      const at = Leaf.valueAt(this.foundWords, this.foundAt, this.foundKey)
-      this.out.copyInto(this.foundBytes, at * 4, length, target, offset)
-    } else {
+    if (this.foundEntry >= 0) {
       const from = this.versions.valueAt(this.foundEntry)
-      this.out.copyInto(this.versions.bytesOf(this.foundEntry), from, length, target, offset)
+      target.set(this.versions.bytesOf(this.foundEntry).subarray(from, from + this.valueBytes()), offset)
+      return this.valueBytes()
     }
+    const words = this.foundWords()
+    const record = this.foundRecord()
+    const length = Leaf.valueBytesAt(words, record)
+    const bytes = this.pages.arena.bytesOf(this.foundAt)
+    this.out.copyInto(words, bytes, Leaf.valueAt(words, record, this.foundKey), length, target, offset)
     return length
   }
 

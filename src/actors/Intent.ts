@@ -1,0 +1,93 @@
+/**
+ * What a transaction asks to have committed, and how it becomes a record of the log.
+ *
+ * Keyspaces have names here and numbers in the log: the first write to a name makes the keyspace in the same record.
+ * The names are known as of the tail, because the Tree may be behind.
+ *
+ * I1 A record is appended whole or not at all: nothing is encoded before every keyspace's layout was compared.
+ */
+import type { Durability } from "../Limits.ts"
+import { encodeDefinition } from "../log/RecordForm.ts"
+import type { RecordWriter } from "../log/RecordWriter.ts"
+import { LayoutMismatch, storeError } from "../StoreError.ts"
+import type { StoreError } from "../StoreError.ts"
+
+/** What an intent says of one keyspace. Later writes to a key replace earlier ones, so each key occurs once. */
+export interface KeyspaceIntent {
+  readonly name: string
+  readonly layout: string
+  readonly cleared: boolean
+  readonly dropped: boolean
+  readonly writes: () => Iterable<{ readonly key: Uint8Array; readonly value: Uint8Array | undefined }>
+}
+
+/** A transaction that asks to be committed. */
+export interface Intent {
+  readonly keyspaces: () => Iterable<KeyspaceIntent>
+  readonly durability: Durability
+  /** Refused (answered `undefined`) if anything was committed at or above this LSN; absent where nothing was read. */
+  readonly base: number | undefined
+  /** Told the LSN as soon as the record is appended. */
+  readonly appended?: (lsn: number) => void
+}
+
+/** The keyspaces that there are at the end of the log. */
+export class Names {
+  private readonly known: Map<string, { readonly id: number; readonly layout: string }>
+  private nextId: number
+
+  constructor(known: Map<string, { readonly id: number; readonly layout: string }>, nextId: number) {
+    this.known = known
+    this.nextId = nextId
+  }
+
+  /** Why an intent cannot be encoded: a keyspace that is stored with another layout. */
+  mismatch(intent: Intent): StoreError | undefined {
+    for (const { dropped, layout, name } of intent.keyspaces()) {
+      const known = this.known.get(name)
+      if (known === undefined || known.layout === layout || dropped) continue
+      return storeError(new LayoutMismatch({ keyspace: name, stored: known.layout, declared: layout }))
+    }
+    return undefined
+  }
+
+  /** Writes an intent into the record that has begun; answers the number of its writes. */
+  encode(writer: RecordWriter, intent: Intent): number {
+    let writes = 0
+    for (const keyspace of intent.keyspaces()) {
+      writes += this.encodeRemoval(writer, keyspace)
+      for (const { key, value } of keyspace.writes()) {
+        let id = this.known.get(keyspace.name)?.id
+        if (id === undefined) {
+          // Nothing is there to be removed from.
+          if (value === undefined) continue
+          id = this.create(writer, keyspace)
+          writes++
+        }
+        if (value === undefined) writer.remove(id, key)
+        else writer.put(id, key, value)
+        writes++
+      }
+    }
+    return writes
+  }
+
+  private encodeRemoval(writer: RecordWriter, { cleared, dropped, name }: KeyspaceIntent): number {
+    const known = this.known.get(name)
+    if (known === undefined || !(cleared || dropped)) return 0
+    if (dropped) {
+      writer.dropKeyspace(known.id)
+      this.known.delete(name)
+    } else {
+      writer.clear(known.id)
+    }
+    return 1
+  }
+
+  private create(writer: RecordWriter, { layout, name }: KeyspaceIntent): number {
+    const id = this.nextId++
+    this.known.set(name, { id, layout })
+    writer.createKeyspace(id, Buffer.from(name), encodeDefinition({ codecVersion: 0, reducer: 0, layout }))
+    return id
+  }
+}

@@ -1,0 +1,140 @@
+/**
+ * The keyspaces of a store, over time.
+ *
+ * Clearing or dropping a keyspace ends one *generation* of it in a single step; the tree of the ended one stays as it
+ * is for readers of the past, and is taken down when none of them can see it any more.
+ *
+ * I1 The generations of a name do not overlap, and at most the newest is open.
+ * I2 A tree belongs to one generation, or is being taken down, never both.
+ */
+import { invariant } from "../Invariant.ts"
+import type { Catalog } from "./Catalog.ts"
+import type { Root } from "./Split.ts"
+
+/** One life of a keyspace: from its creation or clearing to the next clearing or its drop. */
+export interface Generation {
+  readonly keyspaceId: number
+  readonly name: string
+  readonly layout: string
+  readonly codecVersion: number
+  readonly reducer: number
+  readonly root: Root
+  /** LSN of the commit that began it: readers above see it. */
+  readonly from: number
+  /** LSN of the commit that ended it; Infinity while it is open. */
+  until: number
+  /** Bytes of large values, by the base of the log segment that holds them. */
+  readonly large: Map<number, number>
+}
+
+export class Generations {
+  nextTreeId: number
+  nextKeyspaceId: number
+  /** Root page ids of trees that are being taken down. */
+  readonly dropping: Array<number>
+  private readonly open = new Map<number, Generation>()
+  private readonly byTree = new Map<number, Generation>()
+  /** Oldest first. */
+  private readonly byName = new Map<string, Array<Generation>>()
+
+  constructor(catalog: Catalog) {
+    this.nextTreeId = catalog.nextTreeId
+    this.nextKeyspaceId = catalog.nextKeyspaceId
+    this.dropping = [...catalog.dropping]
+    for (const { count, id, root, segments, treeId, ...rest } of catalog.keyspaces) {
+      const large = new Map(segments.map(({ base, bytes }) => [base, bytes]))
+      this.begin({ ...rest, keyspaceId: id, root: { treeId, page: root, count }, until: Infinity, large })
+    }
+  }
+
+  /** The open generations. */
+  all(): IterableIterator<Generation> {
+    return this.open.values()
+  }
+
+  /** The open generation of a keyspace that the log names by its id. */
+  get(keyspaceId: number): Generation {
+    const generation = this.open.get(keyspaceId)
+    invariant(generation !== undefined, "Generations I1: a write to a keyspace that is not open")
+    return generation
+  }
+
+  /** The generation of a keyspace that a reader at `at` sees. */
+  find(name: string, at: number): Generation | undefined {
+    const generations = this.byName.get(name)
+    if (generations === undefined) return undefined
+    for (let index = generations.length - 1; index >= 0; index--) {
+      const generation = generations[index] as Generation
+      if (generation.from < at) return at <= generation.until ? generation : undefined
+    }
+    return undefined
+  }
+
+  begin(generation: Generation): void {
+    const generations = this.byName.get(generation.name)
+    invariant((generations?.at(-1)?.until ?? 0) <= generation.from, "Generations I1")
+    if (generations === undefined) this.byName.set(generation.name, [generation])
+    else generations.push(generation)
+    this.open.set(generation.keyspaceId, generation)
+    this.byTree.set(generation.root.treeId, generation)
+    this.nextTreeId = Math.max(this.nextTreeId, generation.root.treeId + 1)
+    this.nextKeyspaceId = Math.max(this.nextKeyspaceId, generation.keyspaceId + 1)
+  }
+
+  end(generation: Generation, lsn: number): void {
+    generation.until = lsn
+    this.open.delete(generation.keyspaceId)
+  }
+
+  /** Gives up generations that no reader at or above `oldestPin` sees: their trees are to be taken down. */
+  forget(oldestPin: number): void {
+    for (const [name, generations] of this.byName) {
+      while (generations.length > 0 && (generations[0] as Generation).until < oldestPin) {
+        const { root } = generations.shift() as Generation
+        this.byTree.delete(root.treeId)
+        this.dropping.push(root.page)
+      }
+      if (generations.length === 0) this.byName.delete(name)
+    }
+  }
+
+  /** Takes a large value that nothing refers to any more off its segment. */
+  dropLarge(treeId: number, base: number, bytes: number): void {
+    const large = this.byTree.get(treeId)?.large
+    const left = (large?.get(base) ?? 0) - bytes
+    if (left > 0) large?.set(base, left)
+    else large?.delete(base)
+  }
+
+  /** Base of the oldest log segment that still holds a large value. */
+  oldestLarge(): number | undefined {
+    let oldest: number | undefined
+    for (const { large } of this.byTree.values()) {
+      for (const base of large.keys()) if (oldest === undefined || base < oldest) oldest = base
+    }
+    return oldest
+  }
+
+  /** Open keyspaces by name. */
+  names(): Map<string, { readonly id: number; readonly layout: string }> {
+    return new Map([...this.open.values()].map(({ keyspaceId, layout, name }) => [name, { id: keyspaceId, layout }]))
+  }
+
+  /** Ended generations are remembered only as trees to take down: after a crash no reader needs them. */
+  catalog(): Catalog {
+    const ended = [...this.byTree.values()].filter(({ until }) => until !== Infinity)
+    return {
+      nextTreeId: this.nextTreeId,
+      nextKeyspaceId: this.nextKeyspaceId,
+      keyspaces: [...this.open.values()].map(({ keyspaceId, large, root, until: _, ...rest }) => ({
+        ...rest,
+        id: keyspaceId,
+        treeId: root.treeId,
+        root: root.page,
+        count: root.count,
+        segments: [...large].map(([base, bytes]) => ({ base, bytes }))
+      })),
+      dropping: [...this.dropping, ...ended.map(({ root }) => root.page)]
+    }
+  }
+}

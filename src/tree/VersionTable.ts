@@ -1,0 +1,110 @@
+/**
+ * The columns of displaced versions: a row of numbers per entry, found by a hash of tree and key.
+ *
+ * I1 A row is free or taken; the rows that are taken are chained from their buckets once they are hashed.
+ */
+import { widerBytes, widerFloats, widerInts } from "./Columns.ts"
+
+const bytesPerRow = 4 * 7 + 8 * 3 + 2
+
+export class VersionTable {
+  treeId = new Int32Array(64)
+  keyBytes = new Int32Array(64)
+  valueBytes = new Int32Array(64)
+  /** Place of key and value in the slabs. */
+  place = new Int32Array(64)
+  hash = new Int32Array(64)
+  /** Next row of the bucket. */
+  chain = new Int32Array(64)
+  /** Next row of the list that the entry is in; of free rows, the next free one. */
+  link = new Int32Array(64)
+  from = new Float64Array(64)
+  to = new Float64Array(64)
+  expiry = new Float64Array(64)
+  kind = new Uint8Array(64)
+  flags = new Uint8Array(64)
+  /** Rows that are taken. */
+  size = 0
+  private buckets = new Int32Array(128).fill(-1)
+  private freeHead = -1
+  /** One past the highest row ever taken. */
+  private bound = 0
+
+  get bytes(): number {
+    return this.link.length * bytesPerRow + this.buckets.length * 4
+  }
+
+  take(): number {
+    this.size++
+    if (this.freeHead >= 0) {
+      const row = this.freeHead
+      this.freeHead = this.link[row] as number
+      return row
+    }
+    if (this.bound === this.link.length) this.grow()
+    return this.bound++
+  }
+
+  /** Gives a row back that was taken and hashed. */
+  free(row: number): void {
+    this.unchain(row)
+    this.keyBytes[row] = -1
+    this.link[row] = this.freeHead
+    this.freeHead = row
+    this.size--
+  }
+
+  /** The first row that may have this hash, or -1; follow `chain`. */
+  first(hash: number): number {
+    return this.buckets[hash & this.buckets.length - 1] as number
+  }
+
+  /** Puts a row first in its bucket. */
+  enter(row: number, hash: number): void {
+    const bucket = hash & this.buckets.length - 1
+    this.hash[row] = hash
+    this.chain[row] = this.buckets[bucket] as number
+    this.buckets[bucket] = row
+  }
+
+  private unchain(row: number): void {
+    const bucket = (this.hash[row] as number) & this.buckets.length - 1
+    let at = this.buckets[bucket] as number
+    if (at === row) {
+      this.buckets[bucket] = this.chain[row] as number
+      return
+    }
+    while (this.chain[at] !== row) at = this.chain[at] as number
+    this.chain[at] = this.chain[row] as number
+  }
+
+  private grow(): void {
+    const length = this.link.length * 2
+    this.treeId = widerInts(this.treeId, length)
+    this.keyBytes = widerInts(this.keyBytes, length)
+    this.valueBytes = widerInts(this.valueBytes, length)
+    this.place = widerInts(this.place, length)
+    this.hash = widerInts(this.hash, length)
+    this.chain = widerInts(this.chain, length)
+    this.link = widerInts(this.link, length)
+    this.from = widerFloats(this.from, length)
+    this.to = widerFloats(this.to, length)
+    this.expiry = widerFloats(this.expiry, length)
+    this.kind = widerBytes(this.kind, length)
+    this.flags = widerBytes(this.flags, length)
+    this.buckets = new Int32Array(length * 2).fill(-1)
+    for (let row = 0; row < this.bound; row++) {
+      if ((this.keyBytes[row] as number) >= 0) this.enter(row, this.hash[row] as number)
+    }
+  }
+}
+
+/** Mixes a tree id and a zero-padded key; its length is not mixed in, the comparison sees it. */
+export function hashOf(treeId: number, words: Int32Array, bytes: number): number {
+  let hash = treeId
+  for (let word = 0, end = bytes + 3 >>> 2; word < end; word++) {
+    hash = Math.imul(hash ^ (words[word] as number), 0x9e3779b1)
+    hash ^= hash >>> 15
+  }
+  return hash
+}
