@@ -1,14 +1,16 @@
 /**
  * Looking at a running store: sizes and counts, the trees leaf by leaf, the regions of the log.
  *
- * For tests, tools and the curious. Nothing here changes anything, keys appear only as lengths and never as bytes.
+ * For tests, tools and the curious. Nothing here changes anything. Fences and pivots are keys: whoever logs an inspection
+ * logs those.
  */
 import * as Effect from "effect/Effect"
+import type { Segment } from "./log/Segment.ts"
 import type { Machine } from "./Machine.ts"
-import type { StoreError } from "./StoreError.ts"
+import { StoreError } from "./StoreError.ts"
 import type { Series } from "./Telemetry.ts"
-const describeTree = (_tree: unknown, _root: unknown): unknown => 0
-type TreeDescription = unknown
+import { audit } from "./tree/Audit.ts"
+import type { TreeView, Violation } from "./tree/Audit.ts"
 
 /** Bytes, unless a name says otherwise. */
 export interface Stat {
@@ -142,24 +144,37 @@ export const series = (machine: Machine): ReadonlyArray<Series> => {
 /** Everything that can be seen of the structure. */
 export interface Inspection {
   readonly keyspaces: ReadonlyArray<
-    { readonly name: string; readonly layout: string; readonly tree: TreeDescription }
+    { readonly name: string; readonly layout: string; readonly tree: TreeView }
   >
-  readonly segments: ReadonlyArray<
-    { readonly sequence: number; readonly base: number; readonly capacity: number }
-  >
+  /** Rules of the structure that do not hold; empty in a sound store. */
+  readonly violations: ReadonlyArray<Violation>
+  readonly segments: ReadonlyArray<Segment>
+  readonly regions: Stat["lsn"]
 }
 
-/** Describes every keyspace, loading the pages that it needs. */
+/**
+ * Walks every tree and checks its structure on the way. Holds the event loop while it does: pages that are not in
+ * memory are read in the calling thread.
+ */
 export const inspect = (machine: Machine): Effect.Effect<Inspection, StoreError> =>
-  Effect.gen(function*() {
-    const keyspaces: Array<Inspection["keyspaces"][number]> = []
-    for (const { layout, name, root } of machine.parts.generations.all()) {
-      let tree = describeTree(machine.tree, root)
-      while (typeof tree === "number") {
-        yield* machine.load(tree)
-        tree = describeTree(machine.tree, root)
-      }
-      keyspaces.push({ name, layout, tree })
+  Effect.suspend(() => {
+    const { buffer, generations, segments } = machine.parts
+    const open = [...generations.all()]
+    try {
+      const { trees, violations } = audit({
+        pages: machine.tree.pages,
+        roots: open.map(({ root }) => root),
+        dropping: generations.ended(),
+        load: buffer.imageNow
+      })
+      const keyspaces = open.map(({ layout, name }, index) => ({
+        name,
+        layout,
+        tree: trees[index] as TreeView
+      }))
+      return Effect.succeed({ keyspaces, violations, segments: segments.list, regions: stat(machine).lsn })
+    } catch (error) {
+      if (error instanceof StoreError) return Effect.fail(error)
+      throw error
     }
-    return { keyspaces, segments: machine.parts.segments.list }
   })

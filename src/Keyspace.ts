@@ -16,6 +16,7 @@ import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Codec from "./Codec.ts"
 import * as Key from "./Key.ts"
+import * as Raw from "./Raw.ts"
 import type { Range, Row } from "./Snapshot.ts"
 import { Snapshot } from "./Snapshot.ts"
 import { Store } from "./Store.ts"
@@ -105,9 +106,17 @@ export const make = <K, V, P = never, E = unknown>(
   return new Declared(name, key, Codec.isCodec(value) ? value : Codec.schema(value, rest))
 }
 
+/** A keyspace of bytes, with doors for hot loops. */
+export interface Bytes extends Keyspace<Uint8Array, Uint8Array, Uint8Array> {
+  /** Functions that read and write without an Effect per record (`Raw.ts` says what that gives up). */
+  readonly raw: Effect.Effect<Raw.Raw, never, Store>
+}
+
 /** Declares a keyspace of bytes, in unsigned order. */
-export const bytes = (name: string): Keyspace<Uint8Array, Uint8Array, Uint8Array> =>
-  new Declared(name, Key.Bytes, Codec.bytes)
+export const bytes = (name: string): Bytes => {
+  const declared = new Declared(name, Key.Bytes, Codec.bytes)
+  return Object.assign(declared, { raw: Store.useSync(({ machine }) => Raw.make(machine, declared)) })
+}
 
 /** Larger than any key may be, so one buffer serves all encodings; nothing suspends between filling and copying. */
 const scratch = new Uint8Array(4096)

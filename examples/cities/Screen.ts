@@ -36,18 +36,20 @@ export const heading = (text: string): Effect.Effect<void> =>
 export const lines = (...texts: ReadonlyArray<string>): Effect.Effect<void> =>
   print(texts.map((text) => `   ${text}`.trimEnd()).join("\n"))
 
+export type Row = readonly [string, ...ReadonlyArray<string>]
+
 /** Columns: the first one from the left, the others from the right. */
-export const table = (rows: ReadonlyArray<readonly [string, ...ReadonlyArray<string>]>): Effect.Effect<void> => {
+export const table = (rows: ReadonlyArray<Row>): Effect.Effect<void> => {
   const widths: Array<number> = []
   for (const row of rows) {
     row.forEach((cell, column) => widths[column] = Math.max(widths[column] ?? 0, cell.length))
   }
-  return lines(...rows.map((row) =>
-    row.map((cell, column) => {
-      const width = widths[column] ?? 0
-      return column === 0 ? cell.padEnd(width) : cell.padStart(width)
-    }).join("   ")
-  ))
+  return lines(
+    ...rows.map(([first, ...others]) =>
+      [first.padEnd(widths[0] ?? 0), ...others.map((cell, index) => cell.padStart(widths[index + 1] ?? 0))]
+        .join("   ")
+    )
+  )
 }
 
 /** A line that changes in place; where the output is no terminal, only its last state is printed. */

@@ -73,7 +73,8 @@ const words: Record<string, (value: number) => string> = {
   [Attribute.checkpointStallMillis]: (value) => `writers stalled ${value.toFixed(0)} ms`,
   [Attribute.recoveryCommits]: (value) => `${Screen.count(value)} commits`,
   [Attribute.recoveryBytes]: (value) => `${Screen.bytes(value)} of log`,
-  [Attribute.recoveryTornBytes]: (value) => value === 0 ? "no torn tail" : `${Screen.bytes(value)} torn tail cut`
+  [Attribute.recoveryTornBytes]: (value) =>
+    value === 0 ? "no torn tail" : `${Screen.bytes(value)} torn tail cut`
 }
 
 const details = ({ attributes }: Tracer.Span): string =>

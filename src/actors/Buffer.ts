@@ -66,6 +66,8 @@ export interface Buffer extends Actor.Actor<Message> {
    * Brings a page in at once, in the calling thread; false where there is no room without waiting. Throws `StoreError`.
    */
   readonly loadNow: (pageId: number) => boolean
+  /** The image of a page that is not in memory, as its slot has it; read in the calling thread. */
+  readonly imageNow: (pageId: number) => Uint8Array
   readonly counters: Counters
 }
 
@@ -94,6 +96,7 @@ export const make = Effect.fnUntraced(
       load: (pageId) => Actor.ask(actor, (done): Message => ({ _tag: "Load", pageId, done })),
       reserve: (blocks) => Actor.ask(actor, (done): Message => ({ _tag: "Reserve", blocks, done })),
       loadNow: (pageId) => live.loadNow(pageId),
+      imageNow: (pageId) => live.imageNow(pageId),
       counters: live.counters
     }
   }
@@ -159,19 +162,24 @@ class Live {
   }
 
   loadNow(pageId: number): boolean {
-    const { file, limits, pages } = this.options
+    const { limits, pages } = this.options
     const { map } = pages
     if ((map.block[pageId] as number) >= 0) return true
     if (pages.arena.freeBlocks === 0) this.evict(1)
     if (pages.arena.freeBlocks === 0) return false
-    const bytes = new Uint8Array(limits.pageBytes)
     const generation = map.generation[pageId] as number
-    const read = file.readSync(bytes, (map.slot[pageId] as number) * limits.pageBytes)
+    const installed = this.place(pageId, generation, this.imageNow(pageId))
     this.counters.loads++
-    this.counters.loadBytes += bytes.length
-    const installed = this.place(pageId, generation, bytes.subarray(0, read))
+    this.counters.loadBytes += limits.pageBytes
     if (installed instanceof StoreError) throw installed
     return installed === "installed"
+  }
+
+  imageNow(pageId: number): Uint8Array {
+    const { file, limits, pages } = this.options
+    const bytes = new Uint8Array(limits.pageBytes)
+    const read = file.readSync(bytes, (pages.map.slot[pageId] as number) * limits.pageBytes)
+    return bytes.subarray(0, read)
   }
 
   private load(pageId: number, done: Actor.Reply<void, StoreError>): void {

@@ -95,6 +95,8 @@ const batchPages = 128
 export interface Checkpoint extends Actor.Actor<Message> {
   readonly start: (trigger: Trigger) => Effect.Effect<Report, StoreError>
   readonly newest: () => Superblock
+  /** Slots of the map table and of the catalog, which no page has. */
+  readonly slots: () => ReadonlyArray<number>
   readonly counters: { checkpoints: number; failures: number }
 }
 
@@ -136,6 +138,7 @@ export const make = Effect.fnUntraced(
       ...actor,
       start: (trigger) => Actor.ask(actor, (done): Message => ({ _tag: "Start", trigger, done })),
       newest: () => coordinator.newest,
+      slots: () => [...options.chunks.slots(), ...coordinator.catalogSlots],
       counters: coordinator.counters
     }
   }
@@ -146,7 +149,7 @@ class Coordinator {
   readonly counters = { checkpoints: 0, failures: 0 }
   private readonly options: Options
   private older: Superblock | undefined
-  private catalogSlots: ReadonlyArray<number>
+  catalogSlots: ReadonlyArray<number>
   /** Images written by the checkpoint in flight. */
   private pages = 0
 

@@ -30,6 +30,11 @@ export class ChunkTable {
     return { slot: slots[index] as number, checksum: checksums[index] as number }
   }
 
+  /** Slots of all chunks. */
+  slots(): ReadonlyArray<number> {
+    return this.levels.flatMap(({ slots }) => [...slots]).filter((slot) => slot !== 0)
+  }
+
   /** Notes the new place of a chunk and answers the slot of its older image, 0 where there is none. */
   set(level: number, index: number, place: Place): number {
     const { checksums, slots } = this.level(level, index)

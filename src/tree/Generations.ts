@@ -117,12 +117,19 @@ export class Generations {
 
   /** Open keyspaces by name. */
   names(): Map<string, { readonly id: number; readonly layout: string }> {
-    return new Map([...this.open.values()].map(({ keyspaceId, layout, name }) => [name, { id: keyspaceId, layout }]))
+    return new Map(
+      [...this.open.values()].map(({ keyspaceId, layout, name }) => [name, { id: keyspaceId, layout }])
+    )
+  }
+
+  /** Root page ids of trees that belong to no open generation. */
+  ended(): ReadonlyArray<number> {
+    const ended = [...this.byTree.values()].filter(({ until }) => until !== Infinity)
+    return [...this.dropping, ...ended.map(({ root }) => root.page)]
   }
 
   /** Ended generations are remembered only as trees to take down: after a crash no reader needs them. */
   catalog(): Catalog {
-    const ended = [...this.byTree.values()].filter(({ until }) => until !== Infinity)
     return {
       nextTreeId: this.nextTreeId,
       nextKeyspaceId: this.nextKeyspaceId,
@@ -134,7 +141,7 @@ export class Generations {
         count: root.count,
         segments: [...large].map(([base, bytes]) => ({ base, bytes }))
       })),
-      dropping: [...this.dropping, ...ended.map(({ root }) => root.page)]
+      dropping: this.ended()
     }
   }
 }

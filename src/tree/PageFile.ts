@@ -27,6 +27,7 @@ const Free = 0
 const Live = 1
 const Retired = 2
 const Quarantined = 3
+const stateNames = ["free", "live", "retired", "quarantined"] as const
 
 /** Bytes of bookkeeping per slot: state and birth. */
 const bytesPerSlot = 5
@@ -62,6 +63,14 @@ export class PageFile {
 
   get retiredCount(): number {
     return this.retired.length
+  }
+
+  get quarantinedCount(): number {
+    return this.bound - 1 - this.freeSlots.length - this.live - this.retired.length
+  }
+
+  stateOf(slot: number): "free" | "live" | "retired" | "quarantined" {
+    return stateNames[this.state[slot] as number] ?? "free"
   }
 
   /** Memory held by this bookkeeping. */

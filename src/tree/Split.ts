@@ -219,7 +219,9 @@ function insertSeparator(ground: Ground, root: Root, separator: KeyScratch, righ
     const address = pages.map.block[id] as number
     const words = pages.arena.wordsOf(address)
     const p = address & pages.arena.mask
-    if (Inner.insert(words, p, index, key, child)) return
+    // Now and then the page is filled anew in any case: only then it gets the prefix of what is in it by now.
+    const anew = isPowerOfTwo(Page.count(words, p) + 1)
+    if (!anew && Inner.insert(words, p, index, key, child)) return
     const source = bench.copy("left", words, p)
     const entries = bench.entries.ofInsert(source, 0, index, key, child)
     if (entries.words(0, entries.count) <= Page.size(words, p)) {
@@ -233,6 +235,8 @@ function insertSeparator(ground: Ground, root: Root, separator: KeyScratch, righ
   }
   growRoot(ground, root, key, child)
 }
+
+const isPowerOfTwo = (count: number): boolean => (count & count - 1) === 0
 
 /** Splits an inner page by the entries on the bench; answers the new page, its separator is in `rising`. */
 function splitInner(ground: Ground, root: Root, id: number, index: number, rising: KeyScratch): number {

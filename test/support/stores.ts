@@ -20,7 +20,7 @@ import type { Reason, StoreError } from "../../src/StoreError.ts"
 export type Options = Omit<Store.Options, "path">
 
 /** Opens the store of a test; as often as it wants, one after another. */
-export type Open = (options?: Options) => Layer.Layer<Store.Store, StoreError>
+export type Open = (options?: Options) => Layer.Layer<Store.Store | Disk, StoreError>
 
 interface Place {
   readonly name: string
@@ -37,36 +37,34 @@ export const directory: Effect.Effect<string, never, Scope.Scope> = Effect.acqui
   (name) => Effect.sync(() => fs.rmSync(name, { recursive: true, force: true }))
 )
 
-/** A disk in memory that outlives the stores on it. */
-export const memory: Effect.Effect<Disk["Service"], never, Scope.Scope> = Effect.map(
-  Layer.build(MemoryDisk.layer),
-  (services) => Context.get(services, Disk)
-)
+/** A disk that outlives the stores on it. */
+const built = (layer: Layer.Layer<Disk>): Effect.Effect<Disk["Service"], never, Scope.Scope> =>
+  Effect.map(Layer.build(layer), (services) => Context.get(services, Disk))
 
-/** The store at `/store` of a disk. */
-export const openOn = (disk: Disk["Service"]): Open => (options) =>
-  Layer.provide(Store.layerDisk({ path: "/store", ...small, ...options }), Layer.succeed(Disk, disk))
+export const memory: Effect.Effect<Disk["Service"], never, Scope.Scope> = built(MemoryDisk.layer)
+
+/** The store at a path of a disk. */
+export const openOn = (disk: Disk["Service"], at: string): Open => (options) =>
+  Layer.provideMerge(Store.layerDisk({ path: at, ...small, ...options }), Layer.succeed(Disk, disk))
 
 /** `Store.layerMemory` is this with a disk of its own. */
 const inMemory: Place = {
   name: "in memory",
-  take: Effect.map(memory, (disk) => (options) => openOn(disk)({ durability: "memory", ...options }))
+  take: Effect.map(memory, (disk) => (options) => openOn(disk, "/store")({ durability: "memory", ...options }))
 }
 
 const onDisk: Place = {
   name: "in a directory",
-  take: Effect.map(
-    directory,
-    (name) => (options) =>
-      Layer.provide(Store.layerDisk({ path: path.join(name, "store"), ...small, ...options }), NodeDisk.layer)
-  )
+  take: Effect.gen(function*() {
+    return openOn(yield* built(NodeDisk.layer), path.join(yield* directory, "store"))
+  })
 }
 
 export interface Test {
   /** A body with one store open. */
   <E>(
     title: string,
-    body: () => Effect.Effect<void, E, Store.Store | Scope.Scope>,
+    body: () => Effect.Effect<void, E, Store.Store | Disk | Scope.Scope>,
     options?: Options
   ): void
   /** A body that opens the store itself. */
@@ -81,7 +79,7 @@ export const suite = (title: string, define: (test: Test) => void): void => {
     const test: Test = Object.assign(
       (
         testTitle: string,
-        body: () => Effect.Effect<void, unknown, Store.Store | Scope.Scope>,
+        body: () => Effect.Effect<void, unknown, Store.Store | Disk | Scope.Scope>,
         options?: Options
       ) => opening(testTitle, (open) => Effect.provide(Effect.scoped(body()), open(options))),
       { opening }

@@ -1,0 +1,205 @@
+/**
+ * The raw doors of a keyspace of bytes: for hot loops that cannot pay for an Effect per record.
+ *
+ * Everything here happens in the calling thread, outside any boundary: reads see the newest visible commits (two reads
+ * may see two states), a page that is not in memory is read from the disk at once and counted, and each write is a
+ * blind transaction of its own, appended before the call returns and durable some milliseconds later, or when
+ * `Store.awaitDurable` says so. All of them throw `StoreError`.
+ *
+ * I1 A write is appended whole or refused (`Overloaded`); it never waits.
+ */
+import * as Exit from "effect/Exit"
+import { crc32 } from "node:zlib"
+import type { KeyspaceIntent } from "./actors/Intent.ts"
+import type { Message } from "./actors/Wal.ts"
+import type { Declared, Machine } from "./Machine.ts"
+import { Corrupted, LimitExceeded, Overloaded, storeError } from "./StoreError.ts"
+import { Batch } from "./tree/Cursor.ts"
+import type { Range } from "./tree/Cursor.ts"
+import type { Reference } from "./tree/Reference.ts"
+import type { Root } from "./tree/Tree.ts"
+import { Found, Missing } from "./tree/Tree.ts"
+
+/** One write of a batch; a value of `undefined` removes. */
+export interface RawWrite {
+  readonly key: Uint8Array
+  readonly value: Uint8Array | undefined
+}
+
+/** Doors to one keyspace. */
+export interface Raw {
+  /** A copy of the value; `undefined` where there is none. */
+  readonly getUnsafe: (key: Uint8Array) => Uint8Array | undefined
+  /** Copies the value into `target` from `offset` on; answers its length, -1 where there is none. */
+  readonly getIntoUnsafe: (key: Uint8Array, target: Uint8Array, offset: number) => number
+  readonly getManyUnsafe: (keys: ReadonlyArray<Uint8Array>) => Array<Uint8Array | undefined>
+  /** Fills `batch` with the next records of a range, from where the batch ended last; false when there are no more. */
+  readonly scanUnsafe: (range: Range, batch: Batch) => boolean
+  /** Answers the LSN. */
+  readonly putUnsafe: (key: Uint8Array, value: Uint8Array) => number
+  readonly removeUnsafe: (key: Uint8Array) => number
+  /** All of them in one transaction. */
+  readonly batchUnsafe: (writes: ReadonlyArray<RawWrite>) => number
+}
+
+export { Batch }
+export type { Range }
+
+/** Opens the raw doors of a keyspace. */
+export const make = (machine: Machine, keyspace: Declared): Raw => new Doors(machine, keyspace)
+
+class Doors implements Raw {
+  private readonly machine: Machine
+  private readonly keyspace: Declared
+  private lsn = 0
+  /** One intent and one message serve all writes: nothing is kept of them once the call returns. */
+  private writes: ReadonlyArray<RawWrite> = []
+  private readonly message: Message
+  private readonly single: { key: Uint8Array; value: Uint8Array | undefined } = {
+    key: nothing,
+    value: undefined
+  }
+  private readonly singles: ReadonlyArray<RawWrite> = [this.single]
+
+  constructor(machine: Machine, keyspace: Declared) {
+    this.machine = machine
+    this.keyspace = keyspace
+    const intent: KeyspaceIntent = {
+      name: keyspace.name,
+      layout: keyspace.layout,
+      cleared: false,
+      dropped: false,
+      writes: () => this.writes
+    }
+    const intents = [intent]
+    this.message = {
+      _tag: "Commit",
+      intent: {
+        keyspaces: () => intents,
+        durability: "memory",
+        base: undefined,
+        appended: (lsn) => {
+          this.lsn = lsn
+        }
+      },
+      done: () => {}
+    }
+  }
+
+  readonly getUnsafe = (key: Uint8Array): Uint8Array | undefined => {
+    const { tree } = this.machine
+    if (!this.find(key)) return undefined
+    const reference = tree.foundReference()
+    return reference === undefined ? tree.value() : this.fetch(reference)
+  }
+
+  readonly getIntoUnsafe = (key: Uint8Array, target: Uint8Array, offset: number): number => {
+    const { tree } = this.machine
+    if (!this.find(key)) return -1
+    const reference = tree.foundReference()
+    if (reference === undefined) return tree.valueInto(target, offset)
+    target.set(this.fetch(reference), offset)
+    return reference.bytes
+  }
+
+  readonly getManyUnsafe = (keys: ReadonlyArray<Uint8Array>): Array<Uint8Array | undefined> =>
+    keys.map(this.getUnsafe)
+
+  readonly scanUnsafe = (range: Range, batch: Batch): boolean => {
+    const { machine } = this
+    const at = machine.visible()
+    const root = this.root(at)
+    const { position } = batch
+    if (batch.ended || root === undefined) return false
+    batch.reset()
+    batch.position = position
+    while (machine.tree.scan(root, range, at, batch) === Missing) this.load(machine.tree.missing)
+    return batch.count > 0
+  }
+
+  readonly putUnsafe = (key: Uint8Array, value: Uint8Array): number => {
+    this.single.key = key
+    this.single.value = value
+    return this.commit(this.singles)
+  }
+
+  readonly removeUnsafe = (key: Uint8Array): number => {
+    this.single.key = key
+    this.single.value = undefined
+    return this.commit(this.singles)
+  }
+
+  readonly batchUnsafe = (writes: ReadonlyArray<RawWrite>): number => this.commit(writes)
+
+  private commit(writes: ReadonlyArray<RawWrite>): number {
+    const { limits, parts: { wal } } = this.machine
+    this.check()
+    for (const { key, value } of writes) {
+      if (key.length > limits.keyBytes) throw exceeded("keyBytes", key.length, limits.keyBytes)
+      const bytes = value?.length ?? 0
+      if (bytes > limits.valueBytes) throw exceeded("valueBytes", bytes, limits.valueBytes)
+    }
+    this.writes = writes
+    this.lsn = this.machine.visible()
+    if (!wal.ready() || !wal.inline(this.message)) {
+      throw storeError(new Overloaded({ actor: "wal", limit: limits.mailbox }))
+    }
+    this.check()
+    return this.lsn
+  }
+
+  private check(): void {
+    const failure = this.machine.unavailable()
+    if (failure !== undefined) throw failure
+  }
+
+  private find(key: Uint8Array): boolean {
+    const { machine } = this
+    const at = machine.visible()
+    const root = this.root(at)
+    if (root === undefined) return false
+    let answer = machine.tree.get(root, key, at)
+    while (answer === Missing) {
+      this.load(machine.tree.missing)
+      answer = machine.tree.get(root, key, at)
+    }
+    return answer === Found
+  }
+
+  private root(at: number): Root | undefined {
+    this.check()
+    const root = this.machine.root(this.keyspace, at)
+    if (!Exit.isExit(root)) return root
+    if (Exit.isSuccess(root)) return undefined
+    const failure = Exit.findErrorOption(root)
+    throw failure._tag === "Some" ? failure.value : root.cause
+  }
+
+  private load(pageId: number): void {
+    const { limits, parts: { buffer } } = this.machine
+    if (!buffer.loadNow(pageId)) {
+      throw storeError(new Overloaded({ actor: "buffer", limit: limits.loadsInFlight }))
+    }
+  }
+
+  private fetch({ bytes, checksum, lsn }: Reference): Uint8Array {
+    const { segments, tail } = this.machine.parts
+    const view = tail.read(lsn, bytes)
+    if (view !== undefined) return Uint8Array.from(view)
+    const value = segments.readNow(lsn, bytes)
+    if (value !== undefined && (crc32(value) | 0) === checksum) return value
+    throw storeError(
+      new Corrupted({
+        path: "the log",
+        offset: segments.placeOf(lsn)?.offset ?? 0,
+        expected: `a value with checksum ${checksum >>> 0}`,
+        actual: value === undefined ? "the end of the file" : String(crc32(value))
+      })
+    )
+  }
+}
+
+const nothing = new Uint8Array(0)
+
+const exceeded = (limit: string, actual: number, maximum: number) =>
+  storeError(new LimitExceeded({ limit, actual, maximum }))

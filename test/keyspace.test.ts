@@ -1,0 +1,479 @@
+/**
+ * Every function of a keyspace, by itself: one commit, one read, in memory and on disk.
+ */
+import { assert } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as Codec from "../src/Codec.ts"
+import { Disk } from "../src/disk/Disk.ts"
+import * as Key from "../src/Key.ts"
+import * as Keyspace from "../src/Keyspace.ts"
+import * as Snapshot from "../src/Snapshot.ts"
+import * as Store from "../src/Store.ts"
+import * as Tx from "../src/Tx.ts"
+import { random } from "./support/random.ts"
+import { refusal, suite, upTo } from "./support/stores.ts"
+
+const Users = Keyspace.make("users", { key: Key.String, value: Schema.Struct({ age: Schema.Int }) })
+const Words = Keyspace.make("words", { key: Key.String, value: Schema.String })
+const Blobs = Keyspace.bytes("blobs")
+const Visits = Keyspace.make("visits", { key: Key.Tuple(Key.String, Key.Int), value: Schema.String })
+
+const write = Tx.transact()
+const read = Snapshot.read()
+const all = <A, E, R>(stream: Stream.Stream<A, E, R>) => read(Stream.runCollect(stream))
+const fill = (words: ReadonlyArray<string>) =>
+  write(Effect.forEach(words, (word) => Words.put(word, word.toUpperCase()), { discard: true }))
+
+suite("keyspace", (test) => {
+  test("get answers what was put, and none where nothing was", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual(yield* read(Users.get("ada")), Option.none())
+      yield* write(Users.put("ada", { age: 36 }))
+      assert.deepStrictEqual(yield* read(Users.get("ada")), Option.some({ age: 36 }))
+      yield* write(Users.put("ada", { age: 37 }))
+      assert.deepStrictEqual(yield* read(Users.get("ada")), Option.some({ age: 37 }))
+      assert.deepStrictEqual(yield* read(Users.get("ad")), Option.none())
+      assert.deepStrictEqual(yield* read(Users.get("adaa")), Option.none())
+      assert.deepStrictEqual(yield* read(Users.get("")), Option.none())
+    }))
+
+  test("the empty key is a key", () =>
+    Effect.gen(function*() {
+      yield* fill(["", "a"])
+      assert.deepStrictEqual(yield* read(Words.get("")), Option.some(""))
+      assert.deepStrictEqual(yield* all(Words.keys()), ["", "a"])
+      yield* write(Words.remove(""))
+      assert.deepStrictEqual(yield* all(Words.keys()), ["a"])
+    }))
+
+  test("getEntry answers the LSN of the commit that wrote it", () =>
+    Effect.gen(function*() {
+      const { lsn } = yield* Users.put("ada", { age: 36 }).pipe(Tx.commit())
+      yield* write(Users.put("bob", { age: 1 }))
+      const expected = Option.some({ key: "ada", value: { age: 36 }, lsn })
+      assert.deepStrictEqual(yield* read(Users.getEntry("ada")), expected)
+      assert.deepStrictEqual(yield* read(Users.getEntry("eve")), Option.none())
+    }))
+
+  test("getMany answers in the order of the keys, doubles included", () =>
+    Effect.gen(function*() {
+      yield* fill(["a", "b"])
+      const values = yield* read(Words.getMany(["b", "x", "a", "b"]))
+      assert.deepStrictEqual(values, [Option.some("B"), Option.none(), Option.some("A"), Option.some("B")])
+      assert.deepStrictEqual(yield* read(Words.getMany([])), [])
+      assert.deepStrictEqual(yield* read(Words.getMany(new Set(["a"]))), [Option.some("A")])
+    }))
+
+  test("has", () =>
+    Effect.gen(function*() {
+      yield* fill(["a"])
+      assert.deepStrictEqual(yield* read(Effect.all([Words.has("a"), Words.has("b")])), [true, false])
+    }))
+
+  test("first answers the head of a range", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual(yield* read(Words.first()), Option.none())
+      yield* fill(["b", "d", "f"])
+      const keyOf = (options: Keyspace.RangeOptions<string, string>) =>
+        Effect.map(read(Words.first(options)), Option.map((entry) => entry.key))
+      assert.deepStrictEqual(yield* keyOf({}), Option.some("b"))
+      assert.deepStrictEqual(yield* keyOf({ reverse: true }), Option.some("f"))
+      assert.deepStrictEqual(yield* keyOf({ from: "c" }), Option.some("d"))
+      assert.deepStrictEqual(yield* keyOf({ until: "d", reverse: true }), Option.some("b"))
+      assert.deepStrictEqual(yield* keyOf({ prefix: "d", reverse: true }), Option.some("d"))
+      assert.deepStrictEqual(yield* keyOf({ from: "g" }), Option.none())
+      assert.deepStrictEqual(yield* keyOf({ limit: 0 }), Option.some("b"), "first is what limits")
+    }))
+
+  test("remove, and remove what is not there", () =>
+    Effect.gen(function*() {
+      yield* fill(["a", "b"])
+      yield* write(Words.remove("a"))
+      yield* write(Words.remove("x"))
+      assert.deepStrictEqual(yield* all(Words.keys()), ["b"])
+      yield* fill(["a"])
+      assert.deepStrictEqual(yield* all(Words.keys()), ["a", "b"])
+    }))
+
+  test("insert writes only where nothing is", () =>
+    Effect.gen(function*() {
+      assert.isTrue(yield* write(Words.insert("a", "1")))
+      assert.isFalse(yield* write(Words.insert("a", "2")))
+      assert.deepStrictEqual(yield* read(Words.get("a")), Option.some("1"))
+      assert.deepStrictEqual(
+        yield* write(Effect.all([Words.insert("b", "1"), Words.insert("b", "2")])),
+        [true, false]
+      )
+    }))
+
+  test("replace compares the version", () =>
+    Effect.gen(function*() {
+      yield* write(Words.replace("a", "1", undefined))
+      const first = Option.getOrThrow(yield* read(Words.getEntry("a"))).lsn
+      yield* write(Words.replace("a", "2", first))
+      const second = Option.getOrThrow(yield* read(Words.getEntry("a"))).lsn
+      assert.isAbove(second, first)
+      const stale = yield* Effect.flip(write(Words.replace("a", "3", first)))
+      assert.deepInclude(stale, { _tag: "VersionMismatch", keyspace: "words", expected: first, actual: second })
+      const present = yield* Effect.flip(write(Words.replace("a", "3", undefined)))
+      assert.deepInclude(present, { _tag: "VersionMismatch", expected: undefined, actual: second })
+      const absent = yield* Effect.flip(write(Words.replace("b", "3", first)))
+      assert.deepInclude(absent, { _tag: "VersionMismatch", expected: first, actual: undefined })
+      assert.deepStrictEqual(yield* read(Words.get("a")), Option.some("2"))
+      assert.isFalse(yield* read(Words.has("b")))
+    }))
+
+  test("replace twice in one transaction, by the version that it reads there", () =>
+    Effect.gen(function*() {
+      yield* write(Effect.gen(function*() {
+        yield* Words.replace("a", "1", undefined)
+        const { lsn } = Option.getOrThrow(yield* Words.getEntry("a"))
+        yield* Words.replace("a", "2", lsn)
+      }))
+      assert.deepStrictEqual(yield* read(Words.get("a")), Option.some("2"))
+    }))
+
+  test("modify reads, decides and writes", () =>
+    Effect.gen(function*() {
+      const next = (value: Option.Option<string>) =>
+        [Option.isSome(value), Option.map(value, (word) => `${word}!`)] as const
+      assert.isFalse(yield* write(Words.modify("a", next)))
+      yield* fill(["a"])
+      assert.isTrue(yield* write(Words.modify("a", next)))
+      assert.deepStrictEqual(yield* read(Words.get("a")), Option.some("A!"))
+      yield* write(Words.modify("a", () => [undefined, Option.none()]))
+      assert.isFalse(yield* read(Words.has("a")))
+    }))
+
+  test("clear removes every record, and stat counts them", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual(yield* Words.stat, { count: 0, unresolved: 0 })
+      yield* fill(["a", "b", "c"])
+      yield* write(Blobs.put(Uint8Array.of(1), Uint8Array.of(2)))
+      assert.deepStrictEqual(yield* Words.stat, { count: 3, unresolved: 0 })
+      yield* fill(["a"])
+      yield* write(Words.remove("b"))
+      assert.deepStrictEqual(yield* Words.stat, { count: 2, unresolved: 0 })
+      yield* write(Words.clear)
+      assert.deepStrictEqual(yield* Words.stat, { count: 0, unresolved: 0 })
+      assert.deepStrictEqual(yield* all(Words.range()), [])
+      assert.deepStrictEqual(yield* Blobs.stat, { count: 1, unresolved: 0 })
+      yield* fill(["z"])
+      assert.deepStrictEqual(yield* all(Words.keys()), ["z"])
+    }))
+
+  test("clear and drop of what never was", () =>
+    Effect.gen(function*() {
+      yield* write(Words.clear)
+      yield* write(Words.drop)
+      assert.deepStrictEqual(yield* Words.stat, { count: 0, unresolved: 0 })
+      const store = yield* Store.Store
+      assert.deepStrictEqual((yield* store.stat).keyspaces, [])
+    }))
+
+  test("drop removes the keyspace, and another layout may take its name", () =>
+    Effect.gen(function*() {
+      const Numbers = Keyspace.make("words", { key: Key.Int, value: Schema.Int })
+      const store = yield* Store.Store
+      yield* fill(["a"])
+      assert.strictEqual((yield* refusal(read(Numbers.get(1))))._tag, "LayoutMismatch")
+      yield* write(Words.drop)
+      assert.deepStrictEqual((yield* store.stat).keyspaces, [])
+      assert.deepStrictEqual(yield* read(Numbers.get(1)), Option.none())
+      yield* write(Numbers.put(1, 2))
+      assert.deepStrictEqual(yield* read(Numbers.get(1)), Option.some(2))
+      assert.strictEqual((yield* refusal(read(Words.get("a"))))._tag, "LayoutMismatch")
+      assert.strictEqual((yield* refusal(Words.stat))._tag, "LayoutMismatch")
+    }))
+
+  test("keyspaces do not touch each other, whatever their layouts", () =>
+    Effect.gen(function*() {
+      const spaces = [
+        Keyspace.make("string", { key: Key.String, value: Schema.Int }),
+        Keyspace.make("strin", { key: Key.String, value: Schema.Int })
+      ]
+      const Ints = Keyspace.make("int", { key: Key.Int, value: Schema.Int })
+      const Floats = Keyspace.make("desc", { key: Key.Desc(Key.Float), value: Schema.Int })
+      const ints = [-5, -1, 0, 3, Number.MAX_SAFE_INTEGER]
+      yield* write(Effect.gen(function*() {
+        for (const [index, space] of spaces.entries()) yield* space.put("k", index)
+        for (const int of ints) yield* Effect.andThen(Ints.put(int, int), Floats.put(int / 2, int))
+        yield* Visits.put(["b", 1], "b1")
+        yield* Visits.put(["a", 2], "a2")
+        yield* Visits.put(["a", -2], "a-2")
+      }))
+      for (const [index, space] of spaces.entries()) {
+        assert.deepStrictEqual(yield* all(space.range()).pipe(Effect.map((rows) => rows.map((row) => row.value))), [index])
+      }
+      assert.deepStrictEqual(yield* all(Ints.keys()), ints)
+      assert.deepStrictEqual(yield* all(Floats.keys()), ints.map((int) => int / 2).reverse())
+      assert.deepStrictEqual(yield* all(Visits.keys()), [["a", -2], ["a", 2], ["b", 1]])
+      assert.deepStrictEqual(yield* all(Visits.keys({ prefix: ["a"] })), [["a", -2], ["a", 2]])
+      assert.deepStrictEqual(yield* all(Visits.keys({ prefix: [], reverse: true, limit: 1 })), [["b", 1]])
+    }))
+
+  test("effects are lazy: run twice, they look twice", () =>
+    Effect.gen(function*() {
+      const gotten = read(Words.get("a"))
+      const scanned = all(Words.keys())
+      const counted = Words.stat
+      const put = write(Words.put("a", "1"))
+      assert.deepStrictEqual(yield* gotten, Option.none())
+      assert.deepStrictEqual(yield* scanned, [])
+      assert.strictEqual((yield* counted).count, 0)
+      yield* put
+      assert.deepStrictEqual(yield* gotten, Option.some("1"))
+      assert.deepStrictEqual(yield* scanned, ["a"])
+      assert.strictEqual((yield* counted).count, 1)
+      yield* write(Words.remove("a"))
+      yield* put
+      assert.deepStrictEqual(yield* gotten, Option.some("1"))
+    }))
+
+  test("a stream run twice under one snapshot begins anew", () =>
+    Effect.gen(function*() {
+      yield* fill(["a", "b"])
+      yield* read(Effect.gen(function*() {
+        const keys = Words.keys()
+        assert.deepStrictEqual(yield* Stream.runCollect(keys), ["a", "b"])
+        assert.deepStrictEqual(yield* Stream.runCollect(keys), ["a", "b"])
+      }))
+    }))
+
+  test("who changes a buffer after put or get changes nothing in the store", () =>
+    Effect.gen(function*() {
+      for (const value of [Uint8Array.of(1, 2), Buffer.from([1, 2])]) {
+        const key = value.slice()
+        const sound = [{ key: Uint8Array.of(1, 2), value: Uint8Array.of(1, 2) }]
+        const stored = all(Blobs.range()).pipe(
+          Effect.map((rows) => rows.map((row) => ({ key: Uint8Array.from(row.key), value: Uint8Array.from(row.value) })))
+        )
+        yield* write(Effect.gen(function*() {
+          yield* Blobs.put(key, value)
+          key.fill(9)
+          value.fill(9)
+          const own = Option.getOrThrow(yield* Blobs.get(Uint8Array.of(1, 2)))
+          assert.deepStrictEqual([...own], [1, 2])
+          own.fill(8)
+          for (const row of yield* Stream.runCollect(Blobs.range())) {
+            row.key.fill(7)
+            row.value.fill(7)
+          }
+        }))
+        assert.deepStrictEqual(yield* stored, sound)
+        const gotten = Option.getOrThrow(yield* read(Blobs.get(Uint8Array.of(1, 2))))
+        gotten.fill(6)
+        for (const row of yield* all(Blobs.range())) row.value.fill(5)
+        assert.deepStrictEqual(yield* stored, sound)
+        yield* write(Blobs.clear)
+      }
+    }))
+
+  test("values of every size, around the limit of what a leaf keeps", () =>
+    Effect.gen(function*() {
+      const { machine } = yield* Store.Store
+      const { inlineValueBytes } = machine.limits
+      const sizes = [0, 1, 7, 8, inlineValueBytes - 1, inlineValueBytes, inlineValueBytes + 1, 4096, 70_000, 1 << 20]
+      const { bytes } = random(1)
+      const values = sizes.map((size) => bytes(size))
+      yield* write(Effect.forEach(values, (value, index) => Blobs.put(Uint8Array.of(index), value)))
+      const stored = yield* all(Blobs.range())
+      assert.strictEqual(stored.length, sizes.length)
+      for (const [index, value] of values.entries()) {
+        assert.isTrue(Buffer.from(value).equals(stored[index]?.value ?? new Uint8Array(1)), `${sizes[index]} bytes`)
+        const one = yield* read(Blobs.get(Uint8Array.of(index)))
+        assert.isTrue(Buffer.from(value).equals(Option.getOrThrow(one)), `${sizes[index]} bytes`)
+      }
+      const again = yield* read(Blobs.getMany(sizes.map((_, index) => Uint8Array.of(index))))
+      assert.deepStrictEqual(again.map((value) => Option.getOrThrow(value).length), sizes)
+    }), { limits: { inlineValueBytes: 256 } })
+
+  test("a value of 64 MiB, and none above", () =>
+    Effect.gen(function*() {
+      const value = new Uint8Array(64 << 20)
+      for (let at = 0; at < value.length; at += 4096) value[at] = at >>> 12
+      yield* write(Blobs.put(Uint8Array.of(1), value))
+      const stored = Option.getOrThrow(yield* read(Blobs.get(Uint8Array.of(1))))
+      assert.strictEqual(Buffer.compare(stored, value), 0)
+      const error = yield* refusal(write(Blobs.put(Uint8Array.of(2), new Uint8Array(value.length + 1))))
+      assert.deepInclude(error, { limit: "valueBytes", actual: value.length + 1, maximum: value.length })
+      assert.isFalse(yield* read(Blobs.has(Uint8Array.of(2))))
+    }))
+
+  test("a range over large values holds few of them at a time", () =>
+    Effect.gen(function*() {
+      const value = new Uint8Array(1 << 20)
+      yield* Effect.forEach(upTo(24), (index) => write(Blobs.put(Uint8Array.of(index), value)), { discard: true })
+      const { counters } = yield* Disk
+      const before = counters.readBytes
+      assert.strictEqual((yield* all(Stream.take(Blobs.range(), 1))).length, 1)
+      assert.isBelow(counters.readBytes - before, 10 << 20)
+      for (const reverse of [false, true]) {
+        const rows = yield* all(Blobs.range({ reverse }))
+        const keys = rows.map((row) => row.key[0])
+        assert.deepStrictEqual(reverse ? keys.reverse() : keys, upTo(24))
+      }
+      assert.strictEqual((yield* all(Blobs.range({ limit: 13 }))).length, 13)
+    }))
+
+  test("raw bytes and typed values in one store, values by schema and by codec", () =>
+    Effect.gen(function*() {
+      const Raw = Keyspace.make("raw", { key: Key.Uuid, value: Schema.Uint8Array })
+      const Custom = Keyspace.make("custom", {
+        key: Key.U32,
+        value: Codec.make({
+          format: "hex",
+          encode: (text: string) => Buffer.from(text, "hex"),
+          decode: (bytes) => Buffer.from(bytes).toString("hex")
+        })
+      })
+      const Dates = Keyspace.make("dates", { key: Key.Bool, value: Schema.Date })
+      const uuid = "3b241101-e2bb-4255-8caf-4136c566a962"
+      yield* write(Effect.all([
+        Raw.put(uuid, Uint8Array.of(1, 2)),
+        Custom.put(7, "beef"),
+        Dates.put(true, new Date(5))
+      ]))
+      assert.deepStrictEqual(yield* read(Raw.get(uuid)), Option.some(Uint8Array.of(1, 2)))
+      assert.deepStrictEqual(yield* read(Custom.get(7)), Option.some("beef"))
+      assert.deepStrictEqual(yield* read(Dates.get(true)), Option.some(new Date(5)))
+    }))
+
+  test.opening("values migrate step by step, and are written back in the new form by the next put", (open) =>
+    Effect.gen(function*() {
+      const V1 = Keyspace.make("people", { key: Key.String, value: Schema.String })
+      const V2 = Keyspace.make("people", {
+        key: Key.String,
+        value: Schema.Struct({ name: Schema.String }),
+        version: 2,
+        migrate: { 1: (name) => ({ name }) }
+      })
+      const V3 = Keyspace.make("people", {
+        key: Key.String,
+        value: Schema.Struct({ name: Schema.String, age: Schema.NullOr(Schema.Int) }),
+        version: 3,
+        migrate: { 1: (name) => ({ name }), 2: (old) => ({ ...(old as object), age: null }) }
+      })
+      yield* write(V1.put("a", "Ada")).pipe(Effect.provide(open()))
+      yield* write(V2.put("b", { name: "Bob" })).pipe(Effect.provide(open()))
+      yield* Effect.gen(function*() {
+        assert.deepStrictEqual((yield* all(V3.range())).map((row) => row.value), [
+          { name: "Ada", age: null },
+          { name: "Bob", age: null }
+        ])
+        assert.strictEqual((yield* refusal(read(V1.get("b"))))._tag, "Undecodable", "newer than declared")
+        assert.deepStrictEqual(yield* read(V1.get("a")), Option.some("Ada"), "a read writes nothing")
+        yield* write(V3.modify("a", (value) => [undefined, value]))
+        assert.strictEqual((yield* refusal(read(V2.get("a"))))._tag, "Undecodable")
+      }).pipe(Effect.provide(open()))
+    }))
+})
+
+suite("range", (test) => {
+  const stored = ["b", "d", "dd", "de", "f", "h"]
+  const probes = [undefined, "", "a", "b", "c", "d", "dd", "ddd", "h", "hh", "z"]
+
+  test("every combination of bounds, order and limit", () =>
+    Effect.gen(function*() {
+      yield* fill(stored)
+      yield* read(Effect.gen(function*() {
+        for (const from of probes) {
+          for (const until of probes) {
+            for (const prefix of [undefined, "", "d", "dd", "x"]) {
+              for (const reverse of [false, true]) {
+                for (const limit of [undefined, 0, 1, stored.length, stored.length + 1]) {
+                  const options = { prefix, from, until, reverse, limit }
+                  const expected = stored
+                    .filter((key) =>
+                      key.startsWith(prefix ?? "") && (from === undefined || key >= from)
+                      && (until === undefined || key < until)
+                    )
+                  if (reverse) expected.reverse()
+                  const keys = yield* Stream.runCollect(Words.keys(options))
+                  assert.deepStrictEqual(keys, expected.slice(0, limit), JSON.stringify(options))
+                }
+              }
+            }
+          }
+        }
+      }))
+    }))
+
+  test("entries have keys, values and LSNs", () =>
+    Effect.gen(function*() {
+      const { lsn } = yield* Effect.forEach(["a", "b"], (key) => Words.put(key, key)).pipe(Tx.commit())
+      const expected = ["a", "b"].map((key) => ({ key, value: key, lsn }))
+      assert.deepStrictEqual(yield* all(Words.range()), expected)
+      assert.deepStrictEqual(yield* all(Words.range({ reverse: true })), expected.toReversed())
+    }))
+
+  test("a limit that is no count", () =>
+    Effect.gen(function*() {
+      yield* fill(["a", "b", "c"])
+      for (const transaction of [read, write]) {
+        const sizeOf = (limit: number) =>
+          Effect.map(transaction(Stream.runCollect(Words.range({ limit }))), (rows) => rows.length)
+        assert.strictEqual(yield* sizeOf(-1), 0)
+        assert.strictEqual(yield* sizeOf(NaN), 0)
+        assert.strictEqual(yield* sizeOf(1.9), 1)
+        assert.strictEqual(yield* sizeOf(0.5), 0)
+        assert.strictEqual(yield* sizeOf(Infinity), 3)
+      }
+    }))
+
+  test("a prefix of ff bytes has no end, and one in the middle has", () =>
+    Effect.gen(function*() {
+      const keys = [[0xfe], [0xff], [0xff, 0], [0xff, 0xff], [0xff, 0xff, 1], [1, 0xff], [1, 0xff, 0xff], [2]]
+      yield* write(Effect.forEach(keys, (key) => Blobs.put(Uint8Array.from(key), new Uint8Array(0))))
+      const under = (...prefix: ReadonlyArray<number>) =>
+        Effect.map(all(Blobs.keys({ prefix: Uint8Array.from(prefix) })), (found) => found.map((key) => [...key]))
+      assert.deepStrictEqual(yield* under(0xff, 0xff), [[0xff, 0xff], [0xff, 0xff, 1]])
+      assert.deepStrictEqual(yield* under(0xff), [[0xff], [0xff, 0], [0xff, 0xff], [0xff, 0xff, 1]])
+      assert.deepStrictEqual(yield* under(1, 0xff), [[1, 0xff], [1, 0xff, 0xff]])
+      assert.deepStrictEqual(yield* under(3), [])
+    }))
+
+  test("pages of k, each begun after the last key, make the whole", () =>
+    Effect.gen(function*() {
+      const keys = upTo(60).map((index) => `k${String(index).padStart(3, "0")}`)
+      yield* fill(keys)
+      for (let size = 1; size <= 10; size++) {
+        const found: Array<string> = []
+        while (found.length < keys.length) {
+          const last: string | undefined = found.at(-1)
+          const page = yield* all(Words.keys({ from: last === undefined ? undefined : `${last}\0`, limit: size }))
+          assert.isAbove(page.length, 0)
+          found.push(...page)
+        }
+        assert.deepStrictEqual(found, keys, `pages of ${size}`)
+      }
+    }))
+
+  test("ranges over many chunks and leaves, both ways", () =>
+    Effect.gen(function*() {
+      const Ints = Keyspace.make("ints", { key: Key.Int, value: Schema.Int })
+      yield* write(Effect.forEach(upTo(3_000), (int) => Ints.put(int, -int), { discard: true }))
+      yield* write(Effect.forEach(upTo(1_000), (int) => Ints.remove(int * 3), { discard: true }))
+      const expected = upTo(3_000).filter((int) => int % 3 !== 0)
+      assert.deepStrictEqual(yield* all(Ints.keys()), expected)
+      assert.deepStrictEqual(yield* all(Ints.keys({ reverse: true })), expected.toReversed())
+      const values = yield* all(Ints.range({ from: 700, until: 2_900, limit: 1_025 }))
+      assert.deepStrictEqual(
+        values.map((row) => row.value),
+        expected.filter((int) => int >= 700).slice(0, 1_025).map((int) => -int)
+      )
+      assert.strictEqual((yield* Ints.stat).count, 2_000)
+    }))
+
+  test("bounds that are longer than any key", () =>
+    Effect.gen(function*() {
+      const long = "m".repeat(3_000)
+      yield* fill(["a", "z"])
+      for (const options of [{ from: long }, { until: long }, { prefix: long }, { from: "m".repeat(5_000) }]) {
+        assert.deepInclude(yield* refusal(all(Words.keys(options))), { limit: "keyBytes", maximum: 1_024 })
+      }
+    }))
+})

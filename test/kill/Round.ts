@@ -1,0 +1,124 @@
+/**
+ * A round: start the worker, kill it with SIGKILL at a random moment, and look at what is left.
+ *
+ * R1 Every acknowledged `synced` and `buffered` commit is there (the page cache outlives the process).
+ * R2 The state is exactly that after the first n commits of the plan.
+ * R3 n is no more than was on its way.
+ * R4 Opening a second time gives the same.
+ */
+import * as Effect from "effect/Effect"
+import { spawn } from "node:child_process"
+import { once } from "node:events"
+import fs from "node:fs/promises"
+import path from "node:path"
+import { setTimeout } from "node:timers/promises"
+import { Store } from "../../src/index.ts"
+import type { Random } from "../support/random.ts"
+import type { Found } from "./Plan.ts"
+import { Model, options, read } from "./Plan.ts"
+
+/** Transactions that may have been committed and not been acknowledged: one for each writer, and what was read. */
+const inFlight = 6
+
+/** What the rounds so far have seen. */
+export interface Totals {
+  rounds: number
+  killedWhileOpening: number
+  acknowledged: number
+  commits: number
+  /** Commits that were found though nobody had said so yet. */
+  recovered: number
+}
+
+/** A store's directory and what must be in it. */
+export class Rounds {
+  readonly totals: Totals = { rounds: 0, killedWhileOpening: 0, acknowledged: 0, commits: 0, recovered: 0 }
+  private readonly directory: string
+  private readonly chance: Random
+  private readonly model = new Model()
+  /** The highest number that was acknowledged as at least `buffered`, and at all. */
+  private kept = 0
+  private highest = 0
+
+  constructor(directory: string, chance: Random) {
+    this.directory = directory
+    this.chance = chance
+  }
+
+  async run(): Promise<void> {
+    await this.kill()
+    this.totals.rounds++
+    // Most of the time a copy is looked at: closing takes a checkpoint, and the next worker is to find none.
+    const onCopy = this.chance.bool(0.75)
+    const looked = onCopy ? `${this.directory}.copy` : this.directory
+    if (onCopy) {
+      await fs.rm(looked, { recursive: true, force: true })
+      await fs.cp(this.directory, looked, { recursive: true })
+    }
+    this.check(await open(looked))
+    this.check(await open(looked))
+  }
+
+  private check(found: Found): void {
+    const { number } = found
+    if (number < this.kept) {
+      throw new Error(`commit ${this.kept} was acknowledged, and ${number} is the last one`)
+    }
+    if (number > this.highest + inFlight) {
+      throw new Error(`${number} commits, but ${this.highest} acknowledged`)
+    }
+    if (number < this.model.number) throw new Error(`${this.model.number} commits were there, now ${number}`)
+    this.totals.recovered += Math.max(0, number - Math.max(this.highest, this.model.number))
+    this.totals.commits = number
+    this.model.advance(number)
+    const difference = this.model.difference(found)
+    if (difference !== undefined) throw new Error(`after ${number} commits, ${difference}`)
+    // What an earlier life did not save was committed again by a later one, under the same number.
+    this.highest = Math.max(this.highest, number)
+    this.kept = Math.max(this.kept, number)
+  }
+
+  private async kill(): Promise<void> {
+    const { chance, totals } = this
+    const script = path.join(import.meta.dirname, "worker.ts")
+    const args = [
+      ...process.execArgv,
+      "--disable-warning=ExperimentalWarning",
+      script,
+      this.directory,
+      `${chance.int(2 ** 31)}`
+    ]
+    const child = spawn(process.execPath, args, { stdio: ["pipe", "pipe", "pipe"] })
+    const closed = once(child, "close")
+    let errors = ""
+    child.stderr.on("data", (data) => errors += data)
+    const moment = chance.bool(0.25) ? "opening" : "open"
+    const delay = moment === "opening" ? chance.int(60) : chance.int(400)
+    let opened = false
+    // Without an end of line it is no acknowledgement: the signal came in the middle of it.
+    let text = ""
+    child.stdout.setEncoding("utf8").on("data", (data: string) => {
+      text += data
+      const lines = text.split("\n")
+      text = lines.pop() ?? ""
+      for (const line of lines) {
+        if (line === "open") opened = true
+        if (line === moment) void setTimeout(delay).then(() => child.kill("SIGKILL"))
+        const [number, durability] = line.split(" ")
+        if (durability !== undefined) this.acknowledged(Number(number), durability)
+      }
+    })
+    const [, signal] = await closed
+    if (signal !== "SIGKILL") throw new Error(`the worker ended by itself: ${errors}`)
+    if (!opened) totals.killedWhileOpening++
+  }
+
+  private acknowledged(number: number, durability: string): void {
+    this.totals.acknowledged++
+    this.highest = Math.max(this.highest, number)
+    if (durability !== "memory") this.kept = Math.max(this.kept, number)
+  }
+}
+
+const open = (directory: string): Promise<Found> =>
+  Effect.runPromise(Effect.provide(read, Store.layer(options(directory))))
