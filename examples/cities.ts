@@ -21,6 +21,7 @@ import * as Fiber from "effect/Fiber"
 import * as FileSystem from "effect/FileSystem"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Otlp from "effect/observability/Otlp"
 import * as Option from "effect/Option"
 import * as Path from "effect/Path"
@@ -123,6 +124,7 @@ const recovered = (before: Visits.Visit, acknowledged: ReadonlyArray<Visits.Visi
     ])
     yield* Screen.print()
     if (problems.length > 0) return yield* Effect.fail(new Error(problems.slice(0, 10).join("; ")))
+    yield* Effect.log("recovered", { acknowledged: acknowledged.length, found: after.last.number })
     yield* Screen.lines("Every acknowledged commit is there, and nothing that was never written.")
   })
 
@@ -166,6 +168,9 @@ const story = Effect.fnUntraced(function*({ cities, directory, fresh }: Settings
   }).pipe(Effect.provide(store(directory)))
 
   yield* Screen.heading("Kill")
+  yield* Screen.lines(
+    `Another process has ${Crash.writers} writers and says of each commit when it is durable.`
+  )
   const acknowledged = yield* Crash.kill(import.meta.filename, ["visit", "--directory", directory])
   yield* recovered(before, acknowledged).pipe(Effect.provide(store(directory)))
 
@@ -179,11 +184,14 @@ const story = Effect.fnUntraced(function*({ cities, directory, fresh }: Settings
 const collector = Layer.unwrap(Effect.map(
   Config.option(Config.String("OTEL_EXPORTER_OTLP_ENDPOINT")),
   Option.match({
-    onNone: () => Layer.empty,
+    // The screen says it all.
+    onNone: () => Logger.layer([]),
     onSome: (baseUrl) =>
-      Otlp.layerJson({ baseUrl, resource: { serviceName: "heartwood-cities" } }).pipe(
-        Layer.provide(FetchHttpClient.layer)
-      )
+      Otlp.layerJson({
+        baseUrl,
+        resource: { serviceName: "heartwood-cities" },
+        loggerMergeWithExisting: false
+      }).pipe(Layer.provide(FetchHttpClient.layer))
   })
 ))
 

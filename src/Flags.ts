@@ -20,8 +20,8 @@ const fallback = <A>(config: Config.Config<A>) => <B>(flag: Flag.Flag<B>): Flag.
 
 /**
  * `--path`, `--memory`, `--durability`, `--page-size`, `--segment-size`, `--undurable`, `--checkpoint-log-bytes`,
- * `--checkpoint-interval`, `--checkpoint-leaf-records` and `--checkpoint-records`, for `Command.make`; what they give is
- * turned into options by {@link toOptions}.
+ * `--checkpoint-interval`, `--checkpoint-leaf-records` and `--checkpoint-records`, for `Command.make`; what they give
+ * is turned into options by {@link toOptions}.
  */
 export const flags = {
   path: Flag.String("path").pipe(fallback(single.path), Flag.withDescription("directory of the store")),

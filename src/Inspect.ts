@@ -1,16 +1,18 @@
 /**
  * Looking at a running store: sizes and counts, the trees leaf by leaf, the regions of the log.
  *
- * For tests, tools and the curious. Nothing here changes anything. Fences and pivots are keys: whoever logs an inspection
- * logs those.
+ * For tests, tools and the curious. Nothing here changes anything. Fences and pivots are keys: whoever logs an
+ * inspection logs those.
  */
 import * as Effect from "effect/Effect"
 import type { Segment } from "./log/Segment.ts"
 import type { Machine } from "./Machine.ts"
 import { StoreError } from "./StoreError.ts"
 import type { Series } from "./Telemetry.ts"
+import { Attribute, metric } from "./Telemetry.ts"
 import { audit } from "./tree/Audit.ts"
 import type { TreeView, Violation } from "./tree/Audit.ts"
+import type { Event as StructureEvent } from "./tree/Events.ts"
 
 /** Bytes, unless a name says otherwise. */
 export interface Stat {
@@ -97,45 +99,45 @@ export const series = (machine: Machine): ReadonlyArray<Series> => {
   const { pages } = machine.tree
   const { pageBytes } = machine.limits
   return [
-    { metric: "heartwood.tx.commits", read: () => wal.counters.commits },
-    { metric: "heartwood.tx.conflicts", read: () => wal.counters.conflicts },
-    { metric: "heartwood.lsn.visible", read: machine.visible },
-    { metric: "heartwood.lsn.durable", read: () => tail.durableLsn },
+    { metric: metric("tx.commits"), read: () => wal.counters.commits },
+    { metric: metric("tx.conflicts"), read: () => wal.counters.conflicts },
+    { metric: metric("lsn.visible"), read: machine.visible },
+    { metric: metric("lsn.durable"), read: () => tail.durableLsn },
     {
-      metric: "heartwood.log.size",
-      attributes: { "heartwood.kind": "live" },
+      metric: metric("log.size"),
+      attributes: { [Attribute.kind]: "live" },
       read: () => segments.fileBytes
     },
-    { metric: "heartwood.page.cache.limit", read: () => pages.arena.blocks * pageBytes },
+    { metric: metric("page.cache.limit"), read: () => pages.arena.blocks * pageBytes },
     {
-      metric: "heartwood.page.cache.usage",
+      metric: metric("page.cache.usage"),
       read: () => (pages.arena.blocks - pages.arena.freeBlocks) * pageBytes
     },
     {
-      metric: "heartwood.page.reads",
-      attributes: { "heartwood.result": "miss" },
+      metric: metric("page.reads"),
+      attributes: { [Attribute.result]: "miss" },
       read: () => buffer.counters.loads
     },
-    { metric: "heartwood.versions.usage", read: () => machine.tree.versions.bytes },
-    { metric: "heartwood.checkpoint.failures", read: () => checkpoint.counters.failures },
+    { metric: metric("versions.usage"), read: () => machine.tree.versions.bytes },
+    { metric: metric("checkpoint.failures"), read: () => checkpoint.counters.failures },
     {
-      metric: "heartwood.io",
-      attributes: { "heartwood.direction": "write", "heartwood.file": "log" },
+      metric: metric("io"),
+      attributes: { [Attribute.direction]: "write", [Attribute.file]: "log" },
       read: () => wal.counters.groupBytes
     },
     {
-      metric: "heartwood.io",
-      attributes: { "heartwood.direction": "write", "heartwood.file": "pages" },
+      metric: metric("io"),
+      attributes: { [Attribute.direction]: "write", [Attribute.file]: "pages" },
       read: () => flush.counters.bytes
     },
     {
-      metric: "heartwood.io",
-      attributes: { "heartwood.direction": "read", "heartwood.file": "pages" },
+      metric: metric("io"),
+      attributes: { [Attribute.direction]: "read", [Attribute.file]: "pages" },
       read: () => buffer.counters.loadBytes
     },
     ...[wal, buffer, flush, checkpoint].map((actor): Series => ({
-      metric: "heartwood.actor.mailbox.usage",
-      attributes: { "heartwood.actor": actor.name },
+      metric: metric("actor.mailbox.usage"),
+      attributes: { [Attribute.actor]: actor.name },
       read: actor.waiting
     }))
   ]
@@ -150,6 +152,8 @@ export interface Inspection {
   readonly violations: ReadonlyArray<Violation>
   readonly segments: ReadonlyArray<Segment>
   readonly regions: Stat["lsn"]
+  /** The newest splits, merges and changes of a root's height, oldest first. */
+  readonly structure: ReadonlyArray<StructureEvent>
 }
 
 /**
@@ -172,7 +176,13 @@ export const inspect = (machine: Machine): Effect.Effect<Inspection, StoreError>
         layout,
         tree: trees[index] as TreeView
       }))
-      return Effect.succeed({ keyspaces, violations, segments: segments.list, regions: stat(machine).lsn })
+      return Effect.succeed({
+        keyspaces,
+        violations,
+        segments: segments.list,
+        regions: stat(machine).lsn,
+        structure: machine.tree.events.recent()
+      })
     } catch (error) {
       if (error instanceof StoreError) return Effect.fail(error)
       throw error

@@ -2,7 +2,7 @@
  * The machine: the actors of one store, made and wired.
  *
  * Opening is recovery, closing is a checkpoint. This file alone knows two actors at once: what flows down (commits,
- * loads, images) goes through mailboxes, what flows up (applied, loaded, written, durable) through functions given here.
+ * loads, images) goes through mailboxes, what flows up (applied, loaded, written) through functions given here.
  *
  * ```
  *   Keyspace · Tx                          Snapshot
@@ -21,34 +21,31 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Buffer_ from "./actors/Buffer.ts"
 import * as Checkpoint from "./actors/Checkpoint.ts"
-import * as Directory from "./actors/Directory.ts"
+import { randomIncarnation } from "./actors/Directory.ts"
 import * as Flush from "./actors/Flush.ts"
 import type { Fuse } from "./actors/Fuse.ts"
 import { make as makeFuse } from "./actors/Fuse.ts"
+import * as Ground from "./actors/Ground.ts"
 import { Names } from "./actors/Intent.ts"
 import * as Janitor from "./actors/Janitor.ts"
 import * as Recovery from "./actors/Recovery.ts"
-import { Segments } from "./actors/Segments.ts"
+import type { Segments } from "./actors/Segments.ts"
 import * as TreeActor from "./actors/Tree.ts"
 import * as Triggers from "./actors/Triggers.ts"
 import * as Values from "./actors/Values.ts"
 import * as Wal from "./actors/Wal.ts"
-import { Disk } from "./disk/Disk.ts"
-import type { Durability, Limits, Options as LimitOptions } from "./Limits.ts"
+import type { Disk } from "./disk/Disk.ts"
+import type { Durability, Limits } from "./Limits.ts"
 import { Tail } from "./log/Tail.ts"
-import { resolve } from "./Options.ts"
-import { Closed, LayoutMismatch, storeError } from "./StoreError.ts"
+import { Closed, LayoutMismatch, ReadOnly, storeError } from "./StoreError.ts"
 import type { StoreError } from "./StoreError.ts"
-import { Arena } from "./tree/Arena.ts"
-import { Generations } from "./tree/Generations.ts"
+import type { Generations } from "./tree/Generations.ts"
 import type { PageFile } from "./tree/PageFile.ts"
-import type { Root } from "./tree/Tree.ts"
-import { Tree } from "./tree/Tree.ts"
+import type { Root, Tree } from "./tree/Tree.ts"
 
 /** A keyspace as its declaration names it. */
 export interface Declared {
@@ -95,10 +92,8 @@ export interface Parts {
 }
 
 /** What opening needs beside a disk. */
-export interface Settings {
-  readonly directory: string
+export interface Settings extends Ground.Settings {
   readonly durability: Durability
-  readonly limits: LimitOptions
   readonly recovery: (progress: Recovery.Progress) => Effect.Effect<void>
   /** Told of every finished checkpoint. */
   readonly checkpointed: (report: Checkpoint.Report) => void
@@ -108,47 +103,15 @@ export interface Settings {
 export const open = Effect.fnUntraced(function*(
   settings: Settings
 ): Effect.fn.Return<Machine, StoreError, Disk | Scope.Scope> {
-  const ground = yield* lay(settings)
+  const ground = yield* Ground.lay(settings)
   const fuse = yield* makeFuse
   const views = yield* build(ground, fuse)
   const replayed = yield* replay(settings, ground, views, fuse)
   return yield* serve(settings, ground, views, replayed, fuse)
 })
 
-/** What is found in the directory: the newest checkpoint, in memory. */
-const lay = Effect.fnUntraced(function*(settings: Settings) {
-  const { directory } = settings
-  const disk = yield* Disk
-  const asked = yield* resolve(settings.limits)
-  const superblockFile = yield* Directory.open({
-    disk,
-    directory,
-    pageBytes: asked.pageBytes,
-    segmentBytes: asked.segmentBytes,
-    storeId: yield* randomId,
-    createdMillis: yield* Clock.currentTimeMillis
-  })
-  const roots = yield* Recovery.roots(superblockFile)
-  const { newest } = roots
-  const limits = yield* resolve(settings.limits, newest.pageBytes)
-  const file = yield* Directory.openPages(disk, directory, newest, "readWrite")
-  const tree = new Tree({
-    arena: new Arena(arenaOf(limits)),
-    epoch: newest.version + 1,
-    durable: newest.cut.lsn,
-    visible: newest.cut.lsn
-  })
-  const restored = yield* Recovery.restore({ file, roots, map: tree.pages.map, pageBytes: limits.pageBytes })
-  const generations = new Generations(restored.catalog)
-  const { storeId } = newest
-  const segments = new Segments({ disk, directory, storeId, segmentBytes: limits.segmentBytes })
-  return { ...restored, disk, superblockFile, roots, limits, file, tree, generations, segments }
-})
-
-type Ground = Effect.Success<ReturnType<typeof lay>>
-
 /** The views and what serves them: enough to apply a log. */
-const build = Effect.fnUntraced(function*(ground: Ground, fuse: Fuse) {
+const build = Effect.fnUntraced(function*(ground: Ground.Ground, fuse: Fuse) {
   const { file, generations, limits, segments, slots, tree } = ground
   const { pages } = tree
   const { fork } = fuse
@@ -158,7 +121,7 @@ const build = Effect.fnUntraced(function*(ground: Ground, fuse: Fuse) {
     file,
     limits,
     fork,
-    write: flush.write,
+    write: ground.mode === "readOnly" ? undefined : flush.write,
     failed: fuse.defect("buffer")
   })
   /** What the Tree asked for is there, or will never be. */
@@ -183,7 +146,7 @@ type Views = Effect.Success<ReturnType<typeof build>>
 
 /** Applies the log above the checkpoint, and answers the tail to go on from. */
 const replay = Effect.fnUntraced(
-  function*(settings: Settings, ground: Ground, { treeActor }: Views, fuse: Fuse) {
+  function*(settings: Settings, ground: Ground.Ground, { treeActor }: Views, fuse: Fuse) {
     const { disk, limits, roots, segments, tree } = ground
     // Everything that is replayed counts as durable: it is synced again before anything is served.
     treeActor.progress = () => {
@@ -223,23 +186,18 @@ const drained = (treeActor: TreeActor.Tree, fuse: Fuse): Effect.Effect<void, Sto
 /** Begins a new life of the store: from here on it takes commits. */
 const serve = Effect.fnUntraced(function*(
   settings: Settings,
-  ground: Ground,
+  ground: Ground.Ground,
   views: Views,
   tail: Tail,
   fuse: Fuse
 ) {
-  const { generations, limits, segments, slots, tree } = ground
+  const { generations, limits, mode, segments, slots, tree } = ground
   const { buffer, flush, treeActor } = views
-  const { versions } = tree
+  const { pages, versions } = tree
   const clock = yield* Clock.Clock
   const now = (): number => clock.currentTimeMillisUnsafe()
-  /** The tail, unless the Tree has parked: groups without records are visible too. */
-  const visible = (): number => {
-    if (fuse.failure !== undefined) return versions.pins.durable
-    const lsn = treeActor.backlog === 0 ? tail.end : treeActor.visibleLsn
-    if (lsn > versions.pins.visible) versions.setVisible(lsn)
-    return lsn
-  }
+  const running = (): boolean => mode === "readWrite" && !fuse.closed && fuse.failure === undefined
+  const visible = visibleOf(views, tail, versions, fuse)
   const logBytes = (): number => tail.end - checkpoint.newest().cut.lsn
   const wal = yield* Wal.make({
     limits,
@@ -251,7 +209,10 @@ const serve = Effect.fnUntraced(function*(
     apply: (reader) => treeActor.apply(reader),
     cut: (cut) => treeActor.cut(cut),
     visible,
-    admits: () => treeActor.backlog < limits.mailbox && logBytes() < limits.checkpoint.hardLogBytes,
+    admits: () =>
+      treeActor.backlog < limits.mailbox
+      && logBytes() < limits.checkpoint.hardLogBytes
+      && pages.capturedBytes < limits.stagingBytes,
     durable: (lsn) => {
       versions.setDurable(Math.min(lsn, visible()))
       generations.forget(versions.oldestPin())
@@ -266,11 +227,54 @@ const serve = Effect.fnUntraced(function*(
     versions.setDurable(Math.min(tail.durableLsn, treeActor.visibleLsn))
     if (treeActor.resuming) wal.progress()
   }
-  const checkpoint: Checkpoint.Checkpoint = yield* Checkpoint.make({
+  const checkpoint = yield* coordinate(settings, ground, views, { wal, tail, now, fuse })
+  const check = yield* Triggers.make({
+    limits: limits.checkpoint,
+    fork: fuse.fork,
+    logBytes,
+    records: () => treeActor.recordsSinceCut,
+    busiest: () => pages.busiest,
+    running,
+    start: checkpoint.start
+  })
+  const tidy = Janitor.make({
+    fork: fuse.fork,
+    dirty: () => running() && generations.dropping.length > 0,
+    freeSlice: (count) => treeActor.freeSlice(count),
+    load: buffer.load
+  })
+  const parts: Parts = { slots, tail, segments, generations, wal, treeActor, buffer, flush, checkpoint }
+  fuse.blown = (error) => stop(parts, versions, error)
+  yield* Effect.addFinalizer(() => close(parts, fuse, running))
+  // The open group: the first thing that this life says, durable before anything else is served.
+  if (mode === "readWrite") yield* wal.awaitLsn(tail.groupLsn, "synced")
+  return yield* doors(settings, ground, parts, fuse, visible)
+})
+
+/** What new readers see: the tail, unless the Tree has parked; groups without records are visible too. */
+const visibleOf =
+  ({ treeActor }: Views, tail: Tail, versions: Tree["versions"], fuse: Fuse) => (): number => {
+    if (fuse.failure !== undefined) return versions.pins.durable
+    const lsn = treeActor.backlog === 0 ? tail.end : treeActor.visibleLsn
+    if (lsn > versions.pins.visible) versions.setVisible(lsn)
+    return lsn
+  }
+
+const coordinate = (
+  settings: Settings,
+  ground: Ground.Ground,
+  { buffer, flush, treeActor }: Views,
+  { fuse, now, tail, wal }: {
+    readonly wal: Wal.Wal
+    readonly tail: Tail
+    readonly now: () => number
+    readonly fuse: Fuse
+  }
+): Effect.Effect<Checkpoint.Checkpoint, never, Scope.Scope> =>
+  Checkpoint.make({
     ...ground,
-    newest: ground.roots.newest,
-    older: ground.roots.older,
-    pages: tree.pages,
+    ...ground.roots,
+    pages: ground.tree.pages,
     now,
     fork: fuse.fork,
     cut: wal.cut,
@@ -279,67 +283,55 @@ const serve = Effect.fnUntraced(function*(
     durableLsn: () => tail.durableLsn,
     write: flush.write,
     barrier: flush.barrier,
-    rescue: Buffer_.rescue(buffer, tree.pages, flush.suspects),
-    oldestValue: () => segments.placeOfBase(generations.oldestLarge()),
-    truncate: segments.truncate,
+    relieved: wal.progress,
+    stalledMillis: wal.stalledMillis,
+    rescue: Buffer_.rescue(buffer, ground.tree.pages, flush.suspects),
+    oldestHeld: () => ground.generations.oldestLarge(),
+    beginOf: (lsn) => ground.segments.beginOf(lsn),
+    truncate: ground.segments.truncate,
     finished: (report) => {
       settings.checkpointed(report)
       wal.progress()
     },
     failed: fuse.defect("checkpoint")
   })
-  fuse.blown = (error) => {
-    versions.setVisible(versions.pins.durable)
-    wal.stop(error)
-    checkpoint.stop(error)
-    treeActor.halt(error)
-    if (error.reason._tag !== "Defective") return
-    buffer.stop(error)
-    flush.stop(error)
-  }
-  const running = (): boolean => !fuse.closed && fuse.failure === undefined
-  const check = yield* Triggers.make({
-    limits: limits.checkpoint,
-    fork: fuse.fork,
-    logBytes,
-    records: () => treeActor.recordsSinceCut,
-    busiest: () => tree.pages.busiest,
-    running,
-    start: checkpoint.start
-  })
-  const tidy = Janitor.make({
-    fork: fuse.fork,
-    dirty: () => running() && generations.dropping.length > 0,
-    freeSlice: (pages) => treeActor.freeSlice(pages),
-    load: buffer.load
-  })
-  const parts: Parts = { slots, tail, segments, generations, wal, treeActor, buffer, flush, checkpoint }
-  yield* Effect.addFinalizer(() => close(ground, parts, fuse))
-  // The open group: the first thing that this life says, durable before anything else is served.
-  yield* wal.awaitLsn(tail.groupLsn, "synced")
-  return yield* doors(settings, ground, parts, fuse, visible)
-})
 
-/** Syncs what was committed, takes a checkpoint, and lets everything go. */
-const close = (ground: Ground, parts: Parts, fuse: Fuse): Effect.Effect<void> =>
+/** Stops writing for good. Reading goes on from what is durable, unless an actor died of a defect. */
+const stop = (
+  { buffer, checkpoint, flush, treeActor, wal }: Parts,
+  versions: Tree["versions"],
+  error: StoreError
+): void => {
+  versions.setVisible(versions.pins.durable)
+  wal.stop(error)
+  checkpoint.stop(error)
+  treeActor.halt(error)
+  if (error.reason._tag !== "Defective") return
+  buffer.stop(error)
+  flush.stop(error)
+}
+
+/** Syncs what was committed, takes a checkpoint, and stops everybody. */
+const close = (
+  { buffer, checkpoint, flush, tail, treeActor, wal }: Parts,
+  fuse: Fuse,
+  running: () => boolean
+) =>
   Effect.gen(function*() {
-    const { buffer, checkpoint, flush, segments, tail, treeActor, wal } = parts
+    const open = running()
     fuse.closed = true
-    if (fuse.failure === undefined) yield* Effect.exit(wal.awaitLsn(tail.end, "synced"))
-    if (fuse.failure === undefined && treeActor.recordsSinceCut > 0) {
+    if (open) yield* Effect.exit(wal.awaitLsn(tail.end, "synced"))
+    if (open && fuse.failure === undefined && treeActor.recordsSinceCut > 0) {
       yield* Effect.exit(checkpoint.start("close"))
     }
     yield* fuse.interruptAll
     const error = storeError(new Closed())
     for (const actor of [wal, checkpoint, buffer, flush]) actor.stop(error)
-    yield* segments.close
-    yield* ground.file.close
-    yield* ground.superblockFile.close
   })
 
 const doors = (
   settings: Settings,
-  { limits, segments, tree }: Ground,
+  { limits, mode, segments, tree }: Ground.Ground,
   parts: Parts,
   fuse: Fuse,
   visible: () => number
@@ -347,6 +339,7 @@ const doors = (
   Effect.map(Semaphore.make(1), (turn) => {
     const { buffer, checkpoint, generations, tail, wal } = parts
     const closed = storeError(new Closed())
+    const refused = (operation: string) => Effect.fail(storeError(new ReadOnly({ operation })))
     return {
       limits,
       durability: settings.durability,
@@ -356,10 +349,10 @@ const doors = (
       root: (keyspace, at) => rootOf(generations, keyspace, at),
       load: buffer.load,
       fetch: (reference) => Values.fetch({ directory: settings.directory, tail, segments }, reference),
-      submit: wal.submit,
+      submit: mode === "readOnly" ? () => Effect.succeed(refused("write")) : wal.submit,
       caughtUp: Effect.suspend(() => wal.awaitLsn(tail.end, "memory")),
-      awaitDurable: (lsn) => wal.awaitLsn(lsn, "synced"),
-      checkpoint: checkpoint.start("request"),
+      awaitDurable: mode === "readOnly" ? () => Effect.void : (lsn) => wal.awaitLsn(lsn, "synced"),
+      checkpoint: mode === "readOnly" ? refused("take a checkpoint") : checkpoint.start("request"),
       turn,
       fork: fuse.fork,
       parts
@@ -380,23 +373,3 @@ const rootOf = (
     storeError(new LayoutMismatch({ keyspace: name, stored: generation.layout, declared: layout }))
   )
 }
-
-const randomWord = Random.nextIntBetween(0, 2 ** 32 - 1)
-
-/** Never zero, which stands for "before the first life". */
-const randomIncarnation = Effect.map(Effect.all([randomWord, randomWord]), ([low, high]) => ({
-  low: (low | 1) >>> 0,
-  high
-}))
-
-const randomId = Effect.map(
-  Effect.all(Array.from({ length: 16 }, () => Random.nextIntBetween(0, 256))),
-  (bytes) => Uint8Array.from(bytes)
-)
-
-/** What the staging area leaves of the memory, in chunks of the smallest power of two that holds an arena. */
-const arenaOf = ({ arenaBytes, memoryBytes, pageBytes, stagingBytes }: Limits) => ({
-  pageBytes,
-  blocks: Math.floor((memoryBytes - stagingBytes) / pageBytes),
-  chunkBytes: Math.min(2 ** 30, 2 ** Math.ceil(Math.log2(arenaBytes)))
-})

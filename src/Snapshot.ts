@@ -5,8 +5,10 @@
  * scoped to the body: it cannot leak. On a hit nothing suspends; a page that is not in memory is loaded and the read
  * goes on from where it was.
  *
+ * Door to data, second of three files: the tree answers at once, or names the page that it misses.
+ *
  * I1 A reader never sees a record whose version is at or above its LSN.
- * I2 Every pin that is taken is let go when its body ends, however it ends.
+ * I2 Every pin that is taken is let go when its body ends, however it ends; nothing is read through it after that.
  */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
@@ -16,8 +18,10 @@ import * as Stream from "effect/Stream"
 import type { Declared, Machine } from "./Machine.ts"
 import { Store } from "./Store.ts"
 import type { StoreError } from "./StoreError.ts"
-import { SnapshotExpired, storeError } from "./StoreError.ts"
+import { Ended, LimitExceeded, SnapshotExpired, storeError } from "./StoreError.ts"
 import { Batch } from "./tree/Cursor.ts"
+import type { Root } from "./tree/Tree.ts"
+import { compare } from "./WriteSet.ts"
 
 /** A stored record: its key, its value as it was stored, and the LSN of the commit that wrote it. */
 export interface Row {
@@ -25,6 +29,9 @@ export interface Row {
   readonly value: Uint8Array
   readonly lsn: number
 }
+
+/** What is wanted of each row; without values none is read from the log. */
+export type Columns = "keys" | "keys and values"
 
 /** Keys in [lower, upper), ascending or descending. */
 export interface Range {
@@ -34,7 +41,9 @@ export interface Range {
   readonly order: "ascending" | "descending"
   /** Most rows in all. */
   readonly limit: number
-  readonly columns: "keys" | "keys and values"
+  /** Rows that will do, as far as one can tell: as many are read at first. The limit, where absent. */
+  readonly expected?: number
+  readonly columns: Columns
 }
 
 /** Rows in chunks; ends by failing with `Cause.Done`. Holds no page and no lock between pulls. */
@@ -44,34 +53,41 @@ export type Scan = Effect.Effect<ReadonlyArray<Row>, StoreError | Cause.Done>
 export class Snapshot extends Context.Service<Snapshot, {
   /** Exclusive: every commit below it is visible. */
   readonly at: number
-  readonly get: (keyspace: Declared, key: Uint8Array) => Effect.Effect<Row | undefined, StoreError>
+  /** Whether boundaries inside it read through it: so it is in a transaction, until that has ended. */
+  readonly joins: () => boolean
+  readonly get: (
+    keyspace: Declared,
+    key: Uint8Array,
+    columns: Columns
+  ) => Effect.Effect<Row | undefined, StoreError>
   readonly scan: (keyspace: Declared, range: Range) => Scan
 }>()("heartwood/Snapshot") {}
 
 /** Options of a boundary. */
 export interface ReadOptions {
-  /** Reads at this LSN instead of the newest; it must still be pinned by an open snapshot. */
+  /** Reads at this LSN instead of the newest: of a snapshot that is still open, or of what is not durable yet. */
   readonly at?: number | undefined
 }
 
 /**
- * Runs an effect against one snapshot. Its writes are a type error: nothing here provides `Tx`.
+ * Runs an effect against one snapshot. Its writes are a type error: nothing here provides `Tx`. Inside a transaction,
+ * and without an LSN, it reads through the transaction, so that own writes are seen and what is read is validated.
  *
- * Fails with `SnapshotExpired` where `at` is older than what open snapshots keep.
+ * Fails with `SnapshotExpired` where nothing keeps `at`, and with `Ended` in a fiber that outlives it.
  */
 export const read = (options?: ReadOptions) =>
 <A, E, R>(
   self: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | StoreError, Exclude<R, Snapshot> | Store> =>
-  Effect.flatMap(
-    Store,
-    ({ machine }) =>
-      Effect.suspend((): Effect.Effect<A, E | StoreError, Exclude<R, Snapshot>> => {
-        const pinned = pin(machine, options?.at)
-        if (Exit.isExit(pinned)) return pinned
-        const body = Effect.provideService(self, Snapshot, reader(machine, pinned.at))
-        return Effect.onExit(body, () => Effect.sync(pinned.release))
-      })
+  Effect.uninterruptibleMask((restore) =>
+    Effect.withFiber((fiber) => {
+      const outer = joined(fiber.context, options)
+      if (outer !== undefined) return restore(Effect.provideService(self, Snapshot, outer))
+      const view = open(Context.getUnsafe(fiber.context, Store).machine, options?.at)
+      if (Exit.isExit(view)) return view
+      const body = restore(Effect.provideService(self, Snapshot, view))
+      return Effect.onExit(body, () => Effect.sync(() => view.release()))
+    })
   )
 
 /** The same for a stream: the snapshot lives until the stream has ended. */
@@ -79,101 +95,155 @@ export const stream = (options?: ReadOptions) =>
 <A, E, R>(
   self: Stream.Stream<A, E, R>
 ): Stream.Stream<A, E | StoreError, Exclude<R, Snapshot> | Store> =>
-  Stream.unwrap(Effect.gen(function*() {
-    const { machine } = yield* Store
-    const pinned = yield* Effect.acquireRelease(
+  Stream.unwrap(Effect.withFiber((fiber) => {
+    const outer = joined(fiber.context, options)
+    if (outer !== undefined) return Effect.succeed(Stream.provideService(self, Snapshot, outer))
+    const { machine } = Context.getUnsafe(fiber.context, Store)
+    const pinned = Effect.acquireRelease(
       Effect.suspend(() => {
-        const pinned = pin(machine, options?.at)
-        return Exit.isExit(pinned) ? pinned : Effect.succeed(pinned)
+        const view = open(machine, options?.at)
+        return Exit.isExit(view) ? view : Effect.succeed(view)
       }),
-      (pinned) => Effect.sync(pinned.release)
+      (view) => Effect.sync(() => view.release())
     )
-    return Stream.provideService(self, Snapshot, reader(machine, pinned.at))
+    return Effect.map(pinned, (view) => Stream.provideService(self, Snapshot, view))
   }))
 
-interface Pinned {
-  readonly at: number
-  readonly release: () => void
+/** The transaction that a boundary reads through, if it is in one and names no LSN. */
+const joined = (
+  context: Context.Context<never>,
+  options: ReadOptions | undefined
+): Snapshot["Service"] | undefined => {
+  if (options?.at !== undefined) return undefined
+  const outer = Context.getOrUndefined(context, Snapshot)
+  return outer?.joins() === true ? outer : undefined
 }
 
-const pin = (machine: Machine, at: number | undefined): Pinned | Exit.Exit<never, StoreError> => {
+/** Pins an LSN, the newest where none is given. */
+export const open = (machine: Machine, at?: number): View | Exit.Exit<never, StoreError> => {
   const failure = machine.unavailable()
   if (failure !== undefined) return Exit.fail(failure)
-  const oldest = machine.tree.versions.oldestPin()
-  const bound = at ?? machine.visible()
-  if (bound < oldest || bound > machine.visible()) {
-    return Exit.fail(storeError(new SnapshotExpired({ requested: bound, oldest })))
+  const { limits: { openSnapshots }, tree: { versions } } = machine
+  const visible = machine.visible()
+  const bound = at ?? visible
+  // What is not durable keeps every version; below, only what is pinned keeps its own.
+  const kept = (bound >= versions.pins.durable && bound <= visible) || versions.isPinned(bound)
+  if (!kept) {
+    return Exit.fail(storeError(new SnapshotExpired({ requested: bound, oldest: versions.oldestPin() })))
   }
-  machine.tree.versions.pin(bound)
-  return { at: bound, release: () => machine.tree.versions.unpin(bound) }
+  if (versions.pins.readers >= openSnapshots) {
+    const actual = versions.pins.readers + 1
+    return Exit.fail(storeError(new LimitExceeded({ limit: "openSnapshots", actual, maximum: openSnapshots })))
+  }
+  return new View(machine, bound)
 }
 
-/** The view of a store at `at`, which the caller has pinned. */
-export const reader = (machine: Machine, at: number): Snapshot["Service"] => ({
-  at,
-  get: (keyspace, key) => get(machine, keyspace, key, at),
-  scan: (keyspace, range) => scan(machine, keyspace, range, at)
-})
+/** A store as of one LSN, which it keeps pinned until it is released. */
+export class View {
+  readonly at: number
+  private readonly machine: Machine
+  private pinned = true
+
+  constructor(machine: Machine, at: number) {
+    this.machine = machine
+    this.at = at
+    machine.tree.versions.pin(at)
+  }
+
+  release(): void {
+    if (!this.pinned) return
+    this.pinned = false
+    this.machine.tree.versions.unpin(this.at)
+  }
+
+  joins(): boolean {
+    return false
+  }
+
+  get(keyspace: Declared, key: Uint8Array, columns: Columns): Effect.Effect<Row | undefined, StoreError> {
+    return Effect.suspend(() => {
+      const root = this.root(keyspace)
+      if (Exit.isExit(root)) return root
+      const { load, fetch, tree } = this.machine
+      const answer = tree.get(root, key, this.at)
+      if (answer === 0) return none
+      if (answer < 0) return Effect.andThen(load(tree.missing), this.get(keyspace, key, columns))
+      const lsn = tree.foundVersion()
+      if (columns === "keys") return Exit.succeed({ key, value: empty, lsn })
+      const reference = tree.foundReference()
+      if (reference === undefined) return Exit.succeed({ key, value: tree.value(), lsn })
+      return Effect.map(fetch(reference), (value) => ({ key, value, lsn }))
+    })
+  }
+
+  scan(keyspace: Declared, range: Range): Scan {
+    const { tree } = this.machine
+    const batch = new Batch()
+    let { lower, upper } = range
+    let left = range.limit
+    let ended = left <= 0 || (upper !== undefined && compare(lower, upper) >= 0)
+    let chunk = Math.min(chunkRows, range.expected ?? left)
+    const resume = (position: Uint8Array): void => {
+      if (range.order === "ascending") lower = position
+      else upper = position
+    }
+    const pull: Scan = Effect.suspend((): Scan => {
+      if (ended) return Cause.done()
+      const root = this.root(keyspace)
+      if (Exit.isExit(root)) return Exit.isSuccess(root) ? Cause.done() : Exit.failCause(root.cause)
+      batch.reset()
+      const limit = Math.min(left, chunk)
+      const { columns, order } = range
+      const answer = tree.scan(root, { lower, upper, order, columns, limit }, this.at, batch)
+      if (answer < 0) return Effect.andThen(this.machine.load(tree.missing), pull)
+      if (batch.position !== undefined) resume(batch.position)
+      const rows = affordable(batch)
+      if (rows < batch.count) resume(batch.key(order === "ascending" ? rows : rows - 1))
+      left -= rows
+      ended = left <= 0 || (answer === 0 && rows === batch.count)
+      chunk = Math.min(chunkRows, 2 * chunk)
+      return rowsOf(this.machine, batch, rows)
+    })
+    return pull
+  }
+
+  /** The tree to read; an exit where there is none, or where this view may see no longer. */
+  private root(keyspace: Declared): Root | Exit.Exit<undefined, StoreError> {
+    return this.pinned ? this.machine.root(keyspace, this.at) : ended("snapshot")
+  }
+}
+
+/** For whoever reads or writes through something that its body has left. */
+export const ended = (what: Ended["what"]): Exit.Exit<never, StoreError> =>
+  Exit.fail(storeError(new Ended({ what })))
 
 const none = Exit.succeed(undefined)
-
-/** Door to data, second of three files: the tree answers at once, or names the page that it misses. */
-const get = (
-  machine: Machine,
-  keyspace: Declared,
-  key: Uint8Array,
-  at: number
-): Effect.Effect<Row | undefined, StoreError> =>
-  Effect.suspend(() => {
-    const root = machine.root(keyspace, at)
-    if (Exit.isExit(root)) return root
-    const { tree } = machine
-    const answer = tree.get(root, key, at)
-    if (answer === 0) return none
-    if (answer < 0) return Effect.andThen(machine.load(tree.missing), get(machine, keyspace, key, at))
-    const lsn = tree.foundVersion()
-    const reference = tree.foundReference()
-    if (reference === undefined) return Exit.succeed({ key, value: tree.value(), lsn })
-    return Effect.map(machine.fetch(reference), (value) => ({ key, value, lsn }))
-  })
+const empty = new Uint8Array(0)
 
 /** Rows per chunk: enough to make the cost of a pull vanish, few enough to stay inside one slice. */
 const chunkRows = 512
+/** Bytes of values fetched from the log for one chunk, unless one value alone is larger. */
+const chunkValueBytes = 1024 * 1024
 
-const scan = (machine: Machine, keyspace: Declared, range: Range, at: number): Scan => {
-  const batch = new Batch()
-  let { lower, upper } = range
-  let left = range.limit
-  let ended = left <= 0 || (upper !== undefined && Buffer.compare(lower, upper) >= 0)
-  const pull: Scan = Effect.suspend((): Scan => {
-    if (ended) return Cause.done()
-    const root = machine.root(keyspace, at)
-    if (Exit.isExit(root)) return Exit.isSuccess(root) ? Cause.done() : Exit.failCause(root.cause)
-    batch.reset()
-    const limit = Math.min(left, chunkRows)
-    const answer = machine.tree.scan(
-      root,
-      { lower, upper, order: range.order, columns: range.columns, limit },
-      at,
-      batch
-    )
-    if (batch.position !== undefined) {
-      if (range.order === "ascending") lower = batch.position
-      else upper = batch.position
-    }
-    if (answer < 0) return Effect.andThen(machine.load(machine.tree.missing), pull)
-    left -= batch.count
-    ended = answer === 0 || left <= 0
-    return rowsOf(machine, batch)
-  })
-  return pull
+/** How many rows of a batch may be held together, at least one: values in the log may be of any size. */
+const affordable = (batch: Batch): number => {
+  let bytes = 0
+  for (let index = 0; index < batch.count; index++) {
+    bytes += batch.reference(index)?.bytes ?? 0
+    if (bytes > chunkValueBytes && index > 0) return index
+  }
+  return batch.count
 }
 
-/** The rows of a batch; values that live in the log are fetched, the misses of one chunk together. */
-const rowsOf = (machine: Machine, batch: Batch): Effect.Effect<ReadonlyArray<Row>, StoreError> => {
+/** The first rows of a batch; values that live in the log are fetched, those of one chunk together. */
+const rowsOf = (
+  machine: Machine,
+  batch: Batch,
+  count: number
+): Effect.Effect<ReadonlyArray<Row>, StoreError> => {
   const rows: Array<Row> = []
   const fetches: Array<Effect.Effect<void, StoreError>> = []
-  for (let index = 0; index < batch.count; index++) {
+  for (let index = 0; index < count; index++) {
     const key = batch.key(index)
     const lsn = batch.version(index)
     const reference = batch.reference(index)
@@ -188,13 +258,4 @@ const rowsOf = (machine: Machine, batch: Batch): Effect.Effect<ReadonlyArray<Row
   }
   if (fetches.length === 0) return Exit.succeed(rows)
   return Effect.as(Effect.forEach(fetches, (fetch) => fetch, { concurrency: 8, discard: true }), rows)
-}
-
-const empty = new Uint8Array(0)
-
-/** The smallest key above `key`. */
-export const after = (key: Uint8Array): Uint8Array => {
-  const next = new Uint8Array(key.length + 1)
-  next.set(key)
-  return next
 }

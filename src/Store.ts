@@ -14,9 +14,10 @@ import * as Layer from "effect/Layer"
 import * as PubSub from "effect/PubSub"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { Report, Trigger } from "./actors/Checkpoint.ts"
+import type { Report } from "./actors/Checkpoint.ts"
 import type { Progress } from "./actors/Recovery.ts"
-import { Disk } from "./disk/Disk.ts"
+import type { Trigger } from "./actors/Triggers.ts"
+import type { Disk } from "./disk/Disk.ts"
 import * as MemoryDisk from "./disk/MemoryDisk.ts"
 import * as NodeDisk from "./disk/NodeDisk.ts"
 import * as Inspect from "./Inspect.ts"
@@ -63,11 +64,15 @@ export const Recovery: Context.Reference<(progress: Progress) => Effect.Effect<v
 )
 
 /** Opens the store on whatever `Disk` is provided. */
-export const make = (options: Options): Effect.Effect<Store["Service"], StoreError, Disk | Scope.Scope> =>
+export const make = (
+  options: Options,
+  mode: Machine.Settings["mode"] = "readWrite"
+): Effect.Effect<Store["Service"], StoreError, Disk | Scope.Scope> =>
   Effect.gen(function*() {
     const events = yield* PubSub.sliding<Event>(eventsKept)
     const machine = yield* Machine.open({
       directory: options.path,
+      mode,
       durability: options.durability ?? "synced",
       limits: toLimits(options),
       recovery: yield* Recovery,
@@ -102,6 +107,23 @@ export const layerConfig = (
   options: Config.Wrap<Options>
 ): Layer.Layer<Store, StoreError | Config.ConfigError> =>
   Layer.unwrap(Effect.map(ConfigModule.unwrap(options), layer))
+
+/**
+ * What is durable now in a store that another process may have open: its newest checkpoint and the log above.
+ *
+ * Takes no lock, writes nothing, sees nothing committed later. Pages that the owner's later checkpoints
+ * overwrite are seen as `Corrupted`, never as something else: open it again. Pages changed by the log above the
+ * checkpoint stay in memory, which bounds that log by `memory`.
+ */
+export const layerReadOnly = (options: Options): Layer.Layer<Store, StoreError> =>
+  Layer.provide(
+    Layer.effect(Store, make(options, "readOnly").pipe(Effect.retry({ times: 4, while: isPassing }))),
+    NodeDisk.layer
+  )
+
+/** The owner may have moved on while the files were being opened. */
+const isPassing = ({ reason }: StoreError): boolean =>
+  reason._tag === "Corrupted" || reason._tag === "DiskFailed" && reason.code === "ENOENT"
 
 /** A store in memory: everything but survival. */
 export const layerMemory: Layer.Layer<Store, StoreError> = Layer.provide(

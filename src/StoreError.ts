@@ -194,11 +194,19 @@ export class SnapshotExpired extends Data.TaggedError("SnapshotExpired")<{
   }
 }
 
+/** What a fiber reads or writes through was left by the body that opened it. */
+export class Ended extends Data.TaggedError("Ended")<{ readonly what: "snapshot" | "transaction" }> {
+  override get message(): string {
+    return `The ${this.what} has ended: wait inside its body for everything that the body forks`
+  }
+}
+
 export type Reason =
   | Closed
   | Corrupted
   | Defective
   | DiskFailed
+  | Ended
   | FormatTooNew
   | InvalidOptions
   | LayoutMismatch

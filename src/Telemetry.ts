@@ -99,7 +99,10 @@ export const Attribute = {
 
   recoveryCommits: "heartwood.recovery.commits",
   recoveryBytes: "heartwood.recovery.bytes",
-  recoveryTornBytes: "heartwood.recovery.torn_bytes",
+  /** Log that no durable mark vouched for, written again and synced. */
+  recoveryAdoptedBytes: "heartwood.recovery.adopted_bytes",
+  /** Whether the log ended in a group that is not whole, which was cut off. */
+  recoveryTorn: "heartwood.recovery.torn",
   /** The superblock slot that was opened: 0 or 1. */
   recoverySlot: "heartwood.recovery.slot"
 } as const
@@ -150,6 +153,11 @@ export const metrics = {
 } as const satisfies Record<string, Described>
 
 export type MetricName = keyof typeof metrics
+type Short<N> = N extends `heartwood.${infer Rest}` ? Rest : never
+
+/** A metric's name from what comes behind the prefix. */
+export const metric = <N extends Short<MetricName>>(name: N): `heartwood.${N}` => `heartwood.${name}`
+
 type NameOf<Kind> = { [N in MetricName]: (typeof metrics)[N]["kind"] extends Kind ? N : never }[MetricName]
 
 /** 1 µs to 10 s, in steps of 1, 2.5 and 5. */

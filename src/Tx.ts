@@ -153,19 +153,40 @@ const handOver = <A>(
   if (state.tx.writes.isEmpty) {
     return Effect.succeed(Effect.as(machine.awaitDurable(state.at), { value, lsn: state.at }))
   }
-  const verdict = machine.submit({
-    keyspaces: () => state.tx.writes.values(),
-    durability: options.durability ?? machine.durability,
-    base: state.reads > 0 ? state.at : undefined
-  })
-  return Effect.map(
-    verdict,
-    Effect.map((lsn) => {
-      if (lsn === undefined) return undefined
-      afterCommit(machine, state.tx.committed, lsn)
-      return { value, lsn }
+  const durability = options.durability ?? machine.durability
+  return Effect.withFiber((fiber) => {
+    const span = Context.getOrUndefined(fiber.context, Tracer.ParentSpan)
+    const verdict = machine.submit({
+      keyspaces: () => state.tx.writes.values(),
+      durability,
+      base: state.reads > 0 ? state.at : undefined,
+      span
     })
-  )
+    return Effect.map(
+      verdict,
+      Effect.map((lsn) => {
+        if (span?._tag === "Span") describe(span, state, durability, lsn)
+        if (lsn === undefined) return undefined
+        afterCommit(machine, state.tx.committed, lsn)
+        return { value, lsn }
+      })
+    )
+  })
+}
+
+/** What the span of a transaction says of it. */
+const describe = (
+  span: Tracer.Span,
+  state: Running,
+  durability: Durability,
+  lsn: number | undefined
+): void => {
+  const attempts = (span.attributes.get(Telemetry.Attribute.txAttempts) as number | undefined ?? 0) + 1
+  span.attribute(Telemetry.Attribute.txAttempts, attempts)
+  span.attribute(Telemetry.Attribute.txReads, state.reads)
+  span.attribute(Telemetry.Attribute.txWrites, state.tx.writes.size)
+  span.attribute(Telemetry.Attribute.txDurability, durability)
+  if (lsn !== undefined) span.attribute(Telemetry.Attribute.txLsn, lsn)
 }
 
 const afterCommit = (machine: Machine, hooks: ReadonlyArray<Effect.Effect<void>>, lsn: number): void => {
@@ -270,7 +291,8 @@ const overlay = (base: Scan, own: () => KeyspaceWrites | undefined, range: Range
       last || descending || edge === undefined ? upper : after(edge)
     ) ?? []
     ended = last
-    if (edge !== undefined) descending ? (upper = edge) : (lower = after(edge))
+    if (edge !== undefined && descending) upper = edge
+    else if (edge !== undefined) lower = after(edge)
     const result = merge(rows, writes, descending, at).slice(0, left)
     left -= result.length
     if (left <= 0) ended = true

@@ -5,9 +5,11 @@
  * first position it had is kept, so that the log says what the body said in the order in which it said it.
  *
  * I1 A key is written at most once per keyspace; a clear forgets what was written before it.
+ * I2 Keys of two layouts are never mixed in one keyspace.
  *
  * Keys are held in a hash map and sorted only when a range is read: most transactions write and never scan. A tree was
- * rejected for the same reason.
+ * rejected for the same reason. Going back to a savepoint undoes change by change; a copy per savepoint was rejected,
+ * because a loop of them costs the square of its writes.
  */
 
 /** One write to one key; `value` is undefined where it removes. */
@@ -19,12 +21,12 @@ export interface Write {
 /** The writes to one keyspace. */
 export class KeyspaceWrites {
   readonly name: string
-  readonly layout: string
+  layout: string
   /** The keyspace was emptied before these writes. */
   cleared = false
   /** The keyspace was dropped; what follows makes it anew. */
   dropped = false
-  private readonly byKey = new Map<string, Write>()
+  byKey = new Map<string, Write>()
   private sorted: ReadonlyArray<Write> | undefined
 
   constructor(name: string, layout: string) {
@@ -36,24 +38,13 @@ export class KeyspaceWrites {
     return this.byKey.size
   }
 
+  /** Whether keys of a layout may be mixed with what is here: a drop leaves room for any other. */
+  accepts(layout: string): boolean {
+    return layout === this.layout || (this.dropped && this.byKey.size === 0)
+  }
+
   get(key: Uint8Array): Write | undefined {
     return this.byKey.size === 0 ? undefined : this.byKey.get(nameOf(key))
-  }
-
-  set(write: Write): void {
-    this.byKey.set(nameOf(write.key), write)
-    this.sorted = undefined
-  }
-
-  clear(): void {
-    this.byKey.clear()
-    this.sorted = undefined
-    this.cleared = true
-  }
-
-  drop(): void {
-    this.clear()
-    this.dropped = true
   }
 
   writes(): IterableIterator<Write> {
@@ -69,58 +60,131 @@ export class KeyspaceWrites {
     return this.sorted.slice(from, Math.max(from, until))
   }
 
-  copy(): KeyspaceWrites {
-    const copy = new KeyspaceWrites(this.name, this.layout)
-    copy.cleared = this.cleared
-    copy.dropped = this.dropped
-    for (const [name, write] of this.byKey) copy.byKey.set(name, write)
-    return copy
+  /** To be called after every change of `byKey`. */
+  changed(): void {
+    this.sorted = undefined
   }
 }
 
 /** The writes of a transaction, by keyspace. */
 export class WriteSet {
-  private keyspaces = new Map<string, KeyspaceWrites>()
   /** Bytes of keys and values handed in, overwritten ones included. */
   bytes = 0
+  private readonly keyspaces = new Map<string, KeyspaceWrites>()
+  /** How to take back the changes since the oldest open mark, newest last. */
+  private readonly undo: Array<() => void> = []
+  private marks = 0
 
   get isEmpty(): boolean {
     return this.keyspaces.size === 0
+  }
+
+  /** Keys that are written. */
+  get size(): number {
+    let size = 0
+    for (const writes of this.keyspaces.values()) size += writes.size
+    return size
   }
 
   find(name: string): KeyspaceWrites | undefined {
     return this.keyspaces.get(name)
   }
 
-  of(keyspace: { readonly name: string; readonly layout: string }): KeyspaceWrites {
-    let writes = this.keyspaces.get(keyspace.name)
-    if (writes === undefined) {
-      writes = new KeyspaceWrites(keyspace.name, keyspace.layout)
-      this.keyspaces.set(keyspace.name, writes)
-    }
-    return writes
-  }
-
   values(): IterableIterator<KeyspaceWrites> {
     return this.keyspaces.values()
   }
 
-  /** What `restore` needs to forget everything written from here on. */
-  mark(): WriteMark {
-    return {
-      keyspaces: new Map([...this.keyspaces].map(([name, writes]) => [name, writes.copy()])),
-      bytes: this.bytes
+  /** Writes to a key of a keyspace whose layout is accepted. */
+  set(keyspace: Layout, write: Write): void {
+    const writes = this.of(keyspace)
+    const { byKey } = writes
+    const name = nameOf(write.key)
+    if (this.marks > 0) {
+      const before = byKey.get(name)
+      this.undo.push(() => {
+        if (before === undefined) byKey.delete(name)
+        else byKey.set(name, before)
+        writes.changed()
+      })
     }
+    byKey.set(name, write)
+    writes.changed()
   }
 
-  restore(mark: WriteMark): void {
-    this.keyspaces = mark.keyspaces
+  /** Forgets what was written to a keyspace, and notes that nothing of what is stored remains. */
+  clear(keyspace: Layout): void {
+    const writes = this.of(keyspace)
+    const { byKey, cleared } = writes
+    writes.byKey = new Map()
+    writes.cleared = true
+    writes.changed()
+    this.undoBy(() => {
+      writes.byKey = byKey
+      writes.cleared = cleared
+      writes.changed()
+    })
+  }
+
+  /** The same, and the keyspace itself goes. */
+  drop(keyspace: Layout): void {
+    this.clear(keyspace)
+    const writes = this.of(keyspace)
+    const { dropped } = writes
+    writes.dropped = true
+    this.undoBy(() => {
+      writes.dropped = dropped
+    })
+  }
+
+  /** From here on changes can be taken back, until `restore` or `keep` is called with the answer. */
+  mark(): Mark {
+    this.marks++
+    return { changes: this.undo.length, bytes: this.bytes }
+  }
+
+  /** Takes back everything written since a mark. */
+  restore(mark: Mark): void {
+    while (this.undo.length > mark.changes) this.undo.pop()?.()
     this.bytes = mark.bytes
+    this.keep()
+  }
+
+  /** Ends a mark and keeps what was written since. */
+  keep(): void {
+    if (--this.marks === 0) this.undo.length = 0
+  }
+
+  private of({ layout, name }: Layout): KeyspaceWrites {
+    let writes = this.keyspaces.get(name)
+    if (writes === undefined) {
+      writes = new KeyspaceWrites(name, layout)
+      this.keyspaces.set(name, writes)
+      this.undoBy(() => this.keyspaces.delete(name))
+    } else if (writes.layout !== layout) {
+      const owner = writes
+      const before = owner.layout
+      owner.layout = layout
+      this.undoBy(() => {
+        owner.layout = before
+      })
+    }
+    return writes
+  }
+
+  private undoBy(undo: () => void): void {
+    if (this.marks > 0) this.undo.push(undo)
   }
 }
 
-export interface WriteMark {
-  readonly keyspaces: Map<string, KeyspaceWrites>
+/** A keyspace as it was declared. */
+interface Layout {
+  readonly name: string
+  readonly layout: string
+}
+
+/** A state to go back to. */
+export interface Mark {
+  readonly changes: number
   readonly bytes: number
 }
 

@@ -25,18 +25,20 @@ const checkpoints = (
   const models = [new Model(), new Model()]
   const key = keys(chance, 60)
   let made = 0
+  let removals = 0.4
   let cut: Cut | undefined
   let atCut: { readonly version: number; readonly roots: ReadonlyArray<Root> } | undefined
   for (let version = 1; version <= 700; version++) {
     const which = chance.int(2)
     const root = roots[which] as Root
     const model = models[which] as Model
-    const name = chance.bool(0.4) && model.keys().length > 0 ? chance.pick(model.keys()) : key()
-    if (chance.bool(0.4)) {
+    const name = chance.bool(0.5) && model.keys().length > 0 ? chance.pick(model.keys()) : key()
+    if (chance.bool(0.02)) removals = chance.pick([0.1, 0.9])
+    if (chance.bool(removals)) {
       world.remove(root, name, version)
       model.write(name, version, undefined)
     } else {
-      const row: Row = { key: name, value: "v".repeat(chance.int(60)), version, expiry: Infinity }
+      const row: Row = { key: name, value: "v".repeat(chance.int(120)), version, expiry: Infinity }
       world.put(root, row)
       model.write(name, version, row)
     }

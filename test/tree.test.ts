@@ -222,6 +222,37 @@ describe("tree", () => {
     }
   })
 
+  it("merges what is nearly empty, and into no more than three quarters of a page", () => {
+    let merges = 0
+    for (let seed = 1; seed <= 20; seed++) {
+      const chance = random(seed)
+      const world = new World(chance)
+      const root = world.create(1)
+      const names = Array.from({ length: 150 }, (_, index) => digits(index * 7919 % 6007))
+      const value = "v".repeat(chance.pick([10, 40, 90]))
+      let version = 1
+      for (const key of names) world.put(root, { key, value, version: version++, expiry: Infinity })
+      while (names.length > 0) {
+        const [key] = names.splice(chance.int(names.length), 1)
+        const before = world.audit([root]).trees[0]?.leaves ?? []
+        world.remove(root, key as string, version++)
+        const after = world.audit([root]).trees[0]?.leaves ?? []
+        if (before.length === after.length) continue
+        merges++
+        const gone = before.findIndex(({ pageId }) => !after.some((leaf) => leaf.pageId === pageId))
+        const merged = after.find(({ pageId }) => pageId === before[gone - 1]?.pageId)
+        const parts = [before[gone - 1], before[gone]].map((leaf) =>
+          (leaf?.records ?? 0) - (leaf !== undefined && text(leaf.low) <= (key as string)
+              && (leaf.high === undefined || (key as string) < text(leaf.high)) ?
+            1 :
+            0)
+        )
+        if (!parts.includes(0)) assert.isAtMost(merged?.usedBytes ?? 0, pageBytes * 3 / 4, `seed ${seed}`)
+      }
+    }
+    assert.isAbove(merges, 200)
+  })
+
   it("keeps one key through a thousand changes of size", () => {
     const world = new World(random(3))
     const root = world.create(1)

@@ -53,10 +53,14 @@ const questions: Record<string, Answer> = {
 }
 
 /** Asks them all, each in a snapshot of its own. */
-export const ask = Effect.forEach(Object.entries(questions), ([question, answer]) =>
-  Effect.gen(function*() {
-    const [duration, rows] = yield* Effect.timed(Snapshot.read()(answer))
-    yield* Screen.lines(`${question}   (${Screen.time(duration)})`)
-    yield* Screen.table(rows.map(([first, ...others]) => [`   ${first}`, ...others]))
-    yield* Screen.lines("")
-  }), { discard: true })
+export const ask = Effect.forEach(
+  Object.entries(questions),
+  ([question, answer], index) =>
+    Effect.gen(function*() {
+      const [duration, rows] = yield* Effect.timed(Snapshot.read()(answer))
+      if (index > 0) yield* Screen.print()
+      yield* Screen.lines(`${question}   (${Screen.time(duration)})`)
+      yield* Screen.table(rows.map(([first, ...others]) => [`   ${first}`, ...others]))
+    }),
+  { discard: true }
+)

@@ -28,9 +28,9 @@ export const print = (text = ""): Effect.Effect<void> => Effect.sync(() => conso
 
 let headings = 0
 
-/** Begins the next part of the story. */
+/** Begins the next part of the story; the log of a collector gets it too. */
 export const heading = (text: string): Effect.Effect<void> =>
-  Effect.suspend(() => print(`\n${++headings}  ${text}\n`))
+  Effect.suspend(() => Effect.andThen(print(`\n${++headings}  ${text}\n`), Effect.log(text)))
 
 /** Lines below a heading. */
 export const lines = (...texts: ReadonlyArray<string>): Effect.Effect<void> =>

@@ -70,11 +70,9 @@ const words: Record<string, (value: number) => string> = {
   [Attribute.checkpointPages]: (value) => `${Screen.count(value)} pages`,
   [Attribute.checkpointBytes]: (value) => `${Screen.bytes(value)} written`,
   [Attribute.checkpointReclaimedBytes]: (value) => `${Screen.bytes(value)} freed`,
-  [Attribute.checkpointStallMillis]: (value) => `writers stalled ${value.toFixed(0)} ms`,
-  [Attribute.recoveryCommits]: (value) => `${Screen.count(value)} commits`,
-  [Attribute.recoveryBytes]: (value) => `${Screen.bytes(value)} of log`,
-  [Attribute.recoveryTornBytes]: (value) =>
-    value === 0 ? "no torn tail" : `${Screen.bytes(value)} torn tail cut`
+  [Attribute.checkpointStallMillis]: (value) => `writers stalled ${value} ms`,
+  [Attribute.recoveryCommits]: (value) => `${Screen.count(value)} commits replayed`,
+  [Attribute.recoveryBytes]: (value) => `${Screen.bytes(value)} of log`
 }
 
 const details = ({ attributes }: Tracer.Span): string =>

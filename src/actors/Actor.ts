@@ -23,7 +23,7 @@
  * pays no fiber hop (about 1 µs). A shared executor for all actors was rejected: it would interleave their batches and
  * hide who holds the event loop.
  */
-import * as Cause from "effect/Cause"
+import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"

@@ -19,7 +19,7 @@ import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import type { DiskFile } from "../disk/Disk.ts"
 import type { Limits } from "../Limits.ts"
-import { Corrupted, StoreError, storeError } from "../StoreError.ts"
+import { Corrupted, LimitExceeded, StoreError, storeError } from "../StoreError.ts"
 import type { Place } from "../tree/MapChunk.ts"
 import { State } from "../tree/MapTable.ts"
 import { seal, verify } from "../tree/PageCheck.ts"
@@ -47,8 +47,10 @@ export interface Options {
   readonly file: DiskFile
   readonly limits: Limits
   readonly fork: (effect: Effect.Effect<void>) => void
-  /** Hands images to Flush. */
-  readonly write: (images: ReadonlyArray<Image>) => Effect.Effect<ReadonlyArray<Place>, StoreError>
+  /** Hands images to Flush; absent where nothing may be written, and changed pages stay. */
+  readonly write:
+    | ((images: ReadonlyArray<Image>) => Effect.Effect<ReadonlyArray<Place>, StoreError>)
+    | undefined
   readonly failed: (cause: unknown) => void
 }
 
@@ -151,7 +153,16 @@ class Live {
     while (this.reserves.length > 0 && (this.reserves[0]?.blocks ?? 0) <= arena.freeBlocks) {
       this.reserves.shift()?.done(Exit.void)
     }
+    if (this.options.write === undefined) this.giveUp()
     this.startReads()
+  }
+
+  /** Nothing will ever make room: changed pages cannot be written. */
+  private giveUp(): void {
+    const { blocks } = this.options.pages.arena
+    const error = storeError(new LimitExceeded({ limit: "memoryBytes", actual: blocks + 1, maximum: blocks }))
+    for (const { pageId } of this.arrived.splice(0)) this.finish(pageId, Exit.fail(error))
+    for (const { done } of this.reserves.splice(0)) done(Exit.fail(error))
   }
 
   halt(error: StoreError): void {
@@ -249,7 +260,7 @@ class Live {
    * changed one is written first. Two rounds, because the first may find marks only.
    */
   private evict(target: number): void {
-    const { pages } = this.options
+    const { pages, write } = this.options
     const { arena, map } = pages
     const dirty: Array<number> = []
     for (let steps = 2 * map.bound; steps > 0 && arena.freeBlocks < target; steps--) {
@@ -261,15 +272,17 @@ class Live {
         map.state[pageId] = state & ~State.Referenced
       } else if ((state & State.Dirty) === 0) {
         if (pages.evict(pageId)) this.counters.evictions++
-      } else if ((state & (State.Imaged | State.Cut)) === 0 && dirty.length < writeBatchPages) {
+      } else if (
+        write !== undefined && (state & (State.Imaged | State.Cut)) === 0 && dirty.length < writeBatchPages
+      ) {
         dirty.push(pageId)
       }
     }
-    if (dirty.length > 0 && !this.writing) this.write(dirty)
+    if (dirty.length > 0 && !this.writing && write !== undefined) this.write(dirty, write)
   }
 
-  private write(pageIds: ReadonlyArray<number>): void {
-    const { fork, pages, write } = this.options
+  private write(pageIds: ReadonlyArray<number>, write: NonNullable<Options["write"]>): void {
+    const { fork, pages } = this.options
     this.writing = true
     this.counters.evictionWrites += pageIds.length
     const images = pageIds.map((pageId) => pages.image(pageId))

@@ -11,7 +11,7 @@
  *                 ─▶ Sealing     seal(): page file synced → superblock into the older slot → synced
  *                 ─▶ Publishing  publish(): one report; the checkpoint exists
  *                 ─▶ Pruning     prune(): slots and log that neither of the two newest checkpoints needs
- *                 ─▶ Idle        an error before the superblock's first byte: work dropped, the version never used again
+ *                 ─▶ Idle        an error before the superblock's first byte: work dropped, its version never used
  * ```
  *
  * I1 At most one checkpoint is in flight, and versions only grow.
@@ -38,9 +38,7 @@ import { seal } from "../tree/PageCheck.ts"
 import type { PageFile, SealedImage as Image } from "../tree/PageFile.ts"
 import type { Image as PageImage, Pages } from "../tree/Pages.ts"
 import * as Actor from "./Actor.ts"
-
-/** Why a checkpoint was taken. */
-export type Trigger = "bytes" | "interval" | "request" | "close" | "pressure"
+import type { Trigger } from "./Triggers.ts"
 
 /** What a finished checkpoint did. */
 export interface Report {
@@ -78,10 +76,16 @@ export interface Options {
   readonly durableLsn: () => number
   readonly write: (images: ReadonlyArray<Image>) => Effect.Effect<ReadonlyArray<Place>, StoreError>
   readonly barrier: Effect.Effect<void, StoreError>
+  /** Images that writers saved have been written: there is room for more. */
+  readonly relieved: () => void
+  /** How long commits have waited for room so far. */
+  readonly stalledMillis: () => number
   /** Makes sure that no page refers to a slot that a failed sync left in doubt. */
   readonly rescue: Effect.Effect<void, StoreError>
-  /** Where the log must begin for the sake of large values: the base and sequence of a segment. */
-  readonly oldestValue: () => { readonly lsn: number; readonly sequence: number } | undefined
+  /** Base of the oldest log segment with a large value that somebody may still read. */
+  readonly oldestHeld: () => number | undefined
+  /** The begin of a log whose oldest segment holds an LSN. */
+  readonly beginOf: (lsn: number) => Superblock["begin"] | undefined
   /** Gives up the log below an LSN; answers the bytes of the files. */
   readonly truncate: (lsn: number) => Effect.Effect<number, StoreError>
   /** The log may be truncated to here, and grows from the cut. */
@@ -162,6 +166,7 @@ class Coordinator {
 
   readonly run = (trigger: Trigger): Effect.Effect<Report, StoreError> => {
     const started = this.options.now()
+    const stalled = this.options.stalledMillis()
     this.pages = 0
     const attributes = {
       [Telemetry.Attribute.checkpointId]: this.options.pages.epoch,
@@ -176,7 +181,7 @@ class Coordinator {
       yield* this.seal(superblock).pipe(
         Effect.tapError(() => Effect.sync(() => this.options.pages.abandon()))
       )
-      this.publish(superblock)
+      yield* this.publish(superblock)
       const reclaimedBytes = yield* this.prune
       const report: Report = {
         version: superblock.version,
@@ -191,7 +196,8 @@ class Coordinator {
         [Telemetry.Attribute.checkpointLsn]: report.lsn,
         [Telemetry.Attribute.checkpointPages]: report.pages,
         [Telemetry.Attribute.checkpointBytes]: report.bytes,
-        [Telemetry.Attribute.checkpointReclaimedBytes]: report.reclaimedBytes
+        [Telemetry.Attribute.checkpointReclaimedBytes]: report.reclaimedBytes,
+        [Telemetry.Attribute.checkpointStallMillis]: this.options.stalledMillis() - stalled
       })
       this.options.finished(report)
       return report
@@ -221,7 +227,7 @@ class Coordinator {
       const pageIds = pages.map.bound
       yield* this.chunks(image, pageIds)
       const catalog = yield* this.catalog(image)
-      const begin = this.begin()
+      const begin = this.begin(image)
       const superblock: Superblock = {
         ...this.newest,
         slot: this.newest.slot === 0 ? 1 : 0,
@@ -257,6 +263,7 @@ class Coordinator {
         const sealed = batch.map(({ bytes, version }) => ({ bytes, version, checksum: seal(bytes) }))
         const places = yield* this.write(sealed)
         batch.forEach((page, index) => pages.imaged(page, places[index] as Place))
+        this.options.relieved()
       }
     })
   }
@@ -321,11 +328,14 @@ class Coordinator {
     )
   }
 
-  private publish(superblock: Superblock): void {
-    this.older = this.newest
-    this.newest = superblock
-    this.options.pages.complete()
-    this.counters.checkpoints++
+  /** Publishing: from here on it exists for everybody. */
+  private publish(superblock: Superblock): Effect.Effect<void> {
+    return Effect.sync(() => {
+      this.older = this.newest
+      this.newest = superblock
+      this.options.pages.complete()
+      this.counters.checkpoints++
+    }).pipe(Effect.withSpan(Telemetry.Span.checkpointPublish))
   }
 
   /** Frees what neither retained checkpoint needs. A failure here costs space, not the checkpoint. */
@@ -339,10 +349,14 @@ class Coordinator {
     )
   })
 
-  /** The log is kept from the cut of the checkpoint that will be the older one, and for large values. */
-  private begin(): Superblock["begin"] {
+  /**
+   * The log is kept from the cut of the checkpoint that will be the older one, and for large values: those that the
+   * cut refers to, even if they were removed since (the removal may yet be lost), and those that readers still hold.
+   */
+  private begin({ catalog }: CutImage): Superblock["begin"] {
     const { lsn, sequence } = this.newest.cut
-    const oldest = this.options.oldestValue()
+    const bases = catalog.keyspaces.flatMap(({ segments }) => segments.map(({ base }) => base))
+    const oldest = this.options.beginOf(Math.min(this.options.oldestHeld() ?? lsn, ...bases))
     return oldest !== undefined && oldest.lsn < lsn ? oldest : { lsn, sequence }
   }
 

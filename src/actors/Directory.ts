@@ -14,10 +14,12 @@
  * I2 A directory that holds anything else is left as it is.
  */
 import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import type { Disk, DiskFile } from "../disk/Disk.ts"
 import { GROUP_HEADER_BYTES } from "../log/Group.ts"
 import { FIRST_LSN } from "../log/Lsn.ts"
+import type { Incarnation } from "../log/Record.ts"
 import { NO_INCARNATION } from "../log/Record.ts"
 import { FIRST_SEQUENCE, parseSegmentName, segmentAt } from "../log/Segment.ts"
 import { encodeSuperblock, SUPERBLOCK_BYTES, SUPERBLOCK_FILE } from "../log/Superblock.ts"
@@ -61,19 +63,19 @@ export const open = (options: Options): Effect.Effect<DiskFile, StoreError, Scop
       if ((yield* disk.kind(`${directory}/${name}`)) !== "missing") yield* disk.unlink(`${directory}/${name}`)
     }
     yield* disk.syncDirectory(directory)
-    return yield* disk.open(`${directory}/${SUPERBLOCK_FILE}`, { mode: "readWrite" })
+    return yield* openFile(disk, `${directory}/${SUPERBLOCK_FILE}`, "readWrite")
   })
 
 /** The same without the lock, beside a living owner. */
 export const openReadOnly = (
   disk: Disk["Service"],
   directory: string
-): Effect.Effect<DiskFile, StoreError> =>
+): Effect.Effect<DiskFile, StoreError, Scope.Scope> =>
   Effect.gen(function*() {
     const kind = yield* disk.kind(directory)
     if (kind !== "directory") return yield* notAStore(directory, kind === "missing" ? "nothing" : `a ${kind}`)
     if ((yield* survey(disk, directory)) === "none") return yield* notAStore(directory, "an empty directory")
-    return yield* disk.open(`${directory}/${SUPERBLOCK_FILE}`, { mode: "readOnly" })
+    return yield* openFile(disk, `${directory}/${SUPERBLOCK_FILE}`, "readOnly")
   })
 
 /** Opens the page file and checks that it belongs to the superblock. */
@@ -82,11 +84,11 @@ export const openPages = (
   directory: string,
   superblock: Superblock,
   mode: "readWrite" | "readOnly"
-): Effect.Effect<DiskFile, StoreError> =>
+): Effect.Effect<DiskFile, StoreError, Scope.Scope> =>
   Effect.gen(function*() {
     const path = `${directory}/${pagesName}`
     if ((yield* disk.kind(path)) !== "file") return yield* missing(path)
-    const file = yield* disk.open(path, { mode })
+    const file = yield* openFile(disk, path, mode)
     const header = new Uint8Array(superblock.pageBytes)
     const read = yield* file.read(header, 0)
     const fault = PageFileHeader.fault(header.subarray(0, read), superblock.pageBytes, superblock.storeId)
@@ -94,6 +96,9 @@ export const openPages = (
       ? file
       : yield* Effect.fail(storeError(new Corrupted({ path, offset: 0, ...fault })))
   })
+
+const openFile = (disk: Disk["Service"], path: string, mode: "readWrite" | "readOnly") =>
+  Effect.acquireRelease(disk.open(path, { mode }), (file) => file.close)
 
 /** Looks at what there is: a store, or nothing that a new one would overwrite. */
 const survey = (disk: Disk["Service"], directory: string): Effect.Effect<"store" | "none", StoreError> =>
@@ -158,6 +163,20 @@ const fresh = ({ createdMillis, pageBytes, storeId }: Options): Superblock => ({
   nextTree: 1,
   nextKeyspace: 1
 })
+
+const randomWord = Random.nextIntBetween(0, 2 ** 32 - 1)
+
+/** An id for a new store. */
+export const randomId: Effect.Effect<Uint8Array> = Effect.map(
+  Effect.all(Array.from({ length: 16 }, () => Random.nextIntBetween(0, 256))),
+  (bytes) => Uint8Array.from(bytes)
+)
+
+/** Tells one life of a store from the next; never zero, which stands for "before the first life". */
+export const randomIncarnation: Effect.Effect<Incarnation> = Effect.map(
+  Effect.all([randomWord, randomWord]),
+  ([low, high]) => ({ low: (low | 1) >>> 0, high })
+)
 
 const notAStore = (path: string, found: string): Effect.Effect<never, StoreError> =>
   Effect.fail(storeError(new NotAStore({ path, found })))

@@ -64,125 +64,139 @@ export interface Options {
 
 export const make = Effect.fnUntraced(
   function*(options: Options): Effect.fn.Return<Flush, never, Scope.Scope> {
-    const { file, slots } = options
-    const { pageBytes } = options.limits
-    const counters = { images: 0, bytes: 0, writes: 0, syncs: 0, failures: 0 }
-    const suspects = new Set<number>()
-    /** Written since the last good sync. */
-    const unsynced = new Set<number>()
-    const jobs: Array<Message> = []
-    let working = false
-
-    const writeRun = (run: Run): Effect.Effect<void, StoreError> => {
-      counters.writes++
-      return file.write(run.buffers, run.slot * pageBytes)
-    }
-
-    /** Writes `images` into fresh slots, trying others where one fails. */
-    const writeImages = Effect.fnUntraced(function*(images: ReadonlyArray<Image>) {
-      for (const { slot, version } of options.pages.retired.splice(0)) slots.retire(slot, version)
-      const places: Array<Place> = images.map((image) => ({
-        slot: slots.allocate(image.version),
-        checksum: image.checksum
-      }))
-      let pending = places.map((_, index) => index)
-      for (let attempt = 1; pending.length > 0; attempt++) {
-        const failed: Array<number> = []
-        let error: StoreError | undefined
-        for (const run of runsOf(pending, places, images)) {
-          const exit = yield* Effect.exit(writeRun(run))
-          if (Exit.isSuccess(exit)) continue
-          counters.failures++
-          failed.push(...run.indices)
-          error = errorOf(exit)
-        }
-        if (error !== undefined && (attempt === attemptsMax || isHopeless(error))) {
-          for (const [index, place] of places.entries()) slots.retire(place.slot, images[index]?.version ?? 0)
-          return yield* Effect.fail(error)
-        }
-        for (const index of failed) {
-          const place = places[index] as Place
-          slots.quarantine(place.slot)
-          places[index] = { ...place, slot: slots.allocate((images[index] as Image).version) }
-        }
-        pending = failed
-        if (pending.length > 0) yield* Effect.sleep(`${10 ** attempt} millis`)
-      }
-      for (const place of places) unsynced.add(place.slot)
-      counters.images += images.length
-      counters.bytes += images.length * pageBytes
-      return places
-    })
-
-    const syncFile = Effect.suspend(() => {
-      counters.syncs++
-      const covered = [...unsynced]
-      unsynced.clear()
-      return Effect.tapError(file.sync, () =>
-        Effect.sync(() => {
-          for (const slot of covered) suspects.add(slot)
-        }))
-    })
-
-    const work = (effect: Effect.Effect<() => void>): void => {
-      working = true
-      options.fork(Effect.map(effect, (complete) => actor.answer({ _tag: "Done", complete })))
-    }
-
-    /** Takes all writes that wait in a row as one job, so that their neighbours share a call. */
-    const next = (): void => {
-      const first = jobs.shift()
-      if (first === undefined || first._tag === "Done") return
-      if (first._tag === "Barrier") {
-        return work(Effect.map(Effect.exit(syncFile), (exit) => () => first.done(exit)))
-      }
-      const writes = [first]
-      while (jobs[0]?._tag === "Write") writes.push(jobs.shift() as typeof first)
-      work(Effect.map(Effect.exit(writeImages(writes.flatMap((job) => job.images))), (exit) => () => {
-        let from = 0
-        for (const job of writes) {
-          const until = from + job.images.length
-          job.done(Exit.map(exit, (places) => places.slice(from, until)))
-          from = until
-        }
-      }))
-    }
-
+    const live = new Live(options)
     const actor = yield* Actor.make<Message>({
       name: "flush",
       capacity: options.limits.mailbox,
       lanes: 1,
-      receive: (message) => {
-        if (message._tag === "Done") {
-          working = false
-          message.complete()
-        } else {
-          jobs.push(message)
-        }
-      },
-      settle: () => {
-        if (!working) next()
-      },
-      parked: () => jobs.length,
+      receive: (message) => live.receive(message),
+      settle: () => live.settle(),
+      parked: () => live.jobs.length,
       refuse: (message, error) => {
         if (message._tag === "Done") message.complete()
         else message.done(Exit.fail(error))
       },
       halt: (error) => {
-        for (const job of jobs.splice(0)) if (job._tag !== "Done") job.done(Exit.fail(error))
+        for (const job of live.jobs.splice(0)) job.done(Exit.fail(error))
       },
       failed: options.failed
     })
-
+    live.answer = actor.answer
     return {
       ...actor,
       write: (images) => Actor.ask(actor, (done): Message => ({ _tag: "Write", images, done })),
       barrier: Actor.ask(actor, (done): Message => ({ _tag: "Barrier", done })),
-      suspects,
-      counters
+      suspects: live.suspects,
+      counters: live.counters
     }
   }
 )
+
+type Job = Exclude<Message, { readonly _tag: "Done" }>
+
+class Live {
+  readonly jobs: Array<Job> = []
+  readonly counters = { images: 0, bytes: 0, writes: 0, syncs: 0, failures: 0 }
+  readonly suspects = new Set<number>()
+  answer: (message: Message) => void = () => {}
+  private readonly options: Options
+  /** Written since the last good sync. */
+  private readonly unsynced = new Set<number>()
+  private working = false
+
+  constructor(options: Options) {
+    this.options = options
+  }
+
+  receive(message: Message): void {
+    if (message._tag !== "Done") return void this.jobs.push(message)
+    this.working = false
+    message.complete()
+  }
+
+  /** Takes all writes that wait in a row as one job, so that their neighbours share a call. */
+  settle(): void {
+    if (this.working) return
+    const first = this.jobs.shift()
+    if (first === undefined) return
+    if (first._tag === "Barrier") {
+      return this.work(Effect.map(Effect.exit(this.sync), (exit) => () => first.done(exit)))
+    }
+    const writes = [first]
+    while (this.jobs[0]?._tag === "Write") writes.push(this.jobs.shift() as typeof first)
+    this.work(Effect.map(Effect.exit(this.write(writes.flatMap((job) => job.images))), (exit) => () => {
+      let from = 0
+      for (const job of writes) {
+        const until = from + job.images.length
+        job.done(Exit.map(exit, (places) => places.slice(from, until)))
+        from = until
+      }
+    }))
+  }
+
+  private work(effect: Effect.Effect<() => void>): void {
+    this.working = true
+    this.options.fork(Effect.map(effect, (complete) => this.answer({ _tag: "Done", complete })))
+  }
+
+  /** Writes images into fresh slots, trying others where one fails. */
+  private readonly write = Effect.fnUntraced({ self: this }, function*(images: ReadonlyArray<Image>) {
+    const { limits, pages, slots } = this.options
+    for (const { slot, version } of pages.retired.splice(0)) slots.retire(slot, version)
+    const places = images.map(({ checksum, version }): Place => ({ slot: slots.allocate(version), checksum }))
+    let pending = places.map((_, index) => index)
+    for (let attempt = 1; pending.length > 0; attempt++) {
+      const { error, failed } = yield* this.tryWrite(pending, places, images)
+      if (error !== undefined && (attempt === attemptsMax || isHopeless(error))) {
+        for (const [index, place] of places.entries()) {
+          slots.retire(place.slot, (images[index] as Image).version)
+        }
+        return yield* Effect.fail(error)
+      }
+      for (const index of failed) {
+        const { checksum, slot } = places[index] as Place
+        slots.quarantine(slot)
+        places[index] = { slot: slots.allocate((images[index] as Image).version), checksum }
+      }
+      pending = failed
+      if (pending.length > 0) yield* Effect.sleep(10 ** attempt)
+    }
+    for (const place of places) this.unsynced.add(place.slot)
+    this.counters.images += images.length
+    this.counters.bytes += images.length * limits.pageBytes
+    return places
+  })
+
+  /** Writes the pending images once; answers those that failed, and the last error. */
+  private readonly tryWrite = Effect.fnUntraced({ self: this }, function*(
+    pending: ReadonlyArray<number>,
+    places: ReadonlyArray<Place>,
+    images: ReadonlyArray<Image>
+  ) {
+    const { file, limits } = this.options
+    const failed: Array<number> = []
+    let error: StoreError | undefined
+    for (const { buffers, indices, slot } of runsOf(pending, places, images)) {
+      this.counters.writes++
+      const exit = yield* Effect.exit(file.write(buffers, slot * limits.pageBytes))
+      if (Exit.isSuccess(exit)) continue
+      this.counters.failures++
+      failed.push(...indices)
+      error = errorOf(exit)
+    }
+    return { failed, error }
+  })
+
+  private readonly sync: Effect.Effect<void, StoreError> = Effect.suspend(() => {
+    this.counters.syncs++
+    const covered = [...this.unsynced]
+    this.unsynced.clear()
+    return Effect.tapError(this.options.file.sync, () =>
+      Effect.sync(() => {
+        for (const slot of covered) this.suspects.add(slot)
+      }))
+  })
+}
 
 /** Neighbouring slots that one call can write. */
 interface Run {

@@ -7,9 +7,11 @@
  *
  * I1 The first error is the one that everybody gets; later ones change nothing.
  */
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import type * as Scope from "effect/Scope"
+import * as Tracer from "effect/Tracer"
 import { Defective, StoreError, storeError } from "../StoreError.ts"
 
 export interface Fuse {
@@ -26,7 +28,9 @@ export interface Fuse {
 }
 
 export const make: Effect.Effect<Fuse, never, Scope.Scope> = Effect.gen(function*() {
-  const runFork = Effect.runForkWith(yield* Effect.context<never>())
+  // What runs beside everything else is no part of the opening: its spans are nobody's children.
+  const context = Context.omit(Tracer.ParentSpan)(yield* Effect.context<never>())
+  const runFork = Effect.runForkWith(context)
   const fibers = yield* FiberSet.make<void>()
   const fuse: Fuse = {
     failure: undefined,

@@ -6,6 +6,7 @@
  *
  * I1 A record is appended whole or not at all: nothing is encoded before every keyspace's layout was compared.
  */
+import type { AnySpan } from "effect/Tracer"
 import type { Durability } from "../Limits.ts"
 import { encodeDefinition } from "../log/RecordForm.ts"
 import type { RecordWriter } from "../log/RecordWriter.ts"
@@ -29,6 +30,8 @@ export interface Intent {
   readonly base: number | undefined
   /** Told the LSN as soon as the record is appended. */
   readonly appended?: (lsn: number) => void
+  /** The transaction's span, where it has one. */
+  readonly span?: AnySpan | undefined
 }
 
 /** The keyspaces that there are at the end of the log. */

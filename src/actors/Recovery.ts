@@ -1,11 +1,11 @@
 /**
- * Opening a store: finding the newest checkpoint, and what the log says above it.
+ * Replaying the log above the newest checkpoint.
  *
- * It reads and decides; nothing is served before it has ended, and nothing that it reads is thrown away: a store that
- * is there is never taken for a fresh one. The order: superblocks → map table and catalog → log from the cut, groups
- * verified and applied → end of the log decided → adopted bytes rewritten and synced.
+ * Groups are verified and applied one after another until the log ends; whether that end is a torn tail or damage is
+ * decided by `log/Scan.ts`. Nothing is served before this has ended, and nothing that it reads is thrown away.
  *
- * I1 Of the log only groups that the scan accepted are applied, in order, from the cut on.
+ * I1 Only groups that the scan accepted are applied, in order, from the cut on; a reader beside a living owner applies
+ *    only what is known to be durable.
  * I2 What was adopted without being known durable is written again and synced before anything builds on it, because a
  *    page cache may show bytes that the disk does not have.
  */
@@ -14,8 +14,7 @@ import type { Disk, DiskFile } from "../disk/Disk.ts"
 import { GROUP_HEADER_BYTES, GroupKind } from "../log/Group.ts"
 import { RecordReader } from "../log/RecordReader.ts"
 import { Scan } from "../log/Scan.ts"
-import type { TornTail } from "../log/ScanAnswer.ts"
-import type { Segment } from "../log/Segment.ts"
+import type { ScannedGroup, ScanVerdict, TornTail } from "../log/ScanAnswer.ts"
 import {
   decodeSegment,
   fileOffset,
@@ -23,199 +22,12 @@ import {
   SEGMENT_HEADER_BYTES,
   segmentName
 } from "../log/Segment.ts"
-import { decodeSuperblock, SUPERBLOCK_BYTES, SUPERBLOCK_FORMAT, superblockOffset } from "../log/Superblock.ts"
-import type { Superblock } from "../log/Superblock.ts"
-import { chooseSuperblock } from "../log/SuperblockChoice.ts"
-import { Corrupted, FormatTooNew, storeError } from "../StoreError.ts"
+import { FormatTooNew, storeError } from "../StoreError.ts"
 import type { StoreError } from "../StoreError.ts"
-import * as Catalog from "../tree/Catalog.ts"
-import { ChunkTable } from "../tree/ChunkTable.ts"
-import * as MapChunk from "../tree/MapChunk.ts"
-import type { MapTable } from "../tree/MapTable.ts"
-import { PageFile } from "../tree/PageFile.ts"
+import * as Telemetry from "../Telemetry.ts"
+import { damaged } from "./Restore.ts"
+import type { Roots } from "./Restore.ts"
 import type { Segments } from "./Segments.ts"
-
-/** What the superblock file says. */
-export interface Roots {
-  readonly newest: Superblock
-  readonly older: Superblock | undefined
-  /** Why the other slot could not be used; reported. */
-  readonly damage: string | undefined
-}
-
-/** Reads both superblocks and chooses. */
-export const roots = (file: DiskFile): Effect.Effect<Roots, StoreError> =>
-  Effect.gen(function*() {
-    const bytes = Buffer.alloc(2 * SUPERBLOCK_BYTES)
-    const read = yield* file.read(bytes, 0)
-    const slot = (index: 0 | 1) => {
-      const offset = superblockOffset(index)
-      return decodeSuperblock(
-        bytes.subarray(Math.min(offset, read), Math.min(offset + SUPERBLOCK_BYTES, read)),
-        index
-      )
-    }
-    const choice = chooseSuperblock(slot(0), slot(1))
-    switch (choice._tag) {
-      case "Chosen":
-        return { newest: choice.superblock, older: choice.older, damage: choice.damage }
-      case "TooNew":
-        return yield* Effect.fail(storeError(
-          new FormatTooNew({ path: file.path, format: choice.format, supported: SUPERBLOCK_FORMAT })
-        ))
-      case "Unreadable":
-        return yield* damaged(file.path, 0, "a superblock", choice.reasons.join(" and "))
-      case "Mixed":
-        return yield* damaged(file.path, 0, "two superblocks of one store", choice.reason)
-    }
-  })
-
-/** What a checkpoint holds beside its pages. */
-export interface Restored {
-  readonly chunks: ChunkTable
-  readonly slots: PageFile
-  readonly catalog: Catalog.Catalog
-  readonly catalogSlots: ReadonlyArray<number>
-}
-
-/** Loads the map table and the catalog of the newest checkpoint, and the slots that the older one needs. */
-export const restore = (
-  options: {
-    readonly file: DiskFile
-    readonly roots: Roots
-    readonly map: MapTable
-    readonly pageBytes: number
-  }
-): Effect.Effect<Restored, StoreError> =>
-  Effect.gen(function*() {
-    const { file, map, pageBytes } = options
-    const { newest, older } = options.roots
-    const chunks = new ChunkTable(pageBytes)
-    const used: Array<number> = []
-    const retained: Array<number> = []
-    const known = new Map<number, number>()
-    yield* walkMap(options, newest, {
-      chunk: (level, index, place) => {
-        chunks.set(level, index, place)
-        known.set(place.slot, place.checksum)
-        used.push(place.slot)
-        return true
-      },
-      page: (id, place) => {
-        map.restore(id, place.slot, place.checksum)
-        used.push(place.slot)
-      }
-    })
-    map.restored()
-    const catalog = yield* loadCatalog(file, newest, pageBytes)
-    used.push(...catalog.slots)
-    if (older !== undefined) {
-      yield* walkMap(options, older, {
-        // A chunk that both checkpoints share says nothing new.
-        chunk: (_level, _index, place) => {
-          retained.push(place.slot)
-          return known.get(place.slot) !== place.checksum
-        },
-        page: (_id, place) => retained.push(place.slot)
-      })
-      retained.push(...(yield* loadCatalog(file, older, pageBytes)).slots)
-    }
-    const slots = new PageFile()
-    if (!slots.restore({ slots: newest.slots, version: newest.version, newest: used, older: retained })) {
-      return yield* damaged(
-        file.path,
-        0,
-        "every slot used once and inside the file",
-        "a slot used twice or outside"
-      )
-    }
-    return { chunks, slots, catalog: catalog.catalog, catalogSlots: catalog.slots }
-  })
-
-interface Visitor {
-  /** Whether the entries of this chunk are wanted. */
-  readonly chunk: (level: number, index: number, place: MapChunk.Place) => boolean
-  readonly page: (id: number, place: MapChunk.Place) => void
-}
-
-const walkMap = (
-  options: { readonly file: DiskFile; readonly pageBytes: number },
-  superblock: Superblock,
-  visitor: Visitor
-): Effect.Effect<void, StoreError> =>
-  Effect.gen(function*() {
-    const { file, pageBytes } = options
-    const entries = MapChunk.fanOut(pageBytes)
-    let places = new Map<number, MapChunk.Place>()
-    if (superblock.map.slot !== 0) places.set(0, superblock.map)
-    for (let level = superblock.map.level; level >= 0 && places.size > 0; level--) {
-      const below = new Map<number, MapChunk.Place>()
-      for (const [index, place] of places) {
-        if (!visitor.chunk(level, index, place)) continue
-        const page = yield* readPage(file, place.slot, pageBytes)
-        const decoded = MapChunk.decode(page, { level, index, checksum: place.checksum })
-        if (decoded._tag === "Invalid") {
-          return yield* damaged(file.path, place.slot * pageBytes, decoded.expected, decoded.actual)
-        }
-        for (let entry = 0; entry < decoded.places.length; entry++) {
-          const found = decoded.places[entry] as MapChunk.Place
-          if (found.slot === 0) continue
-          const number = index * entries + entry
-          if (level > 0) below.set(number, found)
-          else if (number < superblock.pageIds) visitor.page(number, found)
-          else {return yield* damaged(
-              file.path,
-              place.slot * pageBytes,
-              `page ids below ${superblock.pageIds}`,
-              `${number}`
-            )}
-        }
-      }
-      places = below
-    }
-  })
-
-const loadCatalog = (
-  file: DiskFile,
-  { catalog, nextKeyspace, nextTree }: Superblock,
-  pageBytes: number
-): Effect.Effect<{ readonly catalog: Catalog.Catalog; readonly slots: ReadonlyArray<number> }, StoreError> =>
-  Effect.gen(function*() {
-    if (catalog.slot === 0) return { catalog: Catalog.empty, slots: [] }
-    const count = Catalog.pagesOf(catalog.bytes, pageBytes)
-    const slots: Array<number> = []
-    const parts: Array<Uint8Array> = []
-    let place: MapChunk.Place = catalog
-    for (let index = 0; index < count; index++) {
-      const decoded = Catalog.decodePage(yield* readPage(file, place.slot, pageBytes), {
-        index,
-        checksum: place.checksum
-      })
-      if (decoded._tag === "Invalid") {
-        return yield* damaged(file.path, place.slot * pageBytes, decoded.expected, decoded.actual)
-      }
-      slots.push(place.slot)
-      parts.push(decoded.payload)
-      place = decoded.next
-    }
-    const decoded = Catalog.decode(Buffer.concat(parts))
-    if (decoded === undefined || place.slot !== 0) {
-      return yield* damaged(file.path, catalog.slot * pageBytes, "a catalog", "another length")
-    }
-    return { catalog: { ...decoded, nextTreeId: nextTree, nextKeyspaceId: nextKeyspace }, slots }
-  })
-
-const readPage = (file: DiskFile, slot: number, pageBytes: number): Effect.Effect<Uint8Array, StoreError> =>
-  Effect.suspend(() => {
-    const bytes = new Uint8Array(pageBytes)
-    return Effect.flatMap(
-      file.read(bytes, slot * pageBytes),
-      (read) =>
-        read === pageBytes
-          ? Effect.succeed(bytes)
-          : damaged(file.path, slot * pageBytes, "a page", "end of file")
-    )
-  })
 
 /** How far a replay has come. */
 export interface Progress {
@@ -232,81 +44,101 @@ export interface Replayed {
   readonly bytes: number
 }
 
+interface ReplayOptions {
+  readonly disk: Disk["Service"]
+  readonly directory: string
+  readonly roots: Roots
+  readonly mode: "readWrite" | "readOnly"
+  /** Takes over the segments of the log. */
+  readonly segments: Segments
+  /** Applies a record; an effect where that takes time. */
+  readonly apply: (reader: RecordReader) => Effect.Effect<void, StoreError> | undefined
+  readonly progress: (progress: Progress) => Effect.Effect<void>
+}
+
 /** Applies the log from the newest checkpoint's cut, and decides where it ends. */
-export const replay = (
-  options: {
-    readonly disk: Disk["Service"]
-    readonly directory: string
-    readonly roots: Roots
-    readonly mode: "readWrite" | "readOnly"
-    /** Takes over the segments of the log. */
-    readonly segments: Segments
-    /** Applies a record; an effect where that takes time. */
-    readonly apply: (reader: RecordReader) => Effect.Effect<void, StoreError> | undefined
-    readonly progress: (progress: Progress) => Effect.Effect<void>
-  }
-): Effect.Effect<Replayed, StoreError> =>
+export const replay = (options: ReplayOptions): Effect.Effect<Replayed, StoreError> =>
   Effect.gen(function*() {
-    const { directory, disk, mode, roots, segments } = options
+    const { mode, roots } = options
     const { begin, cut, durableLsn, storeId } = roots.newest
     const opened = yield* openSegments(options, begin.sequence)
     const scan = new Scan({
       storeId,
       cut,
       durableLsn: Math.max(durableLsn, roots.older?.durableLsn ?? 0),
-      firstSequence: begin.sequence,
+      // The log may have been truncated for a checkpoint whose superblock is lost now: up to this one's cut at most.
+      firstSequence: roots.damage === undefined ? begin.sequence : cut.sequence,
       files: [...opened].map(([sequence, { bytes }]) => ({ sequence, bytes }))
     })
     const adopted = new Adopted()
-    const reader = new RecordReader()
     let records = 0
     while (true) {
       const answer = scan.next()
       if (answer._tag === "Need") {
         const bytes = Buffer.allocUnsafe(answer.length)
-        const file = (opened.get(answer.sequence) as Opened).file
-        const read = yield* file.read(bytes, answer.offset)
+        const read = yield* (opened.get(answer.sequence) as Opened).file.read(bytes, answer.offset)
         scan.feed(bytes.subarray(0, read))
       } else if (answer._tag === "Group") {
-        adopted.push(answer.lsn, answer.end, answer.bytes, answer.segment, scan.durableLsn)
-        if (answer.kind !== GroupKind.data) continue
-        if (mode === "readOnly" && answer.end > scan.durableLsn) continue
-        reader.open(
-          answer.bytes,
-          GROUP_HEADER_BYTES,
-          answer.bytes.length,
-          answer.lsn + GROUP_HEADER_BYTES,
-          answer.records
-        )
-        records += yield* applyAll(reader, options.apply)
+        adopted.push(answer, scan.durableLsn)
+        const durable = adopted.takeDurable(scan.durableLsn)
+        const groups = mode === "readWrite" ? [answer] : durable
+        for (const group of groups) records += yield* applyAll(group, options.apply)
         yield* options.progress({ lsn: answer.end, bytes: answer.end - cut.lsn, records })
-      } else if (answer._tag === "TornTail") {
-        if (mode === "readWrite") yield* adopted.rewrite(answer, opened)
-        for (const sequence of answer.leftovers) {
+      } else {
+        const end = yield* ended(options, answer)
+        if (mode === "readWrite") yield* adopted.rewrite(end, opened)
+        return { end, records, bytes: end.at.lsn - cut.lsn }
+      }
+    }
+  }).pipe(
+    Effect.withSpan(Telemetry.Span.recoveryReplay),
+    Effect.tap(({ bytes, end, records }) =>
+      Effect.annotateCurrentSpan({
+        [Telemetry.Attribute.recoveryCommits]: records,
+        [Telemetry.Attribute.recoveryBytes]: bytes,
+        [Telemetry.Attribute.recoveryAdoptedBytes]: end.at.lsn - end.durableLsn,
+        [Telemetry.Attribute.recoveryTorn]: end.partial
+      })
+    )
+  )
+
+/** The end of the log, rid of what lies behind it; or why there is none. */
+const ended = (
+  { directory, disk, mode, segments }: ReplayOptions,
+  verdict: ScanVerdict
+): Effect.Effect<TornTail, StoreError> =>
+  Effect.gen(function*() {
+    switch (verdict._tag) {
+      case "TornTail": {
+        for (const sequence of verdict.leftovers) {
           yield* segments.forget(sequence)
           if (mode === "readWrite") yield* disk.unlink(`${directory}/${segmentName(sequence)}`)
         }
-        return { end: answer, records, bytes: answer.at.lsn - cut.lsn }
-      } else if (answer._tag === "TooNew") {
-        const path = `${directory}/${segmentName(answer.sequence)}`
-        return yield* Effect.fail(storeError(
-          new FormatTooNew({ path, format: answer.format, supported: answer.supported })
-        ))
-      } else if (answer._tag === "Corrupted") {
-        const path = `${directory}/${segmentName(answer.sequence)}`
-        return yield* damaged(path, answer.offset, answer.expected, answer.actual)
+        return verdict
       }
+      case "TooNew": {
+        const path = `${directory}/${segmentName(verdict.sequence)}`
+        const { format, supported } = verdict
+        return yield* Effect.fail(storeError(new FormatTooNew({ path, format, supported })))
+      }
+      case "Corrupted": {
+        const path = `${directory}/${segmentName(verdict.sequence)}`
+        return yield* damaged(path, verdict.offset, verdict.expected, verdict.actual)
+      }
+      case "Reached":
+        throw new Error("invariant violated: Recovery I1: no end was asked for")
     }
   })
 
 const applyAll = (
-  reader: RecordReader,
+  { bytes, kind, lsn, records }: ScannedGroup,
   apply: (reader: RecordReader) => Effect.Effect<void, StoreError> | undefined
 ): Effect.Effect<number, StoreError> =>
   Effect.gen(function*() {
-    let records = 0
+    if (kind !== GroupKind.data) return 0
+    const reader = new RecordReader()
+    reader.open(bytes, GROUP_HEADER_BYTES, bytes.length, lsn + GROUP_HEADER_BYTES, records)
     while (reader.nextRecord()) {
-      records++
       const wait = apply(reader)
       if (wait !== undefined) yield* wait
     }
@@ -351,19 +183,24 @@ const openSegments = (
     return opened
   })
 
-/** Groups that were found above the durable LSN; they are written again when the end is known. */
+/** Groups that were found and are not yet known to be durable. */
 class Adopted {
-  private groups: Array<
-    { readonly lsn: number; readonly end: number; readonly bytes: Buffer; readonly segment: Segment }
-  > = []
+  private groups: Array<ScannedGroup> = []
 
-  push(lsn: number, end: number, bytes: Buffer, segment: Segment, durableLsn: number): void {
-    this.groups = this.groups.filter((group) => group.end > durableLsn)
-    if (end > durableLsn) this.groups.push({ lsn, end, bytes: Buffer.from(bytes), segment })
+  /** Copies what must outlive the scan's next answer. */
+  push(group: ScannedGroup, durableLsn: number): void {
+    this.groups.push(group.end <= durableLsn ? group : { ...group, bytes: Buffer.from(group.bytes) })
   }
 
+  /** Gives up the groups that are durable, oldest first. */
+  takeDurable(durableLsn: number): ReadonlyArray<ScannedGroup> {
+    const first = this.groups.findIndex(({ end }) => end > durableLsn)
+    return this.groups.splice(0, first < 0 ? this.groups.length : first)
+  }
+
+  /** Writes what is left again, in place, and syncs it. */
   rewrite(end: TornTail, opened: ReadonlyMap<number, Opened>): Effect.Effect<void, StoreError> {
-    const groups = this.groups.filter((group) => group.end > end.durableLsn)
+    const groups = this.takeAbove(end.durableLsn)
     return Effect.gen(function*() {
       const files = new Set<DiskFile>()
       for (const { bytes, lsn, segment } of groups) {
@@ -374,12 +211,9 @@ class Adopted {
       for (const file of files) yield* file.sync
     })
   }
-}
 
-const damaged = (
-  path: string,
-  offset: number,
-  expected: string,
-  actual: string
-): Effect.Effect<never, StoreError> =>
-  Effect.fail(storeError(new Corrupted({ path, offset, expected, actual })))
+  private takeAbove(durableLsn: number): ReadonlyArray<ScannedGroup> {
+    this.takeDurable(durableLsn)
+    return this.groups
+  }
+}

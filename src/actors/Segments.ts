@@ -214,9 +214,8 @@ export class Segments {
     return { sequence: found.sequence, base: found.base, offset: fileOffset(found, lsn) }
   }
 
-  /** The place in the log at which the segment with base `lsn` begins. */
-  placeOfBase(lsn: number | undefined): { readonly lsn: number; readonly sequence: number } | undefined {
-    if (lsn === undefined) return undefined
+  /** Where a log begins whose oldest segment is the one that holds `lsn`. */
+  beginOf(lsn: number): { readonly lsn: number; readonly sequence: number } | undefined {
     const found = this.find(lsn)?.segment
     return found === undefined ? undefined : { lsn: found.base, sequence: found.sequence }
   }

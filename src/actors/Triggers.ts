@@ -12,7 +12,9 @@ import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import type { Limits } from "../Limits.ts"
 import type { StoreError } from "../StoreError.ts"
-import type { Trigger } from "./Checkpoint.ts"
+
+/** Why a checkpoint was taken. */
+export type Trigger = "bytes" | "interval" | "request" | "close" | "pressure"
 
 /** How long a failed checkpoint waits before the next attempt. */
 const retryMillis = 1_000

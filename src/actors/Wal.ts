@@ -27,6 +27,7 @@ import { RecordReader } from "../log/RecordReader.ts"
 import type { SealedGroup, Tail } from "../log/Tail.ts"
 import type { StoreError } from "../StoreError.ts"
 import * as Actor from "./Actor.ts"
+import { GroupSpan } from "./GroupSpan.ts"
 import type { Intent, Names } from "./Intent.ts"
 import type { Segments } from "./Segments.ts"
 import { Waiters } from "./Waiters.ts"
@@ -88,6 +89,8 @@ export interface Wal extends Actor.Actor<Message> {
   readonly progress: () => void
   /** Whether a commit handed over now would be appended at once. */
   readonly ready: () => boolean
+  /** How long commits have waited for room so far. */
+  readonly stalledMillis: () => number
   readonly counters: Counters
 }
 
@@ -127,6 +130,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     cut: Actor.ask(actor, (done): Message => ({ _tag: "Cut", done })),
     progress: () => live.progress(),
     ready: () => live.ready(),
+    stalledMillis: () => live.stalledMillis(),
     counters: live.counters
   }
 })
@@ -139,12 +143,16 @@ class Live {
   private readonly options: Options
   private readonly reader = new RecordReader()
   private readonly waiters = new Waiters()
+  private readonly groupSpan = new GroupSpan()
   private writtenLsn: number
   private lastMillis = 0
   private lastCommitEnd: number
   private flushing = false
   private idleDue = false
   private progressing = false
+  /** Milliseconds in which commits waited for room, but for those that wait now. */
+  private stalled = 0
+  private stalledSince = 0
   private markedLsn = 0
   private error: StoreError | undefined
 
@@ -157,7 +165,7 @@ class Live {
   receive(message: Message): void {
     switch (message._tag) {
       case "Commit":
-        return this.ready() ? this.commit(message) : void this.parked.push(message)
+        return this.ready() ? this.commit(message) : this.park(message)
       case "Await":
         return this.wait(
           message.durability,
@@ -182,6 +190,7 @@ class Live {
     while (this.parked.length > 0 && this.hasRoom()) {
       const next = this.parked.shift()
       if (next !== undefined) this.commit(next)
+      if (this.parked.length === 0) this.stalled += this.options.now() - this.stalledSince
     }
     this.flush()
     // What is applied already may be all that its waiter asked for.
@@ -205,6 +214,15 @@ class Live {
     this.waiters.failAll(error)
   }
 
+  stalledMillis(): number {
+    return this.parked.length === 0 ? this.stalled : this.stalled + this.options.now() - this.stalledSince
+  }
+
+  private park(message: Message & { readonly _tag: "Commit" }): void {
+    if (this.parked.length === 0) this.stalledSince = this.options.now()
+    this.parked.push(message)
+  }
+
   private hasRoom(): boolean {
     const { limits, tail } = this.options
     return tail.end - tail.durableLsn <= limits.undurableBytes && this.options.admits()
@@ -219,27 +237,33 @@ class Live {
     const mismatch = names.mismatch(intent)
     if (mismatch !== undefined) return done(Exit.fail(mismatch))
     this.lastMillis = Math.max(this.lastMillis, this.options.now())
-    let lsn = tail.end
-    if (names.encode(tail.begin(this.lastMillis), intent) === 0) tail.cancel()
-    else lsn = this.append(intent)
+    if (names.encode(tail.begin(this.lastMillis), intent) > 0) return this.append(intent, done)
+    tail.cancel()
+    const lsn = tail.end
+    this.wait(
+      intent.durability,
+      lsn,
+      (error) => done(error === undefined ? Exit.succeed(lsn) : Exit.fail(error))
+    )
+  }
+
+  private append(intent: Intent, done: Actor.Reply<number | undefined, StoreError>): void {
+    const { apply, tail } = this.options
+    const lsn = tail.append()
+    this.lastCommitEnd = tail.end
+    this.counters.commits++
+    this.groupSpan.add(intent.span)
+    intent.appended?.(lsn)
+    // Before it is applied: should that fail, whoever waits is told with everybody else.
     this.wait(
       intent.durability,
       tail.end,
       (error) => done(error === undefined ? Exit.succeed(lsn) : Exit.fail(error))
     )
-  }
-
-  private append(intent: Intent): number {
-    const { apply, tail } = this.options
-    const lsn = tail.append()
-    this.lastCommitEnd = tail.end
-    this.counters.commits++
-    intent.appended?.(lsn)
     const reader = tail.readLast(this.reader)
     invariant(reader.nextRecord(), "Wal I1")
     apply(reader)
     this.scheduleIdle()
-    return lsn
   }
 
   private cut(done: Actor.Reply<Cut, StoreError>): void {
@@ -285,14 +309,19 @@ class Live {
     const synced = job === "write and sync"
     if (groups.length === 0 && !(synced && this.writtenLsn > tail.durableLsn)) return
     const end = groups.at(-1)?.end ?? this.writtenLsn
+    const bytes = groups.reduce((sum, group) => sum + group.bytes.length, 0)
     this.flushing = true
     this.counters.groups += groups.length
-    for (const group of groups) this.counters.groupBytes += group.bytes.length
+    this.counters.groupBytes += bytes
     if (synced) this.counters.syncs++
-    const written = segments.write(groups)
-    fork(Effect.map(Effect.exit(synced ? Effect.andThen(written, segments.sync) : written), (exit) => {
-      this.answer({ _tag: "Flushed", end, synced, exit })
-    }))
+    const written = this.groupSpan.around({
+      first: groups[0]?.lsn ?? end,
+      end,
+      bytes,
+      write: segments.write(groups),
+      sync: synced ? segments.sync : undefined
+    })
+    fork(Effect.map(Effect.exit(written), (exit) => this.answer({ _tag: "Flushed", end, synced, exit })))
   }
 
   private flushed({ end, exit, synced }: Message & { readonly _tag: "Flushed" }): void {

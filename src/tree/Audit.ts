@@ -31,6 +31,8 @@ export interface LeafView {
   /** No version in the leaf is newer. */
   readonly lsn: number
   readonly usedBytes: number
+  /** Log records applied to it since its newest image. */
+  readonly logRecords: number
 }
 
 export interface TreeView {
@@ -169,7 +171,8 @@ class Auditor {
       location: (map.block[id] as number) >= 0 ? "memory" : "slot",
       slot: map.slot[id] as number,
       lsn: Page.pageLsn(words, 0),
-      usedBytes: (Page.size(words, 0) - Page.heapTop(words, 0) - Page.garbage(words, 0)
+      usedBytes: (Page.size(words, 0) - Page.heapTop(words, 0) - Page.garbage(words, 0),
+      logRecords: this.pages.map.records[id] as number
         + Page.headerWords + 2 * Page.count(words, 0)) * 4
     })
   }

@@ -48,12 +48,15 @@ export class Events {
     this.total++
   }
 
+  /** What is in the ring, oldest first. */
+  recent(): Array<Event> {
+    const full = this.ring.length === this.capacity
+    return full ? [...this.ring.slice(this.next), ...this.ring.slice(0, this.next)] : this.ring.slice()
+  }
+
   /** Takes what is in the ring, oldest first. */
   drain(): Array<Event> {
-    const full = this.ring.length === this.capacity
-    const events = full
-      ? [...this.ring.slice(this.next), ...this.ring.slice(0, this.next)]
-      : this.ring.slice()
+    const events = this.recent()
     this.ring.length = 0
     this.next = 0
     return events

@@ -133,9 +133,15 @@ export class Generations {
     return {
       nextTreeId: this.nextTreeId,
       nextKeyspaceId: this.nextKeyspaceId,
-      keyspaces: [...this.open.values()].map(({ keyspaceId, large, root, until: _, ...rest }) => ({
-        ...rest,
+      keyspaces: [...this.open.values()].map((
+        { codecVersion, from, keyspaceId, large, layout, name, reducer, root }
+      ) => ({
         id: keyspaceId,
+        name,
+        layout,
+        codecVersion,
+        reducer,
+        from,
         treeId: root.treeId,
         root: root.page,
         count: root.count,

@@ -19,6 +19,8 @@ export interface Pin {
 export class Pins {
   durable: number
   visible: number
+  /** Readers of all pins. */
+  readers = 0
   /** Ascending by LSN. */
   readonly pinned: Array<Pin> = []
 
@@ -34,6 +36,7 @@ export class Pins {
   }
 
   add(lsn: number): void {
+    this.readers++
     const index = this.above(lsn)
     const before = this.pinned[index - 1]
     if (before !== undefined && before.lsn === lsn) before.readers++
@@ -45,6 +48,7 @@ export class Pins {
     const index = this.above(lsn) - 1
     const pin = this.pinned[index]
     invariant(pin !== undefined && pin.lsn === lsn, "Pins: only what was pinned is let go")
+    this.readers--
     if (--pin.readers > 0) return undefined
     this.pinned.splice(index, 1)
     return pin

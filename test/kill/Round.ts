@@ -93,7 +93,7 @@ export class Rounds {
     let errors = ""
     child.stderr.on("data", (data) => errors += data)
     const moment = chance.bool(0.25) ? "opening" : "open"
-    const delay = moment === "opening" ? chance.int(60) : chance.int(400)
+    const delay = moment === "opening" ? chance.int(60) : chance.int(600)
     let opened = false
     // Without an end of line it is no acknowledgement: the signal came in the middle of it.
     let text = ""

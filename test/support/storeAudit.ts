@@ -24,7 +24,7 @@ export interface Audited {
 
 /** Audits a store at rest; `pageFile` is the page file as the store would read it. */
 export const auditStore = (machine: Machine, pageFile: Uint8Array): Audited => {
-  const { generations, slots } = machine.parts
+  const { generations } = machine.parts
   const { pages } = machine.tree
   const { pageBytes } = machine.limits
   const image = (slot: number): Uint8Array => pageFile.subarray(slot * pageBytes, (slot + 1) * pageBytes)

@@ -19,20 +19,22 @@ const commentColumns = 120
  */
 const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["StoreError", "Invariant", "Limits", "Telemetry", "Key", "key/"],
-  ["disk/", "Codec"],
+  ["disk/", "Codec", "Options"],
   ["log/"],
   ["tree/"],
   ["actors/"],
+  ["Machine"],
+  ["Inspect", "Raw"],
   ["Store"],
   ["Snapshot", "Session", "WriteSet"],
   ["Tx"],
   ["Keyspace"],
-  ["Index", "Bulk", "Verify", "Salvage", "Log", "testing"],
+  ["Index", "Bulk", "Verify", "Salvage", "Log", "Flags", "testing"],
   ["cli", "index"]
 ]
 /** `Key` is the door of `key/`: the two are one room. */
 const rooms: Record<string, string> = { Key: "key/" }
-/** Only `Store` wires them; what else stands in `actors/` is a part of one. */
+/** Only `Machine` wires them; what else stands in `actors/` is a part of one. */
 const actors = ["Wal", "Tree", "Buffer", "Flush", "Checkpoint", "Janitor"]
 
 /** What would let time, chance or the surroundings into the kernel, or make it wait. */

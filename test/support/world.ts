@@ -113,7 +113,8 @@ export class World {
     const batch = new Batch()
     const rows: Array<Row> = []
     let { lower, upper } = range
-    while (true) {
+    for (let pulls = 0;; pulls++) {
+      assert.isBelow(pulls, 100_000, "a range does not end")
       batch.reset()
       this.run(() => this.tree.scan(root, { ...range, lower, upper }, at, batch))
       for (let index = 0; index < batch.count; index++) {

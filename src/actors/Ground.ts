@@ -1,0 +1,71 @@
+/**
+ * The ground that a store stands on: what is found in its directory, and the newest checkpoint of it in memory.
+ *
+ * Nothing here runs yet: files are open, the map table and the catalog are loaded, the kernel is empty of pages. What
+ * is opened is closed with the scope.
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import { Disk } from "../disk/Disk.ts"
+import type { Limits, Options as LimitOptions } from "../Limits.ts"
+import { resolve } from "../Options.ts"
+import { Arena } from "../tree/Arena.ts"
+import { Generations } from "../tree/Generations.ts"
+import { Tree } from "../tree/Tree.ts"
+import * as Directory from "./Directory.ts"
+import * as Restore from "./Restore.ts"
+import { Segments } from "./Segments.ts"
+
+/** Structural events remembered for whoever inspects the store. */
+const structuralEvents = 256
+
+export interface Settings {
+  readonly directory: string
+  /** `readOnly`: beside a living owner, what is durable now, and nothing is ever written. */
+  readonly mode: "readWrite" | "readOnly"
+  readonly limits: LimitOptions
+}
+
+/** What is found in the directory: the newest checkpoint, in memory. */
+export const lay = Effect.fnUntraced(function*(settings: Settings) {
+  const { directory, mode } = settings
+  const disk = yield* Disk
+  const asked = yield* resolve(settings.limits)
+  const superblockFile = yield* mode === "readOnly" ?
+    Directory.openReadOnly(disk, directory) :
+    Directory.open({
+      disk,
+      directory,
+      pageBytes: asked.pageBytes,
+      segmentBytes: asked.segmentBytes,
+      storeId: yield* Directory.randomId,
+      createdMillis: yield* Clock.currentTimeMillis
+    })
+  const roots = yield* Restore.roots(superblockFile)
+  const { newest } = roots
+  const limits = yield* resolve(settings.limits, newest.pageBytes)
+  const file = yield* Directory.openPages(disk, directory, newest, mode)
+  const tree = new Tree({
+    arena: new Arena(arenaOf(limits)),
+    // A superblock that cannot be read may have had the next version, which is never used again.
+    epoch: newest.version + (roots.damage === undefined ? 1 : 2),
+    durable: newest.cut.lsn,
+    visible: newest.cut.lsn,
+    events: structuralEvents
+  })
+  const restored = yield* Restore.restore({ file, roots, map: tree.pages.map, pageBytes: limits.pageBytes })
+  const generations = new Generations(restored.catalog)
+  const { storeId } = newest
+  const segments = new Segments({ disk, directory, storeId, segmentBytes: limits.segmentBytes })
+  yield* Effect.addFinalizer(() => segments.close)
+  return { ...restored, disk, mode, superblockFile, roots, limits, file, tree, generations, segments }
+})
+
+export type Ground = Effect.Success<ReturnType<typeof lay>>
+
+/** What the staging area leaves of the memory, in chunks of the smallest power of two that holds an arena. */
+const arenaOf = ({ arenaBytes, memoryBytes, pageBytes, stagingBytes }: Limits) => ({
+  pageBytes,
+  blocks: Math.floor((memoryBytes - stagingBytes) / pageBytes),
+  chunkBytes: Math.min(2 ** 30, 2 ** Math.ceil(Math.log2(arenaBytes)))
+})

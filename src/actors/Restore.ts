@@ -1,0 +1,215 @@
+/**
+ * The newest checkpoint, as the disk has it: superblocks, map table, catalog, slots in use.
+ *
+ * It reads and decides; pages themselves are read when somebody needs them. A store that is there is never taken for a
+ * fresh one, whatever its superblocks hold.
+ *
+ * I1 Whatever is followed is checked against what points to it before it is believed.
+ */
+import * as Effect from "effect/Effect"
+import type { DiskFile } from "../disk/Disk.ts"
+import { decodeSuperblock, SUPERBLOCK_BYTES, SUPERBLOCK_FORMAT, superblockOffset } from "../log/Superblock.ts"
+import type { Superblock } from "../log/Superblock.ts"
+import { chooseSuperblock } from "../log/SuperblockChoice.ts"
+import { Corrupted, FormatTooNew, storeError } from "../StoreError.ts"
+import type { StoreError } from "../StoreError.ts"
+import * as Telemetry from "../Telemetry.ts"
+import * as Catalog from "../tree/Catalog.ts"
+import { ChunkTable } from "../tree/ChunkTable.ts"
+import * as MapChunk from "../tree/MapChunk.ts"
+import type { MapTable } from "../tree/MapTable.ts"
+import { PageFile } from "../tree/PageFile.ts"
+
+/** What the superblock file says. */
+export interface Roots {
+  readonly newest: Superblock
+  readonly older: Superblock | undefined
+  /** Why the other slot could not be used; reported. */
+  readonly damage: string | undefined
+}
+
+/** Reads both superblocks and chooses. */
+export const roots = (file: DiskFile): Effect.Effect<Roots, StoreError> =>
+  Effect.gen(function*() {
+    const bytes = Buffer.alloc(2 * SUPERBLOCK_BYTES)
+    const read = yield* file.read(bytes, 0)
+    const slot = (index: 0 | 1) => {
+      const offset = superblockOffset(index)
+      return decodeSuperblock(
+        bytes.subarray(Math.min(offset, read), Math.min(offset + SUPERBLOCK_BYTES, read)),
+        index
+      )
+    }
+    const choice = chooseSuperblock(slot(0), slot(1))
+    switch (choice._tag) {
+      case "Chosen":
+        return { newest: choice.superblock, older: choice.older, damage: choice.damage }
+      case "TooNew":
+        return yield* Effect.fail(storeError(
+          new FormatTooNew({ path: file.path, format: choice.format, supported: SUPERBLOCK_FORMAT })
+        ))
+      case "Unreadable":
+        return yield* damaged(file.path, 0, "a superblock", choice.reasons.join(" and "))
+      case "Mixed":
+        return yield* damaged(file.path, 0, "two superblocks of one store", choice.reason)
+    }
+  }).pipe(
+    Effect.withSpan(Telemetry.Span.recoverySuperblock),
+    Effect.tap(({ newest }) => Effect.annotateCurrentSpan(Telemetry.Attribute.recoverySlot, newest.slot))
+  )
+
+/** What a checkpoint holds beside its pages. */
+export interface Restored {
+  readonly chunks: ChunkTable
+  readonly slots: PageFile
+  readonly catalog: Catalog.Catalog
+  readonly catalogSlots: ReadonlyArray<number>
+}
+
+/** Loads the map table and the catalog of the newest checkpoint, and the slots that the older one needs. */
+export const restore = (
+  options: {
+    readonly file: DiskFile
+    readonly roots: Roots
+    readonly map: MapTable
+    readonly pageBytes: number
+  }
+): Effect.Effect<Restored, StoreError> =>
+  Effect.gen(function*() {
+    const { file, map, pageBytes } = options
+    const { newest, older } = options.roots
+    const chunks = new ChunkTable(pageBytes)
+    const used: Array<number> = []
+    const retained: Array<number> = []
+    const known = new Map<number, number>()
+    yield* walkMap(options, newest, {
+      chunk: (level, index, place) => {
+        chunks.set(level, index, place)
+        known.set(place.slot, place.checksum)
+        used.push(place.slot)
+        return true
+      },
+      page: (id, place) => {
+        map.restore(id, place.slot, place.checksum)
+        used.push(place.slot)
+      }
+    })
+    map.restored()
+    const catalog = yield* loadCatalog(file, newest, pageBytes)
+    used.push(...catalog.slots)
+    if (older !== undefined) {
+      yield* walkMap(options, older, {
+        // A chunk that both checkpoints share says nothing new.
+        chunk: (_level, _index, place) => {
+          retained.push(place.slot)
+          return known.get(place.slot) !== place.checksum
+        },
+        page: (_id, place) => retained.push(place.slot)
+      })
+      retained.push(...(yield* loadCatalog(file, older, pageBytes)).slots)
+    }
+    const slots = new PageFile()
+    if (!slots.restore({ slots: newest.slots, version: newest.version, newest: used, older: retained })) {
+      return yield* damaged(
+        file.path,
+        0,
+        "every slot used once and inside the file",
+        "a slot used twice or outside"
+      )
+    }
+    return { chunks, slots, catalog: catalog.catalog, catalogSlots: catalog.slots }
+  }).pipe(Effect.withSpan(Telemetry.Span.recoveryVerify))
+
+interface Visitor {
+  /** Whether the entries of this chunk are wanted. */
+  readonly chunk: (level: number, index: number, place: MapChunk.Place) => boolean
+  readonly page: (id: number, place: MapChunk.Place) => void
+}
+
+const walkMap = (
+  options: { readonly file: DiskFile; readonly pageBytes: number },
+  superblock: Superblock,
+  visitor: Visitor
+): Effect.Effect<void, StoreError> =>
+  Effect.gen(function*() {
+    const { file, pageBytes } = options
+    const entries = MapChunk.fanOut(pageBytes)
+    let places = new Map<number, MapChunk.Place>()
+    if (superblock.map.slot !== 0) places.set(0, superblock.map)
+    for (let level = superblock.map.level; level >= 0 && places.size > 0; level--) {
+      const below = new Map<number, MapChunk.Place>()
+      for (const [index, place] of places) {
+        if (!visitor.chunk(level, index, place)) continue
+        const page = yield* readPage(file, place.slot, pageBytes)
+        const decoded = MapChunk.decode(page, { level, index, checksum: place.checksum })
+        if (decoded._tag === "Invalid") {
+          return yield* damaged(file.path, place.slot * pageBytes, decoded.expected, decoded.actual)
+        }
+        for (let entry = 0; entry < decoded.places.length; entry++) {
+          const found = decoded.places[entry] as MapChunk.Place
+          if (found.slot === 0) continue
+          const number = index * entries + entry
+          if (level > 0) below.set(number, found)
+          else if (number < superblock.pageIds) visitor.page(number, found)
+          else {return yield* damaged(
+              file.path,
+              place.slot * pageBytes,
+              `page ids below ${superblock.pageIds}`,
+              `${number}`
+            )}
+        }
+      }
+      places = below
+    }
+  })
+
+const loadCatalog = (
+  file: DiskFile,
+  { catalog, nextKeyspace, nextTree }: Superblock,
+  pageBytes: number
+): Effect.Effect<{ readonly catalog: Catalog.Catalog; readonly slots: ReadonlyArray<number> }, StoreError> =>
+  Effect.gen(function*() {
+    if (catalog.slot === 0) return { catalog: Catalog.empty, slots: [] }
+    const count = Catalog.pagesOf(catalog.bytes, pageBytes)
+    const slots: Array<number> = []
+    const parts: Array<Uint8Array> = []
+    let place: MapChunk.Place = catalog
+    for (let index = 0; index < count; index++) {
+      const decoded = Catalog.decodePage(yield* readPage(file, place.slot, pageBytes), {
+        index,
+        checksum: place.checksum
+      })
+      if (decoded._tag === "Invalid") {
+        return yield* damaged(file.path, place.slot * pageBytes, decoded.expected, decoded.actual)
+      }
+      slots.push(place.slot)
+      parts.push(decoded.payload)
+      place = decoded.next
+    }
+    const decoded = Catalog.decode(Buffer.concat(parts))
+    if (decoded === undefined || place.slot !== 0) {
+      return yield* damaged(file.path, catalog.slot * pageBytes, "a catalog", "another length")
+    }
+    return { catalog: { ...decoded, nextTreeId: nextTree, nextKeyspaceId: nextKeyspace }, slots }
+  })
+
+const readPage = (file: DiskFile, slot: number, pageBytes: number): Effect.Effect<Uint8Array, StoreError> =>
+  Effect.suspend(() => {
+    const bytes = new Uint8Array(pageBytes)
+    return Effect.flatMap(
+      file.read(bytes, slot * pageBytes),
+      (read) =>
+        read === pageBytes
+          ? Effect.succeed(bytes)
+          : damaged(file.path, slot * pageBytes, "a page", "end of file")
+    )
+  })
+
+/** The failure of whoever finds bytes that are not what they should be. */
+export const damaged = (
+  path: string,
+  offset: number,
+  expected: string,
+  actual: string
+): Effect.Effect<never, StoreError> =>
+  Effect.fail(storeError(new Corrupted({ path, offset, expected, actual })))

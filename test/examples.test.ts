@@ -1,0 +1,80 @@
+/**
+ * Every example runs as a reader would run it, and says what its comments promise.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { execFile } from "node:child_process"
+import fs from "node:fs"
+import os from "node:os"
+import path from "node:path"
+import { promisify } from "node:util"
+
+const root = path.join(import.meta.dirname, "..", "examples")
+
+interface Run {
+  readonly args: (store: string) => ReadonlyArray<string>
+  readonly env?: Readonly<Record<string, string>>
+  readonly expected: ReadonlyArray<RegExp>
+  /** What a second run over the same store says; not run again where absent. */
+  readonly again?: ReadonlyArray<RegExp>
+}
+
+const people = [/Ada Lovelace/, /alan is Alan Turing\nada is Ada Lovelace/, /count: 3/]
+
+const runs: Record<string, Run> = {
+  "quickstart.ts": { args: (store) => [store], expected: people, again: people },
+  "transactions.ts": {
+    args: () => [],
+    expected: [/order 1: a lamp for ada/, /order 4: OutOfStock/, /1 lamp, 2 candle, 3 candle/]
+  },
+  "recovery.ts": { args: (store) => [store], expected: [/none is lost/], again: [/none is lost/] },
+  "config.ts": {
+    args: (store) => ["--path", store, "--durability", "buffered"],
+    env: { HEARTWOOD_MEMORY: "64MiB" },
+    expected: [/67108864 bytes of memory, buffered\nhello/]
+  },
+  "cities.ts": {
+    args: (store) => ["--directory", store, "--cities", "12000"],
+    expected: [
+      /12,000 cities, 36,000 records, [\d,]+ records\/s/,
+      /heartwood\.checkpoint .* pages, .* written/,
+      /├─ \.publish .* ms/,
+      /[\d,]+ commits were acknowledged meanwhile/,
+      /heartwood\.recovery .* commits replayed/,
+      /Every acknowledged commit is there/
+    ],
+    again: [/They are all here from an earlier run/, /Every acknowledged commit is there/]
+  }
+}
+
+const run = async (name: string, store: string, { args, env }: Run): Promise<string> => {
+  const options = { env: { ...process.env, ...env } }
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    [path.join(root, name), ...args(store)],
+    options
+  )
+  return stdout
+}
+
+describe("examples", () => {
+  it("are all here", () => {
+    const files = fs.readdirSync(root).filter((name) => name.endsWith(".ts"))
+    assert.sameMembers(files, Object.keys(runs))
+  })
+
+  for (const [name, each] of Object.entries(runs)) {
+    it(name, async () => {
+      const directory = fs.mkdtempSync(path.join(os.tmpdir(), "heartwood-example-"))
+      const store = path.join(directory, "store")
+      try {
+        const first = await run(name, store, each)
+        for (const expected of each.expected) assert.match(first, expected)
+        if (each.again === undefined) return
+        const second = await run(name, store, each)
+        for (const expected of each.again) assert.match(second, expected)
+      } finally {
+        fs.rmSync(directory, { recursive: true, force: true })
+      }
+    })
+  }
+})

@@ -1,0 +1,42 @@
+/**
+ * The whole store against a model: random transactions, readers, checkpoints and crashes in as little memory as works.
+ *
+ * `HEARTWOOD_SEED=n` replays one seed.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
+import { layer } from "../src/disk/FaultDisk.ts"
+import { run, tally } from "./support/storeRun.ts"
+
+const seeds = 200
+const perTest = 20
+const steps = 120
+
+const asked = process.env["HEARTWOOD_SEED"]
+
+const runSeed = (seed: number, counts: ReturnType<typeof tally>) =>
+  run(seed, steps, counts).pipe(
+    Effect.provide(layer({ seed })),
+    Random.withSeed(seed),
+    Effect.catchCause((cause) => Effect.die(new Error(`HEARTWOOD_SEED=${seed}: ${cause}`, { cause })))
+  )
+
+describe("a store is its model", () => {
+  if (asked !== undefined) {
+    it.effect(`seed ${asked}`, () => runSeed(Number(asked), tally()), 600_000)
+    return
+  }
+  const counts = tally()
+  for (let from = 1; from <= seeds; from += perTest) {
+    it.effect(`seeds from ${from}`, () =>
+      Effect.gen(function*() {
+        for (let seed = from; seed < from + perTest; seed++) yield* runSeed(seed, counts)
+      }), 120_000)
+  }
+
+  it("has been everywhere", () => {
+    console.log(counts)
+    assert.isAbove(counts.commits, 0)
+  })
+})

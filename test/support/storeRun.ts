@@ -1,0 +1,397 @@
+/**
+ * One life of a store and its model, from a seed: every step is drawn, carried out on both, and compared.
+ *
+ * The store is as small as it may be, so that pages are evicted, split, merged, imaged and loaded all the time. What
+ * is committed is kept as a list of states; after a power cut the store must be one of them, whole, at or after the
+ * last that was acknowledged as synced.
+ */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as TestClock from "effect/testing/TestClock"
+import type { Disk } from "../../src/disk/Disk.ts"
+import { FaultDisk } from "../../src/disk/FaultDisk.ts"
+import type { Durability } from "../../src/Limits.ts"
+import * as Snapshot from "../../src/Snapshot.ts"
+import * as Store from "../../src/Store.ts"
+import type { StoreError } from "../../src/StoreError.ts"
+import * as Tx from "../../src/Tx.ts"
+import type { Random } from "./random.ts"
+import { random } from "./random.ts"
+import { auditStore } from "./storeAudit.ts"
+import type { Look, Opened } from "./storeDoor.ts"
+import { contents, directory, dump, keyspaceOf, look, open, perform, quiesce } from "./storeDoor.ts"
+import type { Result, State, Step } from "./storeModel.ts"
+import { difference, Draw, play, rowsOf, stamped, stateDifference } from "./storeModel.ts"
+
+/** What happened, over all seeds: a test that does not reach its corners proves nothing. */
+export interface Tally {
+  commits: number
+  rollbacks: number
+  reopens: number
+  crashes: number
+  lostCommits: number
+  audits: number
+  loads: number
+  evictions: number
+  checkpoints: number
+  images: number
+  segments: number
+  leaves: number
+  merges: number
+  heights: number
+  snapshots: number
+}
+
+export const tally = (): Tally => ({
+  commits: 0,
+  rollbacks: 0,
+  reopens: 0,
+  crashes: 0,
+  lostCommits: 0,
+  audits: 0,
+  loads: 0,
+  evictions: 0,
+  checkpoints: 0,
+  images: 0,
+  segments: 0,
+  leaves: 0,
+  merges: 0,
+  heights: 0,
+  snapshots: 0
+})
+
+interface Held {
+  readonly snapshot: Snapshot.Snapshot["Service"]
+  readonly state: State
+  readonly latch: Deferred.Deferred<void>
+  readonly fiber: Fiber.Fiber<void, StoreError>
+}
+
+const names = ["one", "two", "three"]
+
+const optionsOf = (chance: Random): Omit<Store.Options, "path"> => {
+  const pageBytes = 1024
+  const blocks = chance.pick([24, 32, 48, 96])
+  return {
+    limits: {
+      pageBytes,
+      memoryBytes: (blocks + 4) * pageBytes,
+      stagingBytes: 4 * pageBytes,
+      mergeWorkspaces: 1,
+      loadsInFlight: chance.pick([1, 2, 4]),
+      inlineValueBytes: chance.pick([0, 40, 232]),
+      segmentBytes: 4096,
+      undurableBytes: chance.pick([1024, 4096]),
+      mailbox: chance.pick([1, 2, 1024]),
+      checkpoint: {
+        logBytes: chance.pick([8192, 16384, 65536]),
+        hardLogBytes: 1_048_576,
+        records: chance.pick([20, 200, 100_000]),
+        leafRecords: 20
+      }
+    }
+  }
+}
+
+export class Run {
+  private readonly chance: Random
+  private readonly draw: Draw
+  private readonly options: Omit<Store.Options, "path">
+  private readonly faults: FaultDisk["Service"]
+  private readonly counts: Tally
+  private opened: Opened
+  /** States by commit since the store was opened; the last is the current one. */
+  private states: Array<State> = [new Map()]
+  /** Index of the first state that may be found after a power cut. */
+  private durable = 0
+  private held: Array<Held> = []
+
+  constructor(options: {
+    readonly chance: Random
+    readonly options: Omit<Store.Options, "path">
+    readonly faults: FaultDisk["Service"]
+    readonly opened: Opened
+    readonly counts: Tally
+  }) {
+    this.chance = options.chance
+    this.options = options.options
+    this.faults = options.faults
+    this.opened = options.opened
+    this.counts = options.counts
+    this.draw = new Draw(this.chance, { keyspaces: names, keyBytes: 216, valueBytes: 700 })
+  }
+
+  private get state(): State {
+    return this.states.at(-1) as State
+  }
+
+  private provide<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, Store.Store>> {
+    return Effect.provideService(effect, Store.Store, this.opened.store)
+  }
+
+  /** Does one thing. */
+  readonly next: Effect.Effect<void, StoreError, Disk> = Effect.suspend(() => {
+    const { chance } = this
+    const kind = chance.next()
+    if (kind < 0.5) return this.transact(this.draw.steps(6))
+    if (kind < 0.58) return this.transact(this.draw.load(1 + chance.int(60)))
+    if (kind < 0.68) return this.read
+    if (kind < 0.76) return this.burst({ failures: "none" })
+    if (kind < 0.8) return this.hold
+    if (kind < 0.87) return this.readHeld
+    if (kind < 0.9) return this.letGo(chance.int(3))
+    if (kind < 0.93) return this.checkpoint
+    if (kind < 0.96) return TestClock.adjust("20 millis")
+    if (kind < 0.98) return this.reopen
+    if (kind < 0.99) return this.crash
+    return this.crashDuring
+  })
+
+  private durability(): Durability {
+    return this.chance.pick(["memory", "buffered", "synced"] as const)
+  }
+
+  /** A transaction by itself. */
+  private transact(steps: ReadonlyArray<Step>): Effect.Effect<void, StoreError> {
+    const durability = this.durability()
+    const fails = this.chance.bool(0.1)
+    const before = this.state
+    const played = play(before, steps)
+    return Effect.gen({ self: this }, function*() {
+      const results: Array<Result> = []
+      const body = Effect.suspend(() => {
+        results.length = 0
+        return Effect.andThen(perform(steps, results), fails ? Effect.fail("rolled back" as const) : Effect.void)
+      })
+      const exit = yield* this.provide(Effect.exit(Tx.commit({ durability })(body)))
+      this.compare("in a transaction", results, played.results)
+      if (fails) {
+        if (Exit.isSuccess(exit)) throw new Error("a body that failed was committed")
+        const error = Exit.findErrorOption(exit)
+        if (error._tag !== "Some" || error.value !== "rolled back") throw new Error(`a body failed: ${exit.cause}`)
+        this.counts.rollbacks++
+        return
+      }
+      if (Exit.isFailure(exit)) throw new Error(`a transaction failed: ${exit.cause}`)
+      this.committed(stamped(before, played.state, exit.value.lsn), durability)
+    })
+  }
+
+  private committed(state: State, durability: Durability): void {
+    this.counts.commits++
+    this.states.push(state)
+    if (durability === "synced") this.durable = this.states.length - 1
+  }
+
+  private compare(what: string, results: ReadonlyArray<Result>, expected: ReadonlyArray<Result>): void {
+    for (let index = 0; index < Math.max(results.length, expected.length); index++) {
+      const differs = difference(results[index], expected[index])
+      if (differs !== undefined) throw new Error(`${what}, answer ${index}: ${differs}`)
+    }
+  }
+
+  /** Many transactions at once: they share syncs, and find each other's pages on the way. */
+  private burst(options: { readonly failures: "none" | "expected" }): Effect.Effect<void, StoreError> {
+    const { chance } = this
+    const jobs = Array.from({ length: 2 + chance.int(8) }, () => ({
+      // One that only reads may see an older snapshot: it has no place in the order.
+      steps: [...this.draw.load(chance.bool(0.2) ? 10 : 1), ...this.draw.steps(4)],
+      durability: this.durability(),
+      results: [] as Array<Result>
+    }))
+    type Job = (typeof jobs)[number]
+    let order: Array<Job> = []
+    const runJob = (job: Job) =>
+      Tx.commit({ durability: job.durability })(Effect.suspend(() => {
+        job.results.length = 0
+        return Effect.map(perform(job.steps, job.results), () => {
+          // A body that lost runs again: only its last place counts.
+          order = [...order.filter((other) => other !== job), job]
+        })
+      }))
+    return Effect.gen({ self: this }, function*() {
+      const fibers = yield* Effect.forEach(jobs, (job) =>
+        Effect.forkChild(this.provide(Effect.exit(runJob(job)))))
+      const exits = new Map<Job, Exit.Exit<Tx.Commit<void>, StoreError>>()
+      for (const [index, fiber] of fibers.entries()) exits.set(jobs[index] as Job, yield* Fiber.join(fiber))
+      let lastLsn = 0
+      for (const job of order) {
+        const exit = exits.get(job) as Exit.Exit<Tx.Commit<void>, StoreError>
+        const before = this.state
+        const played = play(before, job.steps)
+        if (Exit.isSuccess(exit)) {
+          this.compare("in a burst", job.results, played.results)
+          if (exit.value.lsn < lastLsn) throw new Error(`LSN ${exit.value.lsn} after ${lastLsn}`)
+          lastLsn = exit.value.lsn
+        } else if (options.failures === "none") {
+          return yield* Effect.failCause(exit.cause)
+        }
+        const lsn = Exit.isSuccess(exit) ? exit.value.lsn : undefined
+        this.committed(stamped(before, played.state, lsn), Exit.isSuccess(exit) ? job.durability : "memory")
+      }
+    })
+  }
+
+  private readonly read: Effect.Effect<void, StoreError> = Effect.suspend(() => {
+    const steps = Array.from({ length: 4 }, () => this.draw.look() as Look)
+    const { results: expected } = play(this.state, steps)
+    const boundary = this.chance.bool(0.5) ? Snapshot.read() : Tx.transact()
+    return Effect.gen({ self: this }, function*() {
+      const results = yield* this.provide(boundary(Effect.forEach(steps, look)))
+      this.compare("in a snapshot", results, expected)
+      for (const keyspace of names) {
+        const count = (yield* this.provide(keyspaceOf(keyspace).stat)).count
+        const rows = rowsOf(this.state, keyspace).length
+        if (count !== rows) throw new Error(`${keyspace} counts ${count} records, not ${rows}`)
+      }
+    })
+  })
+
+  /** Opens a snapshot that stays while others write. */
+  private readonly hold: Effect.Effect<void, StoreError> = Effect.suspend(() => {
+    if (this.held.length >= 4) return this.readHeld
+    const past = this.chance.bool(0.3) && this.held.length > 0 ? this.chance.pick(this.held) : undefined
+    return Effect.gen({ self: this }, function*() {
+      const latch = yield* Deferred.make<void>()
+      const taken = yield* Deferred.make<Snapshot.Snapshot["Service"]>()
+      const body = Snapshot.Snapshot.use((snapshot) =>
+        Effect.andThen(Deferred.succeed(taken, snapshot), Deferred.await(latch)))
+      const options = past === undefined ? {} : { at: past.snapshot.at }
+      const fiber = yield* Effect.forkDetach(this.provide(Snapshot.read(options)(body)), { startImmediately: true })
+      const snapshot = yield* Deferred.await(taken)
+      this.counts.snapshots++
+      this.held.push({ snapshot, state: past?.state ?? this.state, latch, fiber })
+    })
+  })
+
+  private readonly readHeld: Effect.Effect<void, StoreError> = Effect.suspend(() => {
+    if (this.held.length === 0) return Effect.void
+    const { snapshot, state } = this.chance.pick(this.held)
+    const steps = Array.from({ length: 3 }, () => this.draw.look() as Look)
+    const whole = this.chance.bool(0.3)
+    return Effect.gen({ self: this }, function*() {
+      const results = yield* Effect.provideService(Effect.forEach(steps, look), Snapshot.Snapshot, snapshot)
+      this.compare(`at ${snapshot.at}`, results, play(state, steps).results)
+      if (!whole) return
+      const found = yield* Effect.provideService(contents(names), Snapshot.Snapshot, snapshot)
+      const differs = stateDifference(found, state)
+      if (differs !== undefined) throw new Error(`at ${snapshot.at}: ${differs}`)
+    })
+  })
+
+  private letGo(index: number): Effect.Effect<void, StoreError> {
+    const [held] = this.held.splice(index, 1)
+    if (held === undefined) return Effect.void
+    return Effect.andThen(Deferred.succeed(held.latch, undefined), Fiber.join(held.fiber))
+  }
+
+  private readonly letAllGo: Effect.Effect<void, StoreError> = Effect.suspend(() =>
+    this.held.length === 0 ? Effect.void : Effect.andThen(this.letGo(0), this.letAllGo)
+  )
+
+  private readonly checkpoint: Effect.Effect<void, StoreError> = Effect.suspend(() =>
+    Effect.map(this.opened.store.checkpoint, () => {
+      // The log is durable up to the cut, and nothing was committed since.
+      this.durable = this.states.length - 1
+    })
+  )
+
+  /** Everything that must hold while the store is at rest. */
+  readonly audit: Effect.Effect<void, StoreError> = Effect.gen({ self: this }, function*() {
+    yield* quiesce(this.faults.operations)
+    const pageFile = this.faults.killImage().read(`${directory}/pages`) ?? new Uint8Array(0)
+    const { problems, report } = auditStore(this.opened.store.machine, pageFile)
+    if (problems.length > 0) throw new Error(problems.slice(0, 5).join("; "))
+    this.counts.audits++
+    for (const { height, leaves } of report.trees) {
+      this.counts.leaves += leaves.length
+      this.counts.heights = Math.max(this.counts.heights, height)
+    }
+  })
+
+  private readonly count: Effect.Effect<void> = Effect.gen({ self: this }, function*() {
+    const { counters } = yield* this.opened.store.stat
+    this.counts.loads += counters.loads
+    this.counts.evictions += counters.evictions
+    this.counts.checkpoints += counters.checkpoints
+    this.counts.images += counters.images
+    this.counts.segments += this.opened.store.machine.parts.tail.segment.sequence
+  })
+
+  private readonly reopen: Effect.Effect<void, StoreError, Disk> = Effect.gen({ self: this }, function*() {
+    this.counts.reopens++
+    yield* this.letAllGo
+    yield* this.shut
+    this.opened = yield* open(this.options)
+    yield* this.settle([this.state])
+  })
+
+  private readonly shut: Effect.Effect<void> = Effect.andThen(
+    Effect.suspend(() => this.count),
+    Effect.suspend(() => this.opened.close)
+  )
+
+  /** Power cut or process death at rest. */
+  private readonly crash: Effect.Effect<void, StoreError, Disk> = Effect.gen({ self: this }, function*() {
+    yield* this.letAllGo
+    const power = this.chance.bool(0.7)
+    if (power) yield* this.faults.cut({ seed: this.chance.int(2 ** 31) })
+    else yield* this.faults.kill
+    yield* this.revive
+  })
+
+  /** A power cut while transactions are under way. */
+  private readonly crashDuring: Effect.Effect<void, StoreError, Disk> = Effect.gen({ self: this }, function*() {
+    yield* this.letAllGo
+    const crash = { seed: this.chance.int(2 ** 31) }
+    yield* this.faults.fail({ at: 1 + this.chance.int(12), outcome: { _tag: "Cut", crash } })
+    yield* this.burst({ failures: "expected" })
+    yield* this.faults.heal
+    yield* this.faults.cut(crash)
+    yield* this.revive
+  })
+
+  private readonly revive: Effect.Effect<void, StoreError, Disk> = Effect.gen({ self: this }, function*() {
+    this.counts.crashes++
+    yield* this.shut
+    yield* this.faults.restart
+    this.opened = yield* open(this.options)
+    yield* this.settle(this.states.slice(this.durable))
+  })
+
+  /** Compares the store with the states that it may be in, and goes on from the one it is in. */
+  private settle(allowed: ReadonlyArray<State>): Effect.Effect<void, StoreError> {
+    return Effect.gen({ self: this }, function*() {
+      const found = yield* dump(this.opened.store, names)
+      const index = allowed.findIndex((state) => stateDifference(found, state) === undefined)
+      if (index < 0) {
+        const differences = allowed.map((state) => stateDifference(found, state))
+        throw new Error(`none of ${allowed.length} states was recovered: ${differences.slice(-3).join(" | ")}`)
+      }
+      this.counts.lostCommits += allowed.length - 1 - index
+      this.states = [found]
+      this.durable = 0
+    })
+  }
+
+  readonly end: Effect.Effect<void, StoreError, Disk> = Effect.gen({ self: this }, function*() {
+    yield* this.reopen
+    yield* this.shut
+  })
+}
+
+/** Runs one seed. */
+export const run = (seed: number, steps: number, counts: Tally): Effect.Effect<void, StoreError, Disk | FaultDisk> =>
+  Effect.gen(function*() {
+    const chance = random(seed)
+    const options = optionsOf(chance)
+    const faults = yield* FaultDisk
+    const life = new Run({ chance, options, faults, opened: yield* open(options), counts })
+    for (let step = 1; step <= steps; step++) {
+      yield* life.next
+      if (step % 10 === 0) yield* life.audit
+    }
+    yield* life.end
+  })
