@@ -171,8 +171,8 @@ class Auditor {
       location: (map.block[id] as number) >= 0 ? "memory" : "slot",
       slot: map.slot[id] as number,
       lsn: Page.pageLsn(words, 0),
-      usedBytes: (Page.size(words, 0) - Page.heapTop(words, 0) - Page.garbage(words, 0),
-      logRecords: this.pages.map.records[id] as number
+      logRecords: this.pages.map.records[id] as number,
+      usedBytes: (Page.size(words, 0) - Page.heapTop(words, 0) - Page.garbage(words, 0)
         + Page.headerWords + 2 * Page.count(words, 0)) * 4
     })
   }
