@@ -16,8 +16,9 @@ import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Codec from "./Codec.ts"
 import * as Key from "./Key.ts"
+import { ranges } from "./Limits.ts"
 import * as Raw from "./Raw.ts"
-import type { Range, Row } from "./Snapshot.ts"
+import type { Columns, Range, Row } from "./Snapshot.ts"
 import { Snapshot } from "./Snapshot.ts"
 import { Store } from "./Store.ts"
 import type { StoreError } from "./StoreError.ts"
@@ -94,7 +95,10 @@ export interface Keyspace<K, V, P = never> {
   readonly stat: Effect.Effect<Stat, StoreError, Store>
 }
 
-/** Declares a keyspace. Values are encoded by a schema (as JSON; `Uint8Array` passes through) or by a codec. */
+/**
+ * Declares a keyspace. Values are encoded by a schema (as JSON; `Uint8Array` passes through) or by a codec. Throws a
+ * `RangeError` where the name is longer than a key may be, or holds a lone surrogate.
+ */
 export const make = <K, V, P = never, E = unknown>(
   name: string,
   options: Codec.Options & {
@@ -118,8 +122,11 @@ export const bytes = (name: string): Bytes => {
   return Object.assign(declared, { raw: Store.useSync(({ machine }) => Raw.make(machine, declared)) })
 }
 
-/** Larger than any key may be, so one buffer serves all encodings; nothing suspends between filling and copying. */
-const scratch = new Uint8Array(4096)
+/** No key of any store is longer; a store may allow less. */
+const keyBytes = ranges.keyBytes.most
+
+/** One buffer serves all encodings: nothing suspends between filling and copying. */
+const scratch = new Uint8Array(keyBytes)
 
 const everything = new Uint8Array(0)
 
@@ -130,6 +137,9 @@ class Declared<K, V, P> implements Keyspace<K, V, P> {
   private readonly codec: Codec.Codec<V>
 
   constructor(name: string, key: Key.Key<K, P>, codec: Codec.Codec<V>) {
+    if (!name.isWellFormed() || Buffer.byteLength(name) > keyBytes) {
+      throw new RangeError(`a keyspace's name is well-formed text of at most ${keyBytes} bytes`)
+    }
     this.name = name
     // How values are framed is part of the layout: bytes read as JSON would be garbage.
     this.layout = `${key.fingerprint} -> ${codec.format}`
@@ -138,10 +148,10 @@ class Declared<K, V, P> implements Keyspace<K, V, P> {
   }
 
   readonly get = (key: K): Effect.Effect<Option.Option<V>, StoreError, Snapshot> =>
-    Effect.flatMap(this.row(key), (row) => row === undefined ? noValue : this.value(row))
+    Effect.flatMap(this.row(key, "keys and values"), (row) => row === undefined ? noValue : this.value(row))
 
   readonly getEntry = (key: K): Effect.Effect<Option.Option<Entry<K, V>>, StoreError, Snapshot> =>
-    Effect.flatMap(this.row(key), (row) => {
+    Effect.flatMap(this.row(key, "keys and values"), (row) => {
       if (row === undefined) return noValue
       const value = this.decode(row)
       return Exit.isExit(value) ? value : Exit.succeed(Option.some({ key, value: value.value, lsn: row.lsn }))
@@ -151,7 +161,7 @@ class Declared<K, V, P> implements Keyspace<K, V, P> {
     Effect.forEach(keys, this.get, { concurrency: 16 })
 
   readonly has = (key: K): Effect.Effect<boolean, StoreError, Snapshot> =>
-    Effect.map(this.row(key), (row) => row !== undefined)
+    Effect.map(this.row(key, "keys"), (row) => row !== undefined)
 
   readonly first = (
     options?: RangeOptions<K, P>
@@ -183,7 +193,7 @@ class Declared<K, V, P> implements Keyspace<K, V, P> {
 
   readonly insert = (key: K, value: V): Effect.Effect<boolean, StoreError, Tx | Snapshot> =>
     Effect.flatMap(
-      this.row(key),
+      this.row(key, "keys"),
       (row) => row === undefined ? Effect.as(this.put(key, value), true) : Effect.succeed(false)
     )
 
@@ -193,7 +203,7 @@ class Declared<K, V, P> implements Keyspace<K, V, P> {
     expected: number | undefined
   ): Effect.Effect<void, StoreError | VersionMismatch, Tx | Snapshot> =>
     Effect.flatMap(
-      this.row(key),
+      this.row(key, "keys"),
       (row): Effect.Effect<void, StoreError | VersionMismatch, Tx> =>
         row?.lsn === expected
           ? this.put(key, value)
@@ -216,6 +226,8 @@ class Declared<K, V, P> implements Keyspace<K, V, P> {
 
   readonly stat: Effect.Effect<Stat, StoreError, Store> = Store.use(({ machine }) =>
     Effect.suspend(() => {
+      const failure = machine.unavailable()
+      if (failure !== undefined) return Effect.fail(failure)
       const root = machine.root(this, Infinity)
       return Exit.isExit(root)
         ? Exit.map(root, () => ({ count: 0, unresolved: 0 }))
@@ -223,16 +235,16 @@ class Declared<K, V, P> implements Keyspace<K, V, P> {
     })
   )
 
-  private row(key: K): Effect.Effect<Row | undefined, StoreError, Snapshot> {
+  private row(key: K, columns: Columns): Effect.Effect<Row | undefined, StoreError, Snapshot> {
     return Snapshot.use((snapshot) => {
       const encoded = this.encodeKey(key)
-      return Exit.isExit(encoded) ? encoded : snapshot.get(this, encoded)
+      return Exit.isExit(encoded) ? encoded : snapshot.get(this, encoded, columns)
     })
   }
 
   private rows<A>(
     options: RangeOptions<K, P>,
-    columns: Range["columns"],
+    columns: Columns,
     decode: (row: Row) => A | Exit.Exit<never, StoreError>
   ): Stream.Stream<A, StoreError, Snapshot> {
     return Stream.fromPull(Snapshot.use((snapshot) => {
@@ -261,8 +273,9 @@ class Declared<K, V, P> implements Keyspace<K, V, P> {
     if (Exit.isExit(encoded)) return encoded
     try {
       const stored = this.codec.encode(value)
-      // Raw bytes come back as the caller's own array, which may change before the commit.
-      return tx.put(this, encoded, this.codec.format === "bytes" ? stored.slice() : stored)
+      // Raw bytes come back as the caller's own array, which may change before the commit. Not by `slice`: that of a
+      // Buffer shares its bytes.
+      return tx.put(this, encoded, this.codec.format === "bytes" ? Uint8Array.from(stored) : stored)
     } catch (cause) {
       if (!(cause instanceof Codec.CodecFailed)) throw cause
       return Effect.fail(storeError(new Unencodable({ keyspace: this.name, what: "value", cause })))
@@ -270,16 +283,20 @@ class Declared<K, V, P> implements Keyspace<K, V, P> {
   }
 
   private encodeKey(key: K): Uint8Array | Exit.Exit<never, StoreError> {
-    return this.encoded(this.key.encode(key, scratch, 0))
+    return this.encoded((target) => this.key.encode(key, target, 0))
   }
 
-  private encoded(length: number): Uint8Array | Exit.Exit<never, StoreError> {
+  /** The bytes that `encode` writes, which answers their number, or why it cannot. */
+  private encoded(encode: (target: Uint8Array) => number): Uint8Array | Exit.Exit<never, StoreError> {
+    const length = encode(scratch)
     if (length >= 0) return scratch.slice(0, length)
-    return Exit.fail(storeError(
-      length === Key.Full
-        ? new LimitExceeded({ limit: "keyBytes", actual: scratch.length + 1, maximum: 1024 })
-        : new Unencodable({ keyspace: this.name, what: "key" })
-    ))
+    if (length !== Key.Full) {
+      return Exit.fail(storeError(new Unencodable({ keyspace: this.name, what: "key" })))
+    }
+    // How long it would be is worth knowing, and worth an allocation only now.
+    let actual: number = length
+    for (let bytes = 4 * keyBytes; actual === Key.Full; bytes *= 4) actual = encode(new Uint8Array(bytes))
+    return Exit.fail(storeError(new LimitExceeded({ limit: "keyBytes", actual, maximum: keyBytes })))
   }
 
   private value(row: Row): Exit.Exit<Option.Option<V>, StoreError> {
@@ -305,12 +322,13 @@ class Declared<K, V, P> implements Keyspace<K, V, P> {
   /** The range in bytes: what begins with the prefix, cut by `from` and `until`. */
   private bounds(
     options: RangeOptions<K, P>,
-    columns: Range["columns"]
+    columns: Columns
   ): Range | Exit.Exit<never, StoreError> {
     let lower: Uint8Array = everything
     let upper: Uint8Array | undefined
     if (options.prefix !== undefined) {
-      const prefix = this.encoded(this.key.encodePrefix(options.prefix, scratch, 0))
+      const { prefix: leading } = options
+      const prefix = this.encoded((target) => this.key.encodePrefix(leading, target, 0))
       if (Exit.isExit(prefix)) return prefix
       const above = prefix.slice()
       const end = Key.successor(above, 0, above.length)
@@ -331,10 +349,13 @@ class Declared<K, V, P> implements Keyspace<K, V, P> {
       lower,
       upper,
       order: options.reverse === true ? "descending" : "ascending",
-      limit: options.limit ?? Infinity,
+      limit: options.limit === undefined ? Infinity : wholeOf(options.limit),
       columns
     }
   }
 }
+
+/** A count of rows; what is none counts as 0. */
+const wholeOf = (limit: number): number => limit > 0 ? Math.floor(limit) : 0
 
 const noValue = Exit.succeed(Option.none<never>())

@@ -75,6 +75,8 @@ export interface Machine {
   /** Bodies of transactions run one at a time. */
   readonly turn: Semaphore.Semaphore
   readonly fork: (effect: Effect.Effect<void>) => void
+  /** Runs an effect beside everything else; closing waits for it. */
+  readonly finish: (effect: Effect.Effect<void>) => void
   readonly parts: Parts
 }
 
@@ -318,6 +320,7 @@ const close = (
   running: () => boolean
 ) =>
   Effect.gen(function*() {
+    yield* fuse.finished
     const open = running()
     fuse.closed = true
     if (open) yield* Effect.exit(wal.awaitLsn(tail.end, "synced"))
@@ -355,6 +358,7 @@ const doors = (
       checkpoint: mode === "readOnly" ? refused("take a checkpoint") : checkpoint.start("request"),
       turn,
       fork: fuse.fork,
+      finish: fuse.finish,
       parts
     }
   })

@@ -21,7 +21,6 @@ import type { StoreError } from "./StoreError.ts"
 import { Ended, LimitExceeded, SnapshotExpired, storeError } from "./StoreError.ts"
 import { Batch } from "./tree/Cursor.ts"
 import type { Root } from "./tree/Tree.ts"
-import { compare } from "./WriteSet.ts"
 
 /** A stored record: its key, its value as it was stored, and the LSN of the commit that wrote it. */
 export interface Row {
@@ -80,7 +79,7 @@ export const read = (options?: ReadOptions) =>
   self: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | StoreError, Exclude<R, Snapshot> | Store> =>
   Effect.uninterruptibleMask((restore) =>
-    Effect.withFiber((fiber) => {
+    Effect.withFiber((fiber): Effect.Effect<A, E | StoreError, Exclude<R, Snapshot>> => {
       const outer = joined(fiber.context, options)
       if (outer !== undefined) return restore(Effect.provideService(self, Snapshot, outer))
       const view = open(Context.getUnsafe(fiber.context, Store).machine, options?.at)
@@ -181,7 +180,7 @@ export class View {
     const batch = new Batch()
     let { lower, upper } = range
     let left = range.limit
-    let ended = left <= 0 || (upper !== undefined && compare(lower, upper) >= 0)
+    let ended = left <= 0 || (upper !== undefined && Buffer.compare(lower, upper) >= 0)
     let chunk = Math.min(chunkRows, range.expected ?? left)
     const resume = (position: Uint8Array): void => {
       if (range.order === "ascending") lower = position

@@ -66,12 +66,17 @@ describe("cursor", () => {
     for (let seed = 1; seed <= 60; seed++) {
       const chance = random(seed)
       const all = setting(chance, chance.pick([2048, 40]))
-      write(all, chance, 500, 0.3)
       // Neighbours in the order of Versions must not leak into the range.
-      for (const treeId of [1, 3]) {
-        const other = all.world.create(treeId)
-        all.world.put(other, { key: "a", value: "other", version: all.version, expiry: Infinity })
-        all.world.remove(other, "a", all.version + 1)
+      const others = [all.world.create(1), all.world.create(3)]
+      for (const other of others) {
+        for (const key of ["", "a", "\xff"]) {
+          all.world.put(other, { key, value: "other", version: all.version, expiry: Infinity })
+        }
+      }
+      all.version++
+      write(all, chance, 500, 0.3)
+      for (const other of others) {
+        for (const key of ["", "a", "\xff"]) all.world.remove(other, key, all.version)
       }
       const names = [...all.model.keys().sort(), "", "\0", "\xff\xff", "nowhere"]
       for (let probe = 0; probe < 60; probe++) {

@@ -140,4 +140,31 @@ describe("inner", () => {
     assert.isFalse(Inner.insert(words, 0, 8, scratch("z"), 10))
     assert.isTrue(Inner.insert(words, 0, 8, scratch(`${prefix}z`), 10))
   })
+
+  it("compares a short key with a prefix that goes on with zeros", () => {
+    const words = inner(9)
+    const entries = new Inner.Entries()
+    Inner.setOnlyChild(words, 0, 1)
+    const prefix = `ab${"\0".repeat(14)}mmmm`
+    for (let index = 0; index < 3; index++) {
+      const source = words.slice()
+      Page.clear(words, 0)
+      entries.ofInsert(source, 0, index, scratch(prefix + "\0".repeat(index + 1)), index + 2).fill(
+        words,
+        0,
+        0,
+        index + 1
+      )
+    }
+    assert.isAtLeast(Page.prefixBytes(words, 0), prefix.length)
+    const key = new KeyScratch()
+    for (let length = 0; length <= prefix.length; length++) {
+      // What an earlier key left in the scratch must not be read.
+      key.load(bytes(`ab${"z".repeat(60)}`))
+      key.load(bytes(prefix.slice(0, length)))
+      assert.strictEqual(Inner.find(words, 0, key), 0, `${length} bytes`)
+    }
+    key.load(bytes(`${prefix}\0\0`))
+    assert.strictEqual(Inner.find(words, 0, key), 2)
+  })
 })

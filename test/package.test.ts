@@ -15,24 +15,36 @@ const oldNode = path.join(import.meta.dirname, "node22", "node_modules", "node",
 
 /** What a user writes; it prints `expected`. */
 const program = `
+import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import * as Codec from "heartwood/Codec"
-import * as Key from "heartwood/Key"
+import * as Stream from "effect/Stream"
+import { Key, Keyspace, Snapshot, Store, Tx } from "heartwood"
 import * as Limits from "heartwood/Limits"
 
-const key = Key.Tuple(Key.String, Key.Int)
-const bytes = Key.bytesOf(key, ["roof", 1])
-const codec = Codec.schema(Schema.Struct({ celsius: Schema.Finite }))
-const stored = codec.encode({ celsius: 21.5 })
-if (bytes === undefined) throw new Error("refused")
+const Readings = Keyspace.make("readings", {
+  key: Key.Tuple(Key.String, Key.Int),
+  value: Schema.Struct({ celsius: Schema.Finite })
+})
+
+const write = Effect.gen(function*() {
+  yield* Readings.put(["roof", 1], { celsius: 21.5 })
+  yield* Readings.put(["roof", 2], { celsius: 22 })
+  yield* Readings.put(["cellar", 1], { celsius: 12 })
+}).pipe(Tx.transact())
+const read = Effect.map(
+  Stream.runCollect(Readings.range({ prefix: ["roof"], reverse: true })),
+  (entries) => Array.from(entries, (entry) => entry.value.celsius)
+).pipe(Snapshot.read())
+
+const open = Store.layer({ path: "store" })
+await Effect.runPromise(Effect.provide(write, open))
 console.log(JSON.stringify([
-  key.fingerprint,
-  key.decode(bytes, 0, bytes.length),
-  codec.decode(stored),
+  Readings.layout,
+  await Effect.runPromise(Effect.provide(read, open, { local: true })),
   Limits.resolve({ pageBytes: 1000 })._tag
 ]))
 `
-const expected = JSON.stringify(["tuple(string,int)", ["roof", 1], { celsius: 21.5 }, "Invalid"])
+const expected = JSON.stringify(["tuple(string,int) -> json", [22, 21.5], "Invalid"])
 
 const project = fs.mkdtempSync(path.join(os.tmpdir(), "heartwood-package-"))
 const built = path.join(project, "built")

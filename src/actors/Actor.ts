@@ -6,10 +6,10 @@
  * (the disk) it starts and forgets; the result comes back as an answer.
  *
  * ```
- *            tell, send                    close
- *   Idle ───────────────▶ Busy ─┐   Idle ───────▶ Draining ─── mailbox empty ──▶ Closed
- *    ▲   inline             │   │ defect in receive or settle
- *    └────── settle ────────┘   └──▶ failed() tells the machine, which stops every actor:
+ *            tell, send, answer
+ *   Idle ─────────────────────▶ Busy ─┐
+ *    ▲   inline                   │   │ defect in receive or settle
+ *    └────── settle ──────────────┘   └──▶ failed() tells the machine, which stops every actor:
  *
  *   any ── stop(error) ──▶ Stopped     what is inside and in the mailbox, and all that comes later, is refused
  * ```
@@ -23,10 +23,8 @@
  * pays no fiber hop (about 1 µs). A shared executor for all actors was rejected: it would interleave their batches and
  * hide who holds the event loop.
  */
-import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import { invariant } from "../Invariant.ts"
@@ -68,17 +66,15 @@ export interface Actor<Message> {
   readonly waiting: () => number
   /** Refuses everything from now on. */
   readonly stop: (error: StoreError) => void
-  /** Handles what is in the mailbox, then stops. */
-  readonly close: Effect.Effect<void>
 }
 
 export const make = <Message>(
   behavior: Behavior<Message>
 ): Effect.Effect<Actor<Message>, never, Scope.Scope> =>
   Effect.gen(function*() {
-    const mailbox = yield* Queue.bounded<Message, Cause.Done>(behavior.capacity + behavior.lanes)
+    const mailbox = yield* Queue.bounded<Message>(behavior.capacity + behavior.lanes)
     const live = new Live(behavior, mailbox)
-    const fiber = yield* Effect.forkScoped(live.run)
+    yield* Effect.forkScoped(live.run)
     return {
       name: behavior.name,
       tell: (message) => live.tell(message),
@@ -86,21 +82,20 @@ export const make = <Message>(
       answer: (message) => live.answer(message),
       inline: (message) => live.inline(message),
       waiting: () => live.waiting(),
-      stop: (error) => live.stop(error),
-      close: Effect.andThen(Queue.end(mailbox), Effect.asVoid(Fiber.await(fiber)))
+      stop: (error) => live.stop(error)
     }
   })
 
 class Live<Message> {
   private readonly behavior: Behavior<Message>
-  private readonly mailbox: Queue.Queue<Message, Cause.Done>
+  private readonly mailbox: Queue.Queue<Message>
   private readonly senders: Array<{ readonly message: Message; readonly admitted: () => void }> = []
   /** Answers that are in the mailbox now; they do not count against the requests' capacity. */
   private answers = 0
   private busy = false
   private stopped: StoreError | undefined
 
-  constructor(behavior: Behavior<Message>, mailbox: Queue.Queue<Message, Cause.Done>) {
+  constructor(behavior: Behavior<Message>, mailbox: Queue.Queue<Message>) {
     this.behavior = behavior
     this.mailbox = mailbox
   }
@@ -143,10 +138,8 @@ class Live<Message> {
       && Queue.sizeUnsafe(this.mailbox) === 0 && this.behavior.parked() === 0
     if (!first) return false
     this.busy = true
-    this.guard(() => {
-      this.behavior.receive(message)
-      this.behavior.settle()
-    })
+    this.receive(message)
+    this.settle()
     this.busy = false
     return true
   }
@@ -164,20 +157,29 @@ class Live<Message> {
       this.busy = false
       this.admit()
     }
-  }).pipe(Effect.ignore) // Ends when the mailbox has ended and everything in it was handled.
+  })
 
   private handle(batch: ReadonlyArray<Message>, from: number, to: number): void {
     for (let index = from; index < to; index++) {
       const message = batch[index] as Message
       if (this.stopped !== undefined) this.behavior.refuse(message, this.stopped)
-      else this.guard(() => this.behavior.receive(message))
+      else this.receive(message)
     }
-    if (this.stopped === undefined) this.guard(this.behavior.settle)
+    this.settle()
   }
 
-  private guard(step: () => void): void {
+  private receive(message: Message): void {
     try {
-      step()
+      this.behavior.receive(message)
+    } catch (cause) {
+      this.behavior.failed(cause)
+    }
+  }
+
+  private settle(): void {
+    if (this.stopped !== undefined) return
+    try {
+      this.behavior.settle()
     } catch (cause) {
       this.behavior.failed(cause)
     }

@@ -24,6 +24,9 @@ export interface Fuse {
   readonly defect: (actor: string) => (cause: unknown) => void
   /** Runs an effect beside everything else; interrupted when the store closes. */
   readonly fork: (effect: Effect.Effect<void>) => void
+  /** Runs an effect beside everything else; closing begins when it has ended. */
+  readonly finish: (effect: Effect.Effect<void>) => void
+  readonly finished: Effect.Effect<void>
   readonly interruptAll: Effect.Effect<void>
 }
 
@@ -32,6 +35,7 @@ export const make: Effect.Effect<Fuse, never, Scope.Scope> = Effect.gen(function
   const context = Context.omit(Tracer.ParentSpan)(yield* Effect.context<never>())
   const runFork = Effect.runForkWith(context)
   const fibers = yield* FiberSet.make<void>()
+  const lasting = yield* FiberSet.make<void>()
   const fuse: Fuse = {
     failure: undefined,
     closed: false,
@@ -45,6 +49,8 @@ export const make: Effect.Effect<Fuse, never, Scope.Scope> = Effect.gen(function
     defect: (actor) => (cause) =>
       fuse.blow(cause instanceof StoreError ? cause : storeError(new Defective({ actor, cause }))),
     fork: (effect) => void FiberSet.addUnsafe(fibers, runFork(effect)),
+    finish: (effect) => void FiberSet.addUnsafe(lasting, runFork(effect)),
+    finished: FiberSet.awaitEmpty(lasting),
     interruptAll: FiberSet.clear(fibers)
   }
   return fuse

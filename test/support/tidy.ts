@@ -27,6 +27,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["Inspect", "Raw"],
   ["Store"],
   ["Snapshot", "Session", "WriteSet"],
+  ["Overlay"],
   ["Tx"],
   ["Keyspace"],
   ["Index", "Bulk", "Verify", "Salvage", "Log", "Flags", "testing"],

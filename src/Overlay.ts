@@ -1,0 +1,100 @@
+/**
+ * What a transaction reads: the store as of its snapshot, with its own writes laid over it.
+ *
+ * Each chunk of a scan covers an interval of keys, and the own writes of that interval are merged into it. So a write
+ * made between two pulls is seen if it lies ahead of the scan, and not if it lies behind.
+ *
+ * I1 Where the own writes and the store both have a key, the own write is what is read.
+ * I2 What is answered is the reader's to change: no own write is handed out itself.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import type { Range, Row, Scan } from "./Snapshot.ts"
+import type { KeyspaceWrites, Write } from "./WriteSet.ts"
+import { compare } from "./WriteSet.ts"
+
+/**
+ * The row of an own write, or undefined where it removes. Its LSN is not known yet, so it shows that of the snapshot,
+ * which no record of the snapshot can have.
+ */
+export const rowOf = ({ key, value }: Write, at: number): Row | undefined =>
+  value === undefined ? undefined : { key: key.slice(), value: value.slice(), lsn: at }
+
+/** A scan of the store with the own writes laid over it; `own` finds them anew at every pull. */
+export const overlay = (
+  scan: (range: Range) => Scan,
+  own: () => KeyspaceWrites | undefined,
+  range: Range,
+  at: number
+): Scan => {
+  // Rows of the store may be hidden, so their number is open.
+  const base = scan({ ...range, limit: Infinity, expected: range.limit })
+  const descending = range.order === "descending"
+  let { lower, upper } = range
+  let left = range.limit
+  const pull: Scan = Effect.suspend((): Scan => {
+    if (left <= 0) return Cause.done()
+    if (own()?.cleared === true) return Effect.succeed(rest())
+    return Effect.matchEffect(base, {
+      onSuccess: (rows) => Effect.succeed(merged(rows)),
+      onFailure: (error) => Cause.isDone(error) ? Effect.succeed(rest()) : Effect.fail(error)
+    })
+  })
+  /** A chunk of the store, and the own writes up to its last key. */
+  const merged = (rows: ReadonlyArray<Row>): ReadonlyArray<Row> => {
+    const edge = rows.at(-1)?.key
+    if (edge === undefined) return rows
+    const writes = own()?.range(descending ? edge : lower, descending ? upper : after(edge)) ?? []
+    if (descending) upper = edge
+    else lower = after(edge)
+    return taken(merge(rows, writes, descending, at))
+  }
+  /** The own writes beyond the store's last key. */
+  const rest = (): ReadonlyArray<Row> => {
+    const rows = taken(merge([], own()?.range(lower, upper) ?? [], descending, at))
+    left = 0
+    return rows
+  }
+  const taken = (rows: ReadonlyArray<Row>): ReadonlyArray<Row> => {
+    const some = rows.length > left ? rows.slice(0, left) : rows
+    left -= some.length
+    return some
+  }
+  return pull
+}
+
+/** Two sorted lists as one; where both have a key, the own write wins. */
+const merge = (
+  rows: ReadonlyArray<Row>,
+  writes: ReadonlyArray<Write>,
+  descending: boolean,
+  at: number
+): ReadonlyArray<Row> => {
+  if (writes.length === 0) return rows
+  const own = descending ? writes.toReversed() : writes
+  const result: Array<Row> = []
+  let next = 0
+  const take = (): void => {
+    const row = rowOf(own[next++] as Write, at)
+    if (row !== undefined) result.push(row)
+  }
+  for (const row of rows) {
+    let order = -1
+    while (next < own.length) {
+      order = compare((own[next] as Write).key, row.key) * (descending ? -1 : 1)
+      if (order >= 0) break
+      take()
+    }
+    if (next < own.length && order === 0) take()
+    else result.push(row)
+  }
+  while (next < own.length) take()
+  return result
+}
+
+/** The smallest key above `key`. */
+const after = (key: Uint8Array): Uint8Array => {
+  const next = new Uint8Array(key.length + 1)
+  next.set(key)
+  return next
+}
