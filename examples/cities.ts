@@ -23,6 +23,7 @@ import * as FetchHttpClient from "effect/http/FetchHttpClient"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Otlp from "effect/observability/Otlp"
+import * as OtlpExporter from "effect/observability/OtlpExporter"
 import * as Option from "effect/Option"
 import * as Path from "effect/Path"
 import * as Schedule from "effect/Schedule"
@@ -163,6 +164,7 @@ const story = Effect.fnUntraced(function*({ cities, directory, fresh }: Settings
     yield* Screen.heading("Ask")
     yield* ask
     yield* checkpoint
+    yield* flush
     const { last, problems } = yield* Visits.audit
     return problems.length === 0 ? last : yield* Effect.fail(new Error(problems.slice(0, 10).join("; ")))
   }).pipe(Effect.provide(store(directory)))
@@ -179,6 +181,12 @@ const story = Effect.fnUntraced(function*({ cities, directory, fresh }: Settings
     `\nDone in ${Screen.time(Duration.millis(millis))}. Run it again: it goes on from here.`
   )
 })
+
+/** Metrics are read from an open store, so a collector is told before it closes. */
+const flush = Effect.flatMap(
+  Effect.serviceOption(OtlpExporter.Flusher),
+  Option.match({ onNone: () => Effect.void, onSome: ({ flush }) => flush })
+)
 
 /** The same spans, metrics and logs for a collector, where one is named. */
 const collector = Layer.unwrap(Effect.map(

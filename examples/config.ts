@@ -8,6 +8,7 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import * as Command from "effect/cli/Command"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { flags, toOptions } from "../src/Flags.ts"
 import { Key, Keyspace, Snapshot, Store, Tx } from "../src/index.ts"
@@ -16,7 +17,8 @@ const Settings = Keyspace.make("settings", { key: Key.String, value: Schema.Stri
 
 const program = Effect.gen(function*() {
   yield* Settings.put("greeting", "hello").pipe(Tx.transact())
-  yield* Console.log(yield* Settings.get("greeting").pipe(Snapshot.read()))
+  const greeting = yield* Settings.get("greeting").pipe(Snapshot.read())
+  yield* Console.log(Option.getOrElse(greeting, () => "silence"))
 })
 
 // Without a command line, `Store.layerConfig(Store.config)` reads the same variables.

@@ -10,7 +10,7 @@ import * as Flag from "effect/cli/Flag"
 import * as Config from "effect/Config"
 import * as Schema from "effect/Schema"
 import type { Options } from "./Options.ts"
-import { grouped, prefix, single } from "./Options.ts"
+import { durabilities, grouped, prefix, single } from "./Options.ts"
 
 const size = (name: string): Flag.Flag<ByteSize.ByteSize> =>
   Flag.withSchema(Flag.String(name), Schema.ByteSizeFromString)
@@ -26,7 +26,7 @@ const fallback = <A>(config: Config.Config<A>) => <B>(flag: Flag.Flag<B>): Flag.
 export const flags = {
   path: Flag.String("path").pipe(fallback(single.path), Flag.withDescription("directory of the store")),
   memory: size("memory").pipe(fallback(single.memory), Flag.withDescription("memory, for instance 256MiB")),
-  durability: Flag.Literals("durability", ["memory", "buffered", "synced"]).pipe(
+  durability: Flag.Literals("durability", durabilities).pipe(
     fallback(single.durability),
     Flag.withDescription("when a commit counts")
   ),

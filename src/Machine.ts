@@ -126,9 +126,12 @@ const build = Effect.fnUntraced(function*(ground: Ground.Ground, fuse: Fuse) {
     write: ground.mode === "readOnly" ? undefined : flush.write,
     failed: fuse.defect("buffer")
   })
-  /** What the Tree asked for is there, or will never be. */
+  /** What the Tree asked for is there, or will never be; asked for only once the Tree has parked, lest it miss the answer. */
   const whenDone = (effect: Effect.Effect<void, StoreError>): void =>
-    fork(Effect.match(effect, { onFailure: fuse.blow, onSuccess: () => treeActor.resume() }))
+    fork(Effect.andThen(
+      Effect.yieldNow,
+      Effect.match(effect, { onFailure: fuse.blow, onSuccess: () => treeActor.resume() })
+    ))
   const treeActor: TreeActor.Tree = new TreeActor.Tree({
     kernel: tree,
     generations,

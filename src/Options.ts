@@ -2,17 +2,20 @@
  * What a user may say about a store, in sizes and durations as people write them.
  *
  * The same options come from code, from the environment (`HEARTWOOD_…`) and from flags (`Flags.ts`); here they become
- * plain limits.
- * Every contradiction is reported at once, before anything is opened.
+ * plain limits. Every contradiction is reported at once, before anything is opened.
  */
 import * as ByteSize from "effect/ByteSize"
 import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type { Durability, Limits, Options as LimitOptions } from "./Limits.ts"
 import * as Limits_ from "./Limits.ts"
 import type { StoreError } from "./StoreError.ts"
 import { InvalidOptions, storeError } from "./StoreError.ts"
+
+/** When a commit may count, from the fastest to the safest. */
+export const durabilities = ["memory", "buffered", "synced"] as const satisfies ReadonlyArray<Durability>
 
 /** How a store is opened. Everything but the path has a default (`docs/tuning.md`). */
 export interface Options {
@@ -43,7 +46,7 @@ export interface Options {
   readonly limits?: LimitOptions | undefined
 }
 
-/** The limits that options ask for. */
+/** The limits that options ask for. A size or a duration that is none is NaN, which no limit may be. */
 export const toLimits = (options: Options): LimitOptions => {
   const { checkpoint, limits } = options
   return {
@@ -55,14 +58,63 @@ export const toLimits = (options: Options): LimitOptions => {
     checkpoint: {
       ...limits?.checkpoint,
       ...given("logBytes", bytes(checkpoint?.logBytes)),
-      ...given(
-        "intervalMillis",
-        checkpoint?.interval === undefined ? undefined : Duration.toMillis(checkpoint.interval)
-      ),
+      ...given("intervalMillis", millis(checkpoint?.interval)),
       ...given("leafRecords", checkpoint?.leafRecords),
       ...given("records", checkpoint?.records)
     }
   }
+}
+
+/** The same, or everything that is wrong with the options, before anything is opened. */
+export const check = (options: Options): Effect.Effect<LimitOptions, StoreError> =>
+  Effect.suspend(() => {
+    const asked = toLimits(options)
+    const problems = [...words(options), ...contradictions(options)]
+    const resolved = Limits_.resolve(asked)
+    if (resolved._tag === "Invalid") problems.push(...resolved.problems)
+    return problems.length === 0
+      ? Effect.succeed(asked)
+      : Effect.fail(storeError(new InvalidOptions({ problems })))
+  })
+
+/** What is wrong with options that are words. Types rule it out; JavaScript and configuration do not. */
+const words = ({ durability, path }: Options): ReadonlyArray<string> => {
+  const problems: Array<string> = []
+  if (typeof path !== "string" || path === "") {
+    problems.push(`path is ${JSON.stringify(path)}: name a directory`)
+  }
+  if (durability !== undefined && !durabilities.includes(durability)) {
+    problems.push(`durability is ${JSON.stringify(durability)}: make it one of ${durabilities.join(", ")}`)
+  }
+  return problems
+}
+
+/** Options that stand for a limit, where that limit is given beside them and differs. */
+const contradictions = (options: Options): ReadonlyArray<string> => {
+  const { checkpoint, limits } = options
+  const pairs: ReadonlyArray<readonly [option: string, limit: string, a: number | undefined, b: number | undefined]> = [
+    ["memory", "memoryBytes", bytes(options.memory), limits?.memoryBytes],
+    ["pageSize", "pageBytes", bytes(options.pageSize), limits?.pageBytes],
+    ["segmentSize", "segmentBytes", bytes(options.segmentSize), limits?.segmentBytes],
+    ["undurable", "undurableBytes", bytes(options.undurable), limits?.undurableBytes],
+    ["checkpoint.logBytes", "checkpoint.logBytes", bytes(checkpoint?.logBytes), limits?.checkpoint?.logBytes],
+    [
+      "checkpoint.interval",
+      "checkpoint.intervalMillis",
+      millis(checkpoint?.interval),
+      limits?.checkpoint?.intervalMillis
+    ],
+    [
+      "checkpoint.leafRecords",
+      "checkpoint.leafRecords",
+      checkpoint?.leafRecords,
+      limits?.checkpoint?.leafRecords
+    ],
+    ["checkpoint.records", "checkpoint.records", checkpoint?.records, limits?.checkpoint?.records]
+  ]
+  return pairs
+    .filter(([, , a, b]) => a !== undefined && b !== undefined && a !== b)
+    .map(([option, limit, a, b]) => `${option} is ${a} and limits.${limit} is ${b}: give one of them`)
 }
 
 /** Completes and checks limits, for a store that was made with pages of `storedPageBytes` if there is one. */
@@ -82,7 +134,14 @@ export const resolve = (options: LimitOptions, storedPageBytes?: number): Effect
   })
 
 const bytes = (input: ByteSize.Input | undefined): number | undefined =>
-  input === undefined ? undefined : ByteSize.toNumberUnsafe(ByteSize.fromInputUnsafe(input))
+  input === undefined
+    ? undefined
+    : Option.getOrElse(Option.flatMap(ByteSize.fromInput(input), ByteSize.toNumber), () => NaN)
+
+const millis = (input: Duration.Input | undefined): number | undefined =>
+  input === undefined
+    ? undefined
+    : Option.getOrElse(Option.map(Duration.fromInput(input), Duration.toMillis), () => NaN)
 
 const given = <N extends string>(name: N, value: number | undefined): { readonly [K in N]?: number } =>
   (value === undefined ? {} : { [name]: value }) as { readonly [K in N]?: number }
@@ -97,7 +156,7 @@ export const prefix = "HEARTWOOD"
 export const single = {
   path: Config.String("PATH"),
   memory: optional(Config.ByteSize("MEMORY")),
-  durability: optional(Config.Literals(["memory", "buffered", "synced"], "DURABILITY")),
+  durability: optional(Config.Literals(durabilities, "DURABILITY")),
   pageSize: optional(Config.ByteSize("PAGE_SIZE")),
   segmentSize: optional(Config.ByteSize("SEGMENT_SIZE")),
   undurable: optional(Config.ByteSize("UNDURABLE")),

@@ -23,7 +23,7 @@ import * as NodeDisk from "./disk/NodeDisk.ts"
 import * as Inspect from "./Inspect.ts"
 import * as Machine from "./Machine.ts"
 import type { Options } from "./Options.ts"
-import { toLimits } from "./Options.ts"
+import { check } from "./Options.ts"
 import type { StoreError } from "./StoreError.ts"
 import * as Telemetry from "./Telemetry.ts"
 
@@ -74,7 +74,7 @@ export const make = (
       directory: options.path,
       mode,
       durability: options.durability ?? "synced",
-      limits: toLimits(options),
+      limits: yield* check(options),
       recovery: yield* Recovery,
       checkpointed: (report) => {
         const event: Event = { _tag: "Checkpoint", report }

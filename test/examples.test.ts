@@ -2,11 +2,11 @@
  * Every example runs as a reader would run it, and says what its comments promise.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { execFile } from "node:child_process"
+import { spawn } from "node:child_process"
+import { once } from "node:events"
 import fs from "node:fs"
 import os from "node:os"
 import path from "node:path"
-import { promisify } from "node:util"
 
 const root = path.join(import.meta.dirname, "..", "examples")
 
@@ -47,13 +47,16 @@ const runs: Record<string, Run> = {
 }
 
 const run = async (name: string, store: string, { args, env }: Run): Promise<string> => {
-  const options = { env: { ...process.env, ...env } }
-  const { stdout } = await promisify(execFile)(
-    process.execPath,
-    [path.join(root, name), ...args(store)],
-    options
-  )
-  return stdout
+  const child = spawn(process.execPath, [path.join(root, name), ...args(store)], {
+    env: { ...process.env, ...env }
+  })
+  let output = ""
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (text) => output += text)
+  }
+  const [code] = await once(child, "close")
+  assert.strictEqual(code, 0, output)
+  return output
 }
 
 describe("examples", () => {

@@ -117,7 +117,12 @@ suite("keyspace", (test) => {
       const second = Option.getOrThrow(yield* read(Words.getEntry("a"))).lsn
       assert.isAbove(second, first)
       const stale = yield* Effect.flip(write(Words.replace("a", "3", first)))
-      assert.deepInclude(stale, { _tag: "VersionMismatch", keyspace: "words", expected: first, actual: second })
+      assert.deepInclude(stale, {
+        _tag: "VersionMismatch",
+        keyspace: "words",
+        expected: first,
+        actual: second
+      })
       const present = yield* Effect.flip(write(Words.replace("a", "3", undefined)))
       assert.deepInclude(present, { _tag: "VersionMismatch", expected: undefined, actual: second })
       const absent = yield* Effect.flip(write(Words.replace("b", "3", first)))
@@ -206,7 +211,10 @@ suite("keyspace", (test) => {
         yield* Visits.put(["a", -2], "a-2")
       }))
       for (const [index, space] of spaces.entries()) {
-        assert.deepStrictEqual(yield* all(space.range()).pipe(Effect.map((rows) => rows.map((row) => row.value))), [index])
+        assert.deepStrictEqual(
+          yield* all(space.range()).pipe(Effect.map((rows) => rows.map((row) => row.value))),
+          [index]
+        )
       }
       assert.deepStrictEqual(yield* all(Ints.keys()), ints)
       assert.deepStrictEqual(yield* all(Floats.keys()), ints.map((int) => int / 2).reverse())
@@ -249,7 +257,9 @@ suite("keyspace", (test) => {
         const key = value.slice()
         const sound = [{ key: Uint8Array.of(1, 2), value: Uint8Array.of(1, 2) }]
         const stored = all(Blobs.range()).pipe(
-          Effect.map((rows) => rows.map((row) => ({ key: Uint8Array.from(row.key), value: Uint8Array.from(row.value) })))
+          Effect.map((rows) =>
+            rows.map((row) => ({ key: Uint8Array.from(row.key), value: Uint8Array.from(row.value) }))
+          )
         )
         yield* write(Effect.gen(function*() {
           yield* Blobs.put(key, value)
@@ -276,14 +286,28 @@ suite("keyspace", (test) => {
     Effect.gen(function*() {
       const { machine } = yield* Store.Store
       const { inlineValueBytes } = machine.limits
-      const sizes = [0, 1, 7, 8, inlineValueBytes - 1, inlineValueBytes, inlineValueBytes + 1, 4096, 70_000, 1 << 20]
+      const sizes = [
+        0,
+        1,
+        7,
+        8,
+        inlineValueBytes - 1,
+        inlineValueBytes,
+        inlineValueBytes + 1,
+        4096,
+        70_000,
+        1 << 20
+      ]
       const { bytes } = random(1)
       const values = sizes.map((size) => bytes(size))
       yield* write(Effect.forEach(values, (value, index) => Blobs.put(Uint8Array.of(index), value)))
       const stored = yield* all(Blobs.range())
       assert.strictEqual(stored.length, sizes.length)
       for (const [index, value] of values.entries()) {
-        assert.isTrue(Buffer.from(value).equals(stored[index]?.value ?? new Uint8Array(1)), `${sizes[index]} bytes`)
+        assert.isTrue(
+          Buffer.from(value).equals(stored[index]?.value ?? new Uint8Array(1)),
+          `${sizes[index]} bytes`
+        )
         const one = yield* read(Blobs.get(Uint8Array.of(index)))
         assert.isTrue(Buffer.from(value).equals(Option.getOrThrow(one)), `${sizes[index]} bytes`)
       }
@@ -306,7 +330,9 @@ suite("keyspace", (test) => {
   test("a range over large values holds few of them at a time", () =>
     Effect.gen(function*() {
       const value = new Uint8Array(1 << 20)
-      yield* Effect.forEach(upTo(24), (index) => write(Blobs.put(Uint8Array.of(index), value)), { discard: true })
+      yield* Effect.forEach(upTo(24), (index) => write(Blobs.put(Uint8Array.of(index), value)), {
+        discard: true
+      })
       const { counters } = yield* Disk
       const before = counters.readBytes
       assert.strictEqual((yield* all(Stream.take(Blobs.range(), 1))).length, 1)
@@ -429,7 +455,8 @@ suite("range", (test) => {
       const keys = [[0xfe], [0xff], [0xff, 0], [0xff, 0xff], [0xff, 0xff, 1], [1, 0xff], [1, 0xff, 0xff], [2]]
       yield* write(Effect.forEach(keys, (key) => Blobs.put(Uint8Array.from(key), new Uint8Array(0))))
       const under = (...prefix: ReadonlyArray<number>) =>
-        Effect.map(all(Blobs.keys({ prefix: Uint8Array.from(prefix) })), (found) => found.map((key) => [...key]))
+        Effect.map(all(Blobs.keys({ prefix: Uint8Array.from(prefix) })), (found) =>
+          found.map((key) => [...key]))
       assert.deepStrictEqual(yield* under(0xff, 0xff), [[0xff, 0xff], [0xff, 0xff, 1]])
       assert.deepStrictEqual(yield* under(0xff), [[0xff], [0xff, 0], [0xff, 0xff], [0xff, 0xff, 1]])
       assert.deepStrictEqual(yield* under(1, 0xff), [[1, 0xff], [1, 0xff, 0xff]])
@@ -444,7 +471,9 @@ suite("range", (test) => {
         const found: Array<string> = []
         while (found.length < keys.length) {
           const last: string | undefined = found.at(-1)
-          const page = yield* all(Words.keys({ from: last === undefined ? undefined : `${last}\0`, limit: size }))
+          const page = yield* all(
+            Words.keys({ from: last === undefined ? undefined : `${last}\0`, limit: size })
+          )
           assert.isAbove(page.length, 0)
           found.push(...page)
         }
@@ -472,7 +501,9 @@ suite("range", (test) => {
     Effect.gen(function*() {
       const long = "m".repeat(3_000)
       yield* fill(["a", "z"])
-      for (const options of [{ from: long }, { until: long }, { prefix: long }, { from: "m".repeat(5_000) }]) {
+      for (
+        const options of [{ from: long }, { until: long }, { prefix: long }, { from: "m".repeat(5_000) }]
+      ) {
         assert.deepInclude(yield* refusal(all(Words.keys(options))), { limit: "keyBytes", maximum: 1_024 })
       }
     }))

@@ -52,10 +52,18 @@ const add = (key: string) =>
 suite("commit", (test) => {
   test("all writes of a transaction have its LSN", () =>
     Effect.gen(function*() {
-      const { lsn, value } = yield* Effect.as(Effect.andThen(put("a", "b"), Counts.put("a", 1)), 7).pipe(Tx.commit())
+      const { lsn, value } = yield* Effect.as(Effect.andThen(put("a", "b"), Counts.put("a", 1)), 7).pipe(
+        Tx.commit()
+      )
       assert.strictEqual(value, 7)
-      const entries = yield* read(Effect.all([Words.getEntry("a"), Words.getEntry("b"), Counts.getEntry("a")]))
-      assert.deepStrictEqual(entries.map((entry) => Option.getOrThrow<{ lsn: number }>(entry).lsn), [lsn, lsn, lsn])
+      const entries = yield* read(
+        Effect.all([Words.getEntry("a"), Words.getEntry("b"), Counts.getEntry("a")])
+      )
+      assert.deepStrictEqual(entries.map((entry) => Option.getOrThrow<{ lsn: number }>(entry).lsn), [
+        lsn,
+        lsn,
+        lsn
+      ])
     }))
 
   test("LSNs increase", () =>
@@ -189,13 +197,17 @@ suite("commit", (test) => {
       }).pipe(Effect.provide(open()))
       yield* Effect.gen(function*() {
         assert.deepStrictEqual(yield* words, [])
-        assert.deepStrictEqual((yield* (yield* Store.Store).stat).keyspaces.map(({ name }) => name), ["words"])
+        assert.deepStrictEqual((yield* (yield* Store.Store).stat).keyspaces.map(({ name }) => name), [
+          "words"
+        ])
       }).pipe(Effect.provide(open()))
     }))
 })
 
 suite("rollback", (test) => {
-  const ends: ReadonlyArray<readonly [string, Effect.Effect<void, string>, (cause: Cause.Cause<unknown>) => boolean]> = [
+  const ends: ReadonlyArray<
+    readonly [string, Effect.Effect<void, string>, (cause: Cause.Cause<unknown>) => boolean]
+  > = [
     ["failure", Effect.fail("no"), Cause.hasFails],
     ["defect", Effect.die("no"), Cause.hasDies],
     ["interruption of itself", Effect.interrupt, Cause.hasInterrupts]
@@ -249,7 +261,10 @@ suite("rollback", (test) => {
   test("a LayoutMismatch is found before anything is written", () =>
     Effect.gen(function*() {
       yield* write(put("a"))
-      assert.strictEqual(yield* reasonOf(write(Effect.andThen(Counts.put("n", 1), Numbers.put(1, "")))), "LayoutMismatch")
+      assert.strictEqual(
+        yield* reasonOf(write(Effect.andThen(Counts.put("n", 1), Numbers.put(1, "")))),
+        "LayoutMismatch"
+      )
       assert.strictEqual(yield* reasonOf(write(Numbers.clear)), "LayoutMismatch")
       assert.isFalse(yield* read(Counts.has("n")))
       assert.deepStrictEqual(yield* words, ["a"])
@@ -290,10 +305,20 @@ suite("own writes", (test) => {
         yield* Words.remove("f")
         assert.deepStrictEqual(yield* own, ["a", "b", "c", "d"])
         assert.deepStrictEqual(yield* Stream.runCollect(Words.keys({ reverse: true })), ["d", "c", "b", "a"])
-        assert.deepStrictEqual(yield* Words.getMany(["a", "d", "f"]), [Option.some("a"), Option.some("new"), Option.none()])
+        assert.deepStrictEqual(yield* Words.getMany(["a", "d", "f"]), [
+          Option.some("a"),
+          Option.some("new"),
+          Option.none()
+        ])
         assert.deepStrictEqual(yield* Words.has("f"), false)
-        assert.deepStrictEqual(Option.map(yield* Words.first({ from: "bb" }), (entry) => entry.key), Option.some("c"))
-        assert.deepStrictEqual(Option.map(yield* Words.first({ reverse: true }), (entry) => entry.value), Option.some("new"))
+        assert.deepStrictEqual(
+          Option.map(yield* Words.first({ from: "bb" }), (entry) => entry.key),
+          Option.some("c")
+        )
+        assert.deepStrictEqual(
+          Option.map(yield* Words.first({ reverse: true }), (entry) => entry.value),
+          Option.some("new")
+        )
       }))
       assert.deepStrictEqual(yield* words, ["a", "b", "c", "d"])
     }))
@@ -381,11 +406,16 @@ suite("own writes", (test) => {
               limit: bool(0.5) ? int(700) : undefined
             }
             const expected = [...model].filter(([k]) =>
-              (options.from === undefined || k >= options.from) && (options.until === undefined || k < options.until)
+              (options.from === undefined || k >= options.from) &&
+              (options.until === undefined || k < options.until)
             ).sort(([a], [b]) => (a < b ? -1 : 1))
             if (options.reverse) expected.reverse()
             const rows = yield* Stream.runCollect(Words.range(options))
-            assert.deepStrictEqual(rows.map((row) => [row.key, row.value]), expected.slice(0, options.limit), `round ${round}`)
+            assert.deepStrictEqual(
+              rows.map((row) => [row.key, row.value]),
+              expected.slice(0, options.limit),
+              `round ${round}`
+            )
           }
           return yield* Effect.fail("rolled back")
         })))
@@ -395,7 +425,9 @@ suite("own writes", (test) => {
   test("first inside a transaction does not read large values that it does not answer", () =>
     Effect.gen(function*() {
       const Blobs = Keyspace.bytes("blobs")
-      yield* Effect.forEach(upTo(20), (n) => write(Blobs.put(Uint8Array.of(n), new Uint8Array(1 << 20))), { discard: true })
+      yield* Effect.forEach(upTo(20), (n) => write(Blobs.put(Uint8Array.of(n), new Uint8Array(1 << 20))), {
+        discard: true
+      })
       const { counters } = yield* Disk
       const before = counters.readBytes
       yield* write(Effect.gen(function*() {
@@ -406,20 +438,24 @@ suite("own writes", (test) => {
       assert.isBelow(counters.readBytes - before, 5 << 20)
     }))
 
-  test("limits of a transaction are named, and what came before them can still be committed", () =>
-    Effect.gen(function*() {
-      yield* write(Effect.gen(function*() {
-        yield* put("a")
-        const long = yield* refusal(Words.put("k".repeat(257), ""))
-        assert.deepInclude(long, { _tag: "LimitExceeded", limit: "keyBytes", actual: 257, maximum: 256 })
-        const large = yield* refusal(Words.put("k", "v".repeat(5_000)))
-        assert.deepInclude(large, { limit: "valueBytes", maximum: 4_096 })
-        const many = yield* refusal(Effect.forEach(upTo(8), (n) => Words.put(`${n}`, "v".repeat(2_000))))
-        assert.deepInclude(many, { limit: "transactionBytes", maximum: 8_192 })
-        yield* Words.put("k".repeat(256), "v")
-      }))
-      assert.strictEqual((yield* words).length, 6)
-    }), { limits: { keyBytes: 256, valueBytes: 4_096, transactionBytes: 8_192 } })
+  test(
+    "limits of a transaction are named, and what came before them can still be committed",
+    () =>
+      Effect.gen(function*() {
+        yield* write(Effect.gen(function*() {
+          yield* put("a")
+          const long = yield* refusal(Words.put("k".repeat(257), ""))
+          assert.deepInclude(long, { _tag: "LimitExceeded", limit: "keyBytes", actual: 257, maximum: 256 })
+          const large = yield* refusal(Words.put("k", "v".repeat(5_000)))
+          assert.deepInclude(large, { limit: "valueBytes", maximum: 4_096 })
+          const many = yield* refusal(Effect.forEach(upTo(8), (n) => Words.put(`${n}`, "v".repeat(2_000))))
+          assert.deepInclude(many, { limit: "transactionBytes", maximum: 8_192 })
+          yield* put("z")
+        }))
+        assert.strictEqual((yield* words).length, 6)
+      }),
+    { limits: { keyBytes: 256, valueBytes: 4_096, transactionBytes: 8_192 } }
+  )
 })
 
 suite("savepoint", (test) => {
@@ -486,8 +522,13 @@ suite("savepoint", (test) => {
   test("many savepoints cost no more than their writes", () =>
     Effect.gen(function*() {
       const steps = upTo(4_000)
-      yield* write(Effect.forEach(steps, (n) =>
-        Effect.ignore(Tx.savepoint(n % 2 === 0 ? put(`k${n}`) : failing("no"))), { discard: true }))
+      yield* write(
+        Effect.forEach(
+          steps,
+          (n) => Effect.ignore(Tx.savepoint(n % 2 === 0 ? put(`k${n}`) : failing("no"))),
+          { discard: true }
+        )
+      )
       assert.strictEqual((yield* Words.stat).count, 2_000)
     }))
 
@@ -511,7 +552,9 @@ suite("a transaction that has ended", (test) => {
         reasonOf(Words.clear),
         reasonOf(Tx.savepoint(Words.drop))
       ])
-      const fiber = yield* write(Effect.andThen(put("a"), Effect.forkDetach(Effect.andThen(Deferred.await(gate), late))))
+      const fiber = yield* write(
+        Effect.andThen(put("a"), Effect.forkDetach(Effect.andThen(Deferred.await(gate), late)))
+      )
       yield* Deferred.succeed(gate, undefined)
       assert.deepStrictEqual(new Set(yield* Fiber.join(fiber)), new Set(["Ended"]))
       assert.deepStrictEqual(yield* words, ["a"])
@@ -538,7 +581,9 @@ suite("onCommit", (test) => {
         runs++
         yield* Deferred.succeed(done, yield* store.durableLsn)
       })
-      const { lsn } = yield* Effect.andThen(put("a"), Tx.onCommit(hook)).pipe(Tx.commit({ durability: "memory" }))
+      const { lsn } = yield* Effect.andThen(put("a"), Tx.onCommit(hook)).pipe(
+        Tx.commit({ durability: "memory" })
+      )
       assert.isAbove(yield* Deferred.await(done), lsn)
       assert.strictEqual(runs, 1)
     }))

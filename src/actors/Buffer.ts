@@ -74,7 +74,7 @@ export interface Buffer extends Actor.Actor<Message> {
 }
 
 /** Dirty pages handed to Flush at a time. */
-const writeBatchPages = 64
+const writeBatchPages = 256
 
 export const make = Effect.fnUntraced(
   function*(options: Options): Effect.fn.Return<Buffer, never, Scope.Scope> {

@@ -16,6 +16,7 @@
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
+import { dirname } from "node:path"
 import type { Disk, DiskFile } from "../disk/Disk.ts"
 import { GROUP_HEADER_BYTES } from "../log/Group.ts"
 import { FIRST_LSN } from "../log/Lsn.ts"
@@ -24,7 +25,7 @@ import { NO_INCARNATION } from "../log/Record.ts"
 import { FIRST_SEQUENCE, parseSegmentName, segmentAt } from "../log/Segment.ts"
 import { encodeSuperblock, SUPERBLOCK_BYTES, SUPERBLOCK_FILE } from "../log/Superblock.ts"
 import type { Superblock } from "../log/Superblock.ts"
-import { Corrupted, NotAStore, storeError } from "../StoreError.ts"
+import { Corrupted, Locked, NotAStore, storeError } from "../StoreError.ts"
 import type { StoreError } from "../StoreError.ts"
 import * as PageFileHeader from "../tree/PageFileHeader.ts"
 import { leftovers, Segments } from "./Segments.ts"
@@ -33,6 +34,9 @@ const pagesName = "pages"
 const lockName = "lock"
 const creatingName = "creating"
 const newSuperName = "super.new"
+/** The lock, and what stands beside it: the owner's process id, a journal where a database serves as lock. */
+const lockFiles = /^lock(\.pid|\.pid\.new|-journal)?$/
+const own = new Set([SUPERBLOCK_FILE, newSuperName, pagesName, creatingName, ...leftovers])
 
 export interface Options {
   readonly disk: Disk["Service"]
@@ -56,7 +60,7 @@ export const open = (options: Options): Effect.Effect<DiskFile, StoreError, Scop
       return yield* notAStore(directory, `a ${kind === "file" ? "file" : "special file"}`)
     }
     yield* survey(disk, directory)
-    yield* disk.lock(`${directory}/${lockName}`)
+    yield* lock(disk, directory)
     if ((yield* survey(disk, directory)) === "none") yield* create(options)
     // A marker that outlived its store would, should `super` ever get lost, pass for a store that was never finished.
     for (const name of [...leftovers, creatingName]) {
@@ -97,6 +101,13 @@ export const openPages = (
       : yield* Effect.fail(storeError(new Corrupted({ path, offset: 0, ...fault })))
   })
 
+/** What is held is the store, wherever the lock file stands. */
+const lock = (disk: Disk["Service"], directory: string): Effect.Effect<void, StoreError, Scope.Scope> =>
+  Effect.mapError(disk.lock(`${directory}/${lockName}`), (error) =>
+    error.reason._tag === "Locked"
+      ? storeError(new Locked({ path: directory, pid: error.reason.pid }))
+      : error)
+
 const openFile = (disk: Disk["Service"], path: string, mode: "readWrite" | "readOnly") =>
   Effect.acquireRelease(disk.open(path, { mode }), (file) => file.close)
 
@@ -105,12 +116,17 @@ const survey = (disk: Disk["Service"], directory: string): Effect.Effect<"store"
   Effect.gen(function*() {
     const names = yield* disk.list(directory)
     if (names.includes(SUPERBLOCK_FILE)) return "store"
-    const strangers = names.filter((name) => !name.startsWith(lockName) && name !== creatingName)
-    if (strangers.length === 0 || names.includes(creatingName)) return "none"
-    const ours = strangers.some((name) => name === pagesName || parseSegmentName(name) !== undefined)
-    if (ours) return yield* missing(`${directory}/${SUPERBLOCK_FILE}`)
-    return yield* notAStore(directory, `${strangers.length} other files`)
+    const strangers = names.filter((name) => !isOurs(name))
+    if (strangers.length > 0) return yield* notAStore(directory, `${strangers.length} other files`)
+    // While a store is made, it has files of each kind; else they are what is left of one.
+    const left = names.filter((name) => name === pagesName || parseSegmentName(name) !== undefined)
+    return left.length === 0 || names.includes(creatingName)
+      ? "none"
+      : yield* missing(`${directory}/${SUPERBLOCK_FILE}`)
   })
+
+const isOurs = (name: string): boolean =>
+  own.has(name) || lockFiles.test(name) || parseSegmentName(name) !== undefined
 
 /** Makes a store. Until `super` has its name, a crash leaves nothing that the next attempt would not remove. */
 const create = (options: Options): Effect.Effect<void, StoreError> =>
@@ -124,7 +140,7 @@ const create = (options: Options): Effect.Effect<void, StoreError> =>
       yield* disk.syncDirectory(directory)
     }
     for (const name of yield* disk.list(directory)) {
-      if (name !== creatingName && !name.startsWith(lockName)) yield* disk.unlink(at(name))
+      if (name !== creatingName && !lockFiles.test(name)) yield* disk.unlink(at(name))
     }
     yield* writeFile(disk, at(pagesName), PageFileHeader.encode(pageBytes, storeId))
     const first = fresh(options)
@@ -135,9 +151,19 @@ const create = (options: Options): Effect.Effect<void, StoreError> =>
     encodeSuperblock(first, superblocks.subarray(0, SUPERBLOCK_BYTES))
     yield* writeFile(disk, at(newSuperName), superblocks)
     yield* disk.syncDirectory(directory)
+    yield* syncName(disk, directory)
     yield* disk.rename(at(newSuperName), at(SUPERBLOCK_FILE))
     yield* disk.syncDirectory(directory)
   })
+
+/** Makes the directory's own name durable, even if it was there before: a crash may have left it undurable. */
+const syncName = (disk: Disk["Service"], directory: string): Effect.Effect<void, StoreError> =>
+  // Whoever may not read the parent did not make the directory, and cannot sync its name.
+  Effect.catchIf(
+    disk.syncDirectory(dirname(directory)),
+    ({ reason }) => reason._tag === "DiskFailed" && reason.code === "EACCES",
+    () => Effect.void
+  )
 
 const writeFile = (disk: Disk["Service"], path: string, bytes: Uint8Array): Effect.Effect<void, StoreError> =>
   Effect.flatMap(disk.open(path, { mode: "create" }), (file) =>

@@ -26,6 +26,9 @@ import * as Actor from "./Actor.ts"
 /** How often an image is tried in another slot before its job fails. */
 const attemptsMax = 3
 
+/** Runs written at a time. */
+const writesInFlight = 8
+
 /** Most bytes in one write call; a run of neighbours beyond it is cut. */
 const runBytesMax = 1024 * 1024
 
@@ -176,14 +179,15 @@ class Live {
     const { file, limits } = this.options
     const failed: Array<number> = []
     let error: StoreError | undefined
-    for (const { buffers, indices, slot } of runsOf(pending, places, images)) {
+    yield* Effect.forEach(runsOf(pending, places, images), ({ buffers, indices, slot }) => {
       this.counters.writes++
-      const exit = yield* Effect.exit(file.write(buffers, slot * limits.pageBytes))
-      if (Exit.isSuccess(exit)) continue
-      this.counters.failures++
-      failed.push(...indices)
-      error = errorOf(exit)
-    }
+      return Effect.map(Effect.exit(file.write(buffers, slot * limits.pageBytes)), (exit) => {
+        if (Exit.isSuccess(exit)) return
+        this.counters.failures++
+        failed.push(...indices)
+        error = errorOf(exit)
+      })
+    }, { concurrency: writesInFlight, discard: true })
     return { failed, error }
   })
 

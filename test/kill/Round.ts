@@ -11,7 +11,6 @@ import { spawn } from "node:child_process"
 import { once } from "node:events"
 import fs from "node:fs/promises"
 import path from "node:path"
-import { setTimeout } from "node:timers/promises"
 import { Store } from "../../src/index.ts"
 import type { Random } from "../support/random.ts"
 import type { Found } from "./Plan.ts"
@@ -19,6 +18,9 @@ import { Model, options, read } from "./Plan.ts"
 
 /** Transactions that may have been committed and not been acknowledged: one for each writer, and what was read. */
 const inFlight = 6
+
+/** An opening that takes longer has hung. */
+const patienceMillis = 60_000
 
 /** What the rounds so far have seen. */
 export interface Totals {
@@ -103,12 +105,14 @@ export class Rounds {
       text = lines.pop() ?? ""
       for (const line of lines) {
         if (line === "open") opened = true
-        if (line === moment) void setTimeout(delay).then(() => child.kill("SIGKILL"))
+        if (line === moment) setTimeout(() => child.kill("SIGKILL"), delay)
         const [number, durability] = line.split(" ")
         if (durability !== undefined) this.acknowledged(Number(number), durability)
       }
     })
+    const patience = setTimeout(() => child.kill("SIGABRT"), patienceMillis)
     const [, signal] = await closed
+    clearTimeout(patience)
     if (signal !== "SIGKILL") throw new Error(`the worker ended by itself: ${errors}`)
     if (!opened) totals.killedWhileOpening++
   }
@@ -121,4 +125,6 @@ export class Rounds {
 }
 
 const open = (directory: string): Promise<Found> =>
-  Effect.runPromise(Effect.provide(read, Store.layer(options(directory))))
+  Effect.runPromise(
+    Effect.provide(read, Store.layer(options(directory))).pipe(Effect.timeout(`${patienceMillis} millis`))
+  )

@@ -1,0 +1,550 @@
+/**
+ * Bad input: what is wrong is named, in one sentence that says what to do; nothing is written, nothing is lost.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import { spawn } from "node:child_process"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { crc32 } from "node:zlib"
+import { Disk } from "../src/disk/Disk.ts"
+import { FaultDisk } from "../src/disk/FaultDisk.ts"
+import type { Image } from "../src/disk/FaultDisk.ts"
+import * as Key from "../src/Key.ts"
+import * as Keyspace from "../src/Keyspace.ts"
+import * as Snapshot from "../src/Snapshot.ts"
+import * as Store from "../src/Store.ts"
+import * as Tx from "../src/Tx.ts"
+import * as Broken from "./support/broken.ts"
+import { directory, openOn, reasonOf, refusal, small, suite } from "./support/stores.ts"
+
+const { Words, options, outcome, put, readAll, refused } = Broken
+const abc = ["a=A", "b=B", "c=C"]
+
+/** The image with other bytes in one file, which may have to be made. */
+const changed = (image: Image, name: string, change: (bytes: Buffer) => Uint8Array | undefined): Image =>
+  image.replace(`/store/${name}`, change(Buffer.from(image.read(`/store/${name}`) ?? [])))
+
+/** A newer format in the slot, segment or page that begins at `at` and has `bytes` bytes. */
+const newer = (at: number, bytes: number) => (file: Buffer): Buffer => {
+  file.writeUInt32LE(2, at + 8)
+  file.writeUInt32LE(crc32(file.subarray(at + 8, at + bytes)), at + 4)
+  return file
+}
+
+const onThree = <E>(body: (image: Image) => Effect.Effect<void, E>) => Effect.flatMap(Broken.three, body)
+
+/** What a program says of a file of its own. */
+const writeFile = (at: string, text: string) =>
+  Effect.gen(function*() {
+    const file = yield* (yield* Disk).open(at, { mode: "create" })
+    yield* file.write([Buffer.from(text)], 0)
+    yield* file.close
+  })
+const makeDirectory = (at: string) => Effect.flatMap(Disk, (disk) => disk.makeDirectory(at))
+
+suite("in use", (test) => {
+  const Numbers = Keyspace.make("words", { key: Key.Int, value: Schema.String })
+  const Strict = Keyspace.make("words", { key: Key.String, value: Schema.Literal("B") })
+  const write = Tx.transact()
+  const read = Snapshot.read()
+
+  test("a key over the limit, written or read", () =>
+    Effect.gen(function*() {
+      const { keyBytes } = (yield* Store.Store).machine.limits
+      assert.deepInclude(yield* refusal(put("k".repeat(keyBytes + 1))), {
+        limit: "keyBytes",
+        maximum: keyBytes
+      })
+      for (const one of [read(Words.get("k".repeat(5_000))), write(Words.put("k".repeat(5_000), ""))]) {
+        assert.deepInclude(yield* refusal(one), { limit: "keyBytes", actual: 5_000, maximum: 1_024 })
+      }
+      assert.deepStrictEqual(yield* readAll, [])
+      yield* put("k".repeat(keyBytes))
+    }))
+
+  test("a key that has no encoding", () =>
+    Effect.gen(function*() {
+      for (const one of [read(Numbers.get(0.5)), write(Numbers.put(NaN, "")), read(Words.get("\ud800"))]) {
+        assert.deepInclude(yield* refusal(one), { _tag: "Unencodable", what: "key", keyspace: "words" })
+      }
+    }))
+
+  test("a value that its schema refuses", () =>
+    Effect.gen(function*() {
+      const error = yield* refusal(write(Strict.put("a", "secret" as "B")))
+      assert.deepInclude(error, { _tag: "Unencodable", what: "value" })
+      assert.notInclude(error.message, "secret")
+      assert.deepStrictEqual(yield* readAll, [])
+    }))
+
+  test("a stored value that does not decode, alone and in a range", () =>
+    Effect.gen(function*() {
+      yield* put("a", "b")
+      const error = yield* refusal(read(Strict.get("a")))
+      assert.deepInclude(error, { _tag: "Undecodable", keyspace: "words", version: 1 })
+      assert.strictEqual(yield* reasonOf(read(Stream.runCollect(Strict.range()))), "Undecodable")
+      assert.strictEqual(yield* reasonOf(read(Strict.get("b"))), "done")
+      assert.deepStrictEqual(yield* readAll, ["a=A", "b=B"])
+    }))
+
+  test("another key layout", () =>
+    Effect.gen(function*() {
+      yield* put("a")
+      const error = yield* refusal(write(Numbers.put(1, "")))
+      assert.deepInclude(error, { _tag: "LayoutMismatch", stored: "string -> json", declared: "int -> json" })
+      assert.deepStrictEqual(yield* readAll, ["a=A"])
+    }))
+
+  test("crossed bounds are an empty range", () =>
+    Effect.gen(function*() {
+      yield* put("a", "b", "c")
+      for (const reverse of [false, true]) {
+        for (const [from, until] of [["c", "a"], ["b", "b"]] as const) {
+          const range = Stream.runCollect(Words.range({ from, until, reverse }))
+          assert.deepStrictEqual(yield* read(range), [])
+          assert.deepStrictEqual(yield* write(Effect.andThen(Words.put("b", "own"), range)), [])
+        }
+      }
+    }))
+
+  test.opening("everything after close", (open) =>
+    Effect.gen(function*() {
+      const store = yield* Effect.provide(Effect.andThen(put("a"), Store.Store), open())
+      const uses: Record<string, Effect.Effect<unknown, unknown, Store.Store>> = {
+        get: read(Words.get("a")),
+        "snapshot without a read": read(Effect.void),
+        range: read(Stream.runCollect(Words.range())),
+        stream: readAll,
+        put: put("b"),
+        "transaction without a write": write(Effect.void),
+        clear: write(Words.clear),
+        stat: Words.stat,
+        checkpoint: store.checkpoint,
+        awaitDurable: store.awaitDurable(Infinity),
+        inspect: store.inspect
+      }
+      for (const [name, use] of Object.entries(uses)) {
+        assert.strictEqual(yield* reasonOf(Effect.provideService(use, Store.Store, store)), "Closed", name)
+      }
+      assert.deepStrictEqual(yield* Effect.provide(readAll, open()), ["a=A"])
+    }))
+
+  test.opening("a second opener in this process", (open) =>
+    Effect.gen(function*() {
+      yield* Effect.provide(
+        Effect.gen(function*() {
+          yield* put("a")
+          const error = yield* refusal(Effect.provide(Effect.void, Layer.fresh(open())))
+          assert.deepInclude(error, { _tag: "Locked", pid: process.pid })
+          assert.notInclude(error.message, "/lock")
+          yield* put("b")
+        }),
+        open()
+      )
+      assert.deepStrictEqual(yield* Effect.provide(readAll, open()), ["a=A", "b=B"])
+    }))
+})
+
+describe("opening", () => {
+  it.effect("a foreign directory", () =>
+    Broken.onDisk(
+      undefined,
+      Effect.gen(function*() {
+        yield* makeDirectory("/store")
+        yield* writeFile("/store/thesis.txt", "years of work")
+        assert.deepInclude(yield* refused(), { _tag: "NotAStore", path: "/store", found: "1 other files" })
+      })
+    ))
+
+  for (const name of ["creating", "lockfile.txt", "lock.md", "log-1", "super.old"]) {
+    it.effect(`a foreign directory with a file called ${name}`, () =>
+      Broken.onDisk(
+        undefined,
+        Effect.gen(function*() {
+          yield* makeDirectory("/store")
+          yield* writeFile(`/store/${name}`, "years of work")
+          yield* writeFile("/store/thesis.txt", "years of work")
+          assert.strictEqual((yield* refused())._tag, "NotAStore")
+        })
+      ))
+  }
+
+  it.effect("an empty directory", () =>
+    Broken.onDisk(
+      undefined,
+      Effect.gen(function*() {
+        yield* makeDirectory("/store")
+        assert.deepStrictEqual(yield* outcome(), [])
+      })
+    ))
+
+  it.effect("a file where a directory should be", () =>
+    Broken.onDisk(
+      undefined,
+      Effect.gen(function*() {
+        yield* writeFile("/store", "text")
+        assert.deepInclude(yield* refused(), { _tag: "NotAStore", found: "a file" })
+      })
+    ))
+
+  it.effect("a directory where a file should be", () =>
+    onThree((image) => {
+      const names = image.paths().map((at) => path.basename(at)).filter((name) => !name.startsWith("lock"))
+      return Effect.forEach(names, (name) =>
+        Broken.onDisk(
+          changed(image, name, () => undefined),
+          Effect.gen(function*() {
+            yield* makeDirectory(`/store/${name}`)
+            const { _tag } = yield* refused()
+            assert.include(["DiskFailed", "Corrupted"], _tag, name)
+          })
+        ), { discard: true })
+    }))
+
+  it.effect("a missing parent", () =>
+    Broken.onDisk(
+      undefined,
+      Effect.gen(function*() {
+        const error = yield* refused({ ...options, path: "/missing/store" })
+        assert.deepInclude(error, { _tag: "DiskFailed", code: "ENOENT" })
+        assert.match(error.message, /create its parent/)
+      })
+    ))
+
+  it.effect("a path through a file", () =>
+    Broken.onDisk(
+      undefined,
+      Effect.gen(function*() {
+        yield* writeFile("/file", "text")
+        const error = yield* refused({ ...options, path: "/file/store" })
+        assert.deepInclude(error, { _tag: "DiskFailed", code: "ENOTDIR" })
+      })
+    ))
+
+  it.effect("a newer format of either superblock, or of a segment", () =>
+    onThree((image) =>
+      Effect.gen(function*() {
+        const segment = image.paths().find((name) => name.startsWith("/store/log-")) ?? ""
+        for (const [name, at] of [["super", 0], ["super", 4096], [path.basename(segment), 0]] as const) {
+          const error = yield* Broken.onDisk(changed(image, name, newer(at, 4096)), refused())
+          assert.deepInclude(error, { _tag: "FormatTooNew", format: 2, supported: 1 }, `${name} ${at}`)
+          assert.match(error.message, /upgrade/)
+        }
+        const pages = yield* Broken.onDisk(changed(image, "pages", newer(0, 1024)), refused())
+        assert.include(["FormatTooNew", "Corrupted"], pages._tag)
+      })
+    ))
+
+  it.effect("another page size", () =>
+    onThree((image) =>
+      Broken.onDisk(
+        image,
+        Effect.gen(function*() {
+          const error = yield* refused({ ...options, pageSize: "2 KiB" })
+          assert.strictEqual(error._tag, "InvalidOptions")
+          assert.match(
+            error.message,
+            /pageBytes is 2048, but the store was made with 1024: leave pageBytes out/
+          )
+          const { pageSize: _, ...rest } = options
+          assert.deepStrictEqual(yield* outcome(rest), abc)
+        })
+      )
+    ))
+
+  it.effect("a missing file", () =>
+    onThree((image) =>
+      Effect.forEach(
+        image.paths().filter((name) => !/lock|spare/.test(name)),
+        (name) =>
+          Effect.gen(function*() {
+            const error = yield* Broken.onDisk(image.replace(name, undefined), refused())
+            assert.deepInclude(error, { _tag: "Corrupted", path: name }, name)
+          }),
+        { discard: true }
+      )
+    ))
+
+  it.effect("a file of another store, an empty one, and one of zeros or garbage", () =>
+    Effect.gen(function*() {
+      const image = yield* Broken.three
+      const other = yield* Broken.imageAfter(put("x"))
+      for (const name of image.paths().filter((at) => !/lock|spare/.test(at))) {
+        const bytes = image.read(name) ?? new Uint8Array(0)
+        const foreign: Record<string, Uint8Array | undefined> = {
+          foreign: other.read(name),
+          empty: new Uint8Array(0),
+          zeros: new Uint8Array(bytes.length),
+          garbage: bytes.map((_, index) => (index * 167 + 13) % 251)
+        }
+        for (const [kind, content] of Object.entries(foreign)) {
+          if (content === undefined) continue
+          const error = yield* Broken.onDisk(image.replace(name, content), refused())
+          assert.deepInclude(error, { _tag: "Corrupted", path: name }, kind)
+        }
+      }
+    }))
+
+  it.effect("options that contradict each other, all of it at once", () =>
+    Broken.onDisk(
+      undefined,
+      Effect.gen(function*() {
+        const error = yield* refused({
+          path: "",
+          memory: "1 MiB",
+          pageSize: "3 KiB",
+          segmentSize: "12 parsecs" as "1 MiB",
+          durability: "sync" as "synced",
+          checkpoint: { interval: "soon" as "1 second", records: 10, leafRecords: 20 },
+          limits: { memoryBytes: 2 ** 21, keyBytes: 1, nonsense: 5 } as Store.Options["limits"]
+        })
+        assert.strictEqual(error._tag, "InvalidOptions")
+        for (
+          const problem of [
+            /path is "": name a directory/,
+            /durability is "sync": make it one of memory, buffered, synced/,
+            /memory is 1048576 and limits.memoryBytes is 2097152: give one of them/,
+            /pageBytes is 3072: make it a power of two/,
+            /segmentBytes is NaN: make it a whole number of bytes/,
+            /checkpoint.intervalMillis is NaN: make it a whole number of milliseconds/,
+            /make checkpoint.leafRecords at most checkpoint.records/,
+            /keyBytes is 1: make it/,
+            /there is no limit nonsense/
+          ]
+        ) assert.match(error.message, problem)
+      })
+    ))
+
+  it.effect("the directory's own name is durable before anything is acknowledged", () =>
+    Broken.onDisk(
+      undefined,
+      Effect.gen(function*() {
+        yield* makeDirectory("/parent")
+        const faults = yield* FaultDisk
+        yield* (yield* Disk).syncDirectory("/")
+        const asked = { ...options, path: "/parent/store" }
+        const image = yield* Broken.opened(
+          Effect.andThen(put("a"), Effect.sync(() => faults.crashImage({ variant: 0 }))),
+          asked
+        )
+        assert.deepStrictEqual(yield* Broken.onDisk(image, outcome(asked)), ["a=A"])
+      })
+    ))
+})
+
+describe("a disk that refuses", () => {
+  const codes = ["EACCES", "EROFS", "ENOSPC", "EMFILE", "EIO"]
+
+  for (const existing of [false, true]) {
+    it.effect(`any one operation while ${existing ? "a store is opened" : "a store is made"}`, () =>
+      Effect.gen(function*() {
+        const image = existing ? yield* Broken.three : undefined
+        const operations = yield* Broken.onDisk(
+          image,
+          Effect.andThen(outcome(), Effect.map(FaultDisk, (faults) => faults.operations()))
+        )
+        let refusals = 0
+        for (const code of codes) {
+          for (let at = 1; at <= operations; at++) {
+            yield* Broken.onDisk(
+              image,
+              Effect.gen(function*() {
+                const faults = yield* FaultDisk
+                yield* faults.fail({ at, outcome: { _tag: "Refused", code } })
+                const first = yield* outcome()
+                if ("_tag" in first) {
+                  refusals++
+                  assert.deepInclude(first, { _tag: "DiskFailed", code }, `operation ${at}`)
+                  assert.match(first.message, /: /)
+                } else assert.deepStrictEqual(first, existing ? abc : [])
+                yield* faults.heal
+                assert.deepStrictEqual(
+                  yield* outcome(),
+                  existing ? abc : [],
+                  `after ${code} at operation ${at}`
+                )
+              })
+            )
+          }
+        }
+        assert.isAbove(refusals, operations)
+      }))
+  }
+
+  it.effect("to grow, at every size: what was acknowledged is there once there is room", () =>
+    Effect.gen(function*() {
+      let full = 0
+      for (let capacityBytes = 0; capacityBytes < 90_000; capacityBytes += 1_000) {
+        yield* Broken.onDisk(
+          undefined,
+          Effect.gen(function*() {
+            const faults = yield* FaultDisk
+            yield* faults.limit(capacityBytes)
+            const acknowledged: Array<string> = []
+            const work = Effect.forEach(
+              ["a", "b", "c", "d", "e", "f"],
+              (word) =>
+                Effect.map(
+                  Words.put(word, word.toUpperCase().repeat(1_000)).pipe(Tx.transact()),
+                  () => acknowledged.push(word)
+                )
+            )
+            const reason = yield* reasonOf(Broken.opened(work))
+            if (reason !== "done") {
+              full++
+              const error = yield* refusal(Broken.opened(work))
+              assert.deepInclude(error, { _tag: "DiskFailed", code: "ENOSPC" })
+              assert.match(error.message, /free some space/)
+            }
+            yield* faults.limit(Infinity)
+            const rows = yield* outcome()
+            assert.isArray(rows)
+            const found = (rows as ReadonlyArray<string>).map((row) => row[0])
+            for (const word of acknowledged) assert.include(found, word)
+          })
+        )
+      }
+      assert.isAbove(full, 10)
+    }))
+
+  it.effect("a sync: writing stops for good, what is durable can be read, reopening clears it", () =>
+    Effect.gen(function*() {
+      const image = yield* Broken.three
+      yield* Broken.onDisk(
+        image,
+        Effect.gen(function*() {
+          const faults = yield* FaultDisk
+          yield* Broken.opened(Effect.gen(function*() {
+            yield* faults.fail({
+              operation: "sync",
+              path: /log-/,
+              outcome: { _tag: "SyncFailed", pages: "dropped" }
+            })
+            for (const word of ["d", "e"]) {
+              assert.deepInclude(yield* refusal(put(word)), { _tag: "DiskFailed", code: "EIO" })
+            }
+            assert.deepStrictEqual(yield* readAll, abc)
+            assert.deepStrictEqual(
+              yield* Words.get("a").pipe(Tx.transact(), Effect.asVoid),
+              undefined,
+              "a transaction that only reads"
+            )
+          }))
+          assert.deepStrictEqual(yield* outcome(), abc)
+          yield* Broken.opened(put("d"))
+        })
+      )
+    }))
+})
+
+describe("another process", () => {
+  const holder = path.join(import.meta.dirname, "support", "lockHolder.ts")
+
+  it.live("holds the store: Locked, with its process id", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const at = path.join(yield* directory, "store")
+      const asked: Store.Options = { path: at, ...small }
+      yield* Effect.provide(put("a"), Store.layer(asked))
+      const child = yield* Effect.acquireRelease(
+        Effect.sync(() =>
+          spawn(process.execPath, [holder, path.join(at, "lock")], { stdio: ["ignore", "pipe", "ignore"] })
+        ),
+        (process) => Effect.sync(() => process.kill("SIGKILL"))
+      )
+      yield* Effect.callback<void>((resume) => void child.stdout.once("data", () => resume(Effect.void)))
+      const error = yield* refusal(Effect.provide(put("b"), Store.layer(asked)))
+      assert.deepInclude(error, { _tag: "Locked", path: at, pid: child.pid })
+      yield* Effect.callback<void>((resume) => {
+        child.once("exit", () => resume(Effect.void))
+        child.kill("SIGKILL")
+      })
+      assert.deepStrictEqual(yield* Effect.provide(readAll, Store.layer(asked)), ["a=A"])
+    })))
+
+  it.live("finds the store held here", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const at = path.join(yield* directory, "store")
+      const said = yield* Effect.provide(
+        Effect.callback<string>((resume) => {
+          const child = spawn(process.execPath, [holder, path.join(at, "lock")], {
+            stdio: ["ignore", "pipe", "ignore"]
+          })
+          child.stdout.once("data", (text) => resume(Effect.succeed(String(text).trim())))
+        }),
+        Store.layer({ path: at, ...small })
+      )
+      assert.strictEqual(said, `locked ${process.pid}`)
+    })))
+})
+
+describe("a real directory", () => {
+  const root = process.getuid?.() === 0
+
+  it.live("a symbolic link is not followed", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const parent = yield* directory
+      fs.mkdirSync(path.join(parent, "real"))
+      fs.symlinkSync(path.join(parent, "real"), path.join(parent, "link"))
+      const error = yield* refusal(Effect.provide(put("a"), Store.layer({ path: path.join(parent, "link") })))
+      assert.strictEqual(error._tag, "NotAStore")
+      assert.deepStrictEqual(fs.readdirSync(path.join(parent, "real")), [])
+    })))
+
+  it.live("a missing parent, and a file in the way", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const parent = yield* directory
+      fs.writeFileSync(path.join(parent, "file"), "text")
+      const at = (name: string) =>
+        refusal(Effect.provide(put("a"), Store.layer({ path: path.join(parent, name) })))
+      assert.deepInclude(yield* at("missing/store"), { _tag: "DiskFailed", code: "ENOENT" })
+      assert.deepInclude(yield* at("file/store"), { _tag: "DiskFailed", code: "ENOTDIR" })
+      assert.deepInclude(yield* at("file"), { _tag: "NotAStore", found: "a file" })
+      assert.deepInclude(yield* at("a\0b"), { _tag: "DiskFailed" })
+      assert.deepStrictEqual(fs.readdirSync(parent), ["file"])
+    })))
+
+  it.live.skipIf(root)(
+    "without permission (root may do everything, so root skips this)",
+    () =>
+      Effect.scoped(Effect.gen(function*() {
+        const parent = yield* directory
+        fs.chmodSync(parent, 0o500)
+        const path_ = path.join(parent, "store")
+        const error = yield* refusal(Effect.provide(put("a"), Store.layer({ path: path_ })))
+        assert.deepInclude(error, { _tag: "DiskFailed", code: "EACCES" })
+        fs.chmodSync(parent, 0o700)
+      }))
+  )
+
+  it.live("relative paths, and a slash at the end", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const at = path.join(yield* directory, "store")
+      yield* Effect.provide(put("a"), Store.layer({ path: `${at}/`, ...small }))
+      const relative = path.relative(process.cwd(), at)
+      assert.deepStrictEqual(yield* Effect.provide(readAll, Store.layer({ path: relative, ...small })), [
+        "a=A"
+      ])
+    })))
+})
+
+describe("layers", () => {
+  it.live("Store.layerMemory begins empty each time", () =>
+    Effect.gen(function*() {
+      for (let time = 0; time < 2; time++) {
+        const rows = Effect.andThen(readAll, (before) => Effect.as(put("a"), before))
+        assert.deepStrictEqual(yield* Effect.provide(rows, Layer.fresh(Store.layerMemory)), [])
+      }
+    }))
+
+  it.live("two stores of two disks know nothing of each other", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const disks = yield* Effect.all([Broken.three, Broken.imageAfter(put("x"))])
+      const rows = yield* Effect.forEach(disks, (image) => Broken.onDisk(image, outcome()))
+      assert.deepStrictEqual(rows, [abc, ["x=X"]])
+      assert.isDefined(openOn)
+    })))
+})
