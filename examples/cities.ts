@@ -106,7 +106,7 @@ const recovered = (before: Visits.Visit, acknowledged: ReadonlyArray<Visits.Visi
     const after = yield* Visits.audit
     const problems = Crash.judge(before, acknowledged, after)
     const newest = acknowledged.reduce((a, b) => a.number > b.number ? a : b, before)
-    const found = after.checksums[newest.number] ?? 0
+    const found = after.checksums.slice(1, newest.number + 1).filter((checksum) => checksum !== undefined)
     yield* Screen.table([
       [
         "there before",
@@ -120,7 +120,12 @@ const recovered = (before: Visits.Visit, acknowledged: ReadonlyArray<Visits.Visi
         "commits",
         `checksum ${Screen.checksum(newest.checksum)}`
       ],
-      ["of these found", Screen.count(newest.number), "commits", `checksum ${Screen.checksum(found)}`],
+      [
+        "of these found",
+        Screen.count(found.length),
+        "commits",
+        `checksum ${Screen.checksum(found.at(-1) ?? 0)}`
+      ],
       ["found after them", Screen.count(after.last.number - newest.number), "commits", "in flight, whole"]
     ])
     yield* Screen.print()

@@ -135,6 +135,13 @@ export const series = (machine: Machine): ReadonlyArray<Series> => {
       attributes: { [Attribute.direction]: "read", [Attribute.file]: "pages" },
       read: () => buffer.counters.loadBytes
     },
+    { metric: metric("group.size"), read: () => wal.sizes },
+    { metric: metric("sync.duration"), attributes: { [Attribute.file]: "log" }, read: () => wal.syncs },
+    ...Object.entries(checkpoint.durations).map(([trigger, durations]): Series => ({
+      metric: metric("checkpoint.duration"),
+      attributes: { [Attribute.checkpointTrigger]: trigger },
+      read: () => durations
+    })),
     ...[wal, buffer, flush, checkpoint].map((actor): Series => ({
       metric: metric("actor.mailbox.usage"),
       attributes: { [Attribute.actor]: actor.name },

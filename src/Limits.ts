@@ -145,6 +145,14 @@ export const keyBytesOf = (pageBytes: number): number =>
 export const recordBytesOf = (limits: { readonly pageBytes: number; readonly keyBytes: number }): number =>
   Math.floor((limits.pageBytes - pageHeaderBytes - 2 * limits.keyBytes) / 8) * 4
 
+/**
+ * The most that a key and its value, each padded to words, may take for the value to be kept in its leaf. Counts the
+ * longest keys that the pages allow, not those of `keyBytes`: a store may be opened with longer ones tomorrow.
+ */
+export const inlinePairBytesOf = (pageBytes: number): number =>
+  recordBytesOf({ pageBytes, keyBytes: Math.min(ranges.keyBytes.most, keyBytesOf(pageBytes)) }) -
+  recordOverheadBytes
+
 /** What is set aside of the memory before the buffer gets the rest. */
 const reservedBytes = (limits: Numbers): number =>
   limits.stagingBytes + (2 * limits.mergeWorkspaces + limits.loadsInFlight + residentPages) * limits.pageBytes

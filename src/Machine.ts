@@ -40,6 +40,7 @@ import * as Values from "./actors/Values.ts"
 import * as Wal from "./actors/Wal.ts"
 import type { Disk } from "./disk/Disk.ts"
 import type { Durability, Limits } from "./Limits.ts"
+import { inlinePairBytesOf } from "./Limits.ts"
 import { Tail } from "./log/Tail.ts"
 import { Closed, LayoutMismatch, ReadOnly, storeError } from "./StoreError.ts"
 import type { StoreError } from "./StoreError.ts"
@@ -126,23 +127,30 @@ const build = Effect.fnUntraced(function*(ground: Ground.Ground, fuse: Fuse) {
     write: ground.mode === "readOnly" ? undefined : flush.write,
     failed: fuse.defect("buffer")
   })
-  /** What the Tree asked for is there, or will never be; asked for only once the Tree has parked, lest it miss the answer. */
+  /** What the Tree asks for is there, or will never be. Asked once the Tree has parked, or it misses the answer. */
   const whenDone = (effect: Effect.Effect<void, StoreError>): void =>
-    fork(Effect.andThen(
-      Effect.yieldNow,
-      Effect.match(effect, { onFailure: fuse.blow, onSuccess: () => treeActor.resume() })
+    fork(Effect.yieldNow.pipe(
+      Effect.andThen(effect),
+      Effect.match({ onFailure: fuse.blow, onSuccess: () => treeActor.resume() }),
+      // No actor's loop is around this: a defect would otherwise leave everybody waiting.
+      Effect.catchDefect((defect) => Effect.sync(() => fuse.defect("tree")(defect)))
     ))
   const treeActor: TreeActor.Tree = new TreeActor.Tree({
     kernel: tree,
     generations,
     visible: ground.roots.newest.cut.lsn,
     load: (pageId) => {
-      if (buffer.loadNow(pageId)) return true
-      whenDone(buffer.load(pageId))
+      try {
+        if (buffer.loadNow(pageId)) return true
+        whenDone(buffer.load(pageId))
+      } catch (cause) {
+        // What the log says cannot be applied: the Tree parks, and whoever waits for it hears why.
+        fuse.defect("tree")(cause)
+      }
       return false
     },
     reserve: (blocks) => whenDone(buffer.reserve(blocks)),
-    segmentBase: (lsn) => segments.placeOf(lsn)?.base ?? lsn
+    segmentBase: (lsn) => segments.baseOf(lsn)
   })
   return { flush, buffer, treeActor }
 })
@@ -175,6 +183,7 @@ const replay = Effect.fnUntraced(
       incarnation: yield* randomIncarnation,
       segmentBytes: limits.segmentBytes,
       inlineValueBytes: limits.inlineValueBytes,
+      inlinePairBytes: inlinePairBytesOf(limits.pageBytes),
       at: end.at,
       segment: end.segment
     })

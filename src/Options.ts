@@ -92,7 +92,9 @@ const words = ({ durability, path }: Options): ReadonlyArray<string> => {
 /** Options that stand for a limit, where that limit is given beside them and differs. */
 const contradictions = (options: Options): ReadonlyArray<string> => {
   const { checkpoint, limits } = options
-  const pairs: ReadonlyArray<readonly [option: string, limit: string, a: number | undefined, b: number | undefined]> = [
+  const pairs: ReadonlyArray<
+    readonly [option: string, limit: string, a: number | undefined, b: number | undefined]
+  > = [
     ["memory", "memoryBytes", bytes(options.memory), limits?.memoryBytes],
     ["pageSize", "pageBytes", bytes(options.pageSize), limits?.pageBytes],
     ["segmentSize", "segmentBytes", bytes(options.segmentSize), limits?.segmentBytes],

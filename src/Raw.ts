@@ -109,12 +109,16 @@ class Doors implements Raw {
     const { machine } = this
     const at = machine.visible()
     const root = this.root(at)
-    const { position } = batch
-    if (batch.ended || root === undefined) return false
-    batch.reset()
-    batch.position = position
-    while (machine.tree.scan(root, range, at, batch) === Missing) this.load(machine.tree.missing)
-    return batch.count > 0
+    if (root === undefined) return false
+    while (!batch.ended) {
+      const { position } = batch
+      batch.reset()
+      batch.position = position
+      while (machine.tree.scan(root, range, at, batch) === Missing) this.load(machine.tree.missing)
+      // A pull may pass over many leaves in which nothing is to be seen.
+      if (batch.count > 0) return true
+    }
+    return false
   }
 
   readonly putUnsafe = (key: Uint8Array, value: Uint8Array): number => {

@@ -132,7 +132,9 @@ export const open = (machine: Machine, at?: number): View | Exit.Exit<never, Sto
   }
   if (versions.pins.readers >= openSnapshots) {
     const actual = versions.pins.readers + 1
-    return Exit.fail(storeError(new LimitExceeded({ limit: "openSnapshots", actual, maximum: openSnapshots })))
+    return Exit.fail(
+      storeError(new LimitExceeded({ limit: "openSnapshots", actual, maximum: openSnapshots }))
+    )
   }
   return new View(machine, bound)
 }

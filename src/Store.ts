@@ -89,7 +89,10 @@ export const make = (
       checkpoint: machine.checkpoint,
       events: Stream.fromPubSub(events),
       stat: Effect.sync(() => Inspect.stat(machine)),
-      inspect: Effect.suspend(() => Inspect.inspect(machine)),
+      inspect: Effect.suspend(() => {
+        const failure = machine.unavailable()
+        return failure === undefined ? Inspect.inspect(machine) : Effect.fail(failure)
+      }),
       machine
     }
   })

@@ -97,7 +97,10 @@ export const savepoint = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<
 /** Runs an effect once after the transaction is durable; never for one that was rolled back. A crash can lose it. */
 export const onCommit = (effect: Effect.Effect<void>): Effect.Effect<void, never, Tx> =>
   Tx.use((tx) =>
-    Effect.flatMap(Effect.context<never>(), (services) => tx.onCommit(Effect.provideContext(effect, services)))
+    Effect.flatMap(
+      Effect.context<never>(),
+      (services) => tx.onCommit(Effect.provideContext(effect, services))
+    )
   )
 
 /** Waits for what became of an intent; undefined where its base was stale. */
@@ -147,7 +150,7 @@ const handOver = <A>(
   const { at, hooks, reads, writes } = running
   // Nothing was written: what the body returned must not be taken back by a crash (P5).
   if (writes.isEmpty) {
-    const durable = machine.awaitDurable(lastCommit(machine, at))
+    const durable = readable(machine, at)
     return Effect.succeed(Effect.map(durable, () => {
       afterCommit(machine, hooks, durable)
       return { value, lsn: at }
@@ -174,9 +177,14 @@ const handOver = <A>(
   })
 }
 
-/** Exclusive bound of the commits that a reader at `at` sees: groups that hold none need no sync to be read. */
-const lastCommit = (machine: Machine, at: number): number =>
-  Math.min(at, machine.parts.treeActor.visibleLsn)
+/**
+ * Waits until the commits that a reader at `at` sees are durable. Groups that hold none need no sync to be read, and
+ * what is durable can be read from a store whose log has failed.
+ */
+const readable = ({ awaitDurable, parts: { tail, treeActor } }: Machine, at: number) => {
+  const bound = Math.min(at, treeActor.visibleLsn)
+  return bound <= tail.durableLsn ? Effect.void : awaitDurable(bound)
+}
 
 /** What the span of a transaction says of it. */
 const describe = (

@@ -152,6 +152,9 @@ describe("OTLP", () => {
         "heartwood.tx.commits",
         "heartwood.lsn.durable",
         "heartwood.io",
+        "heartwood.checkpoint.duration",
+        "heartwood.sync.duration",
+        "heartwood.group.size",
         "heartwood.page.cache.usage"
       ]
     ) {

@@ -68,6 +68,8 @@ const crash = (
     return
   }
   image.create(group.segment)
+  // Its name is durable before any byte of the seal goes out.
+  if (group.next !== undefined) image.create(group.next)
   const file = image.files.get(group.segment.sequence)
   const offset = fileOffset(group.segment, group.lsn)
   const sector = 64

@@ -5,7 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import * as Key from "../src/Key.ts"
 import * as Keyspace from "../src/Keyspace.ts"
 import * as Snapshot from "../src/Snapshot.ts"
@@ -81,11 +81,9 @@ export const facts = () => {
   const flag = Snapshot.read(true)
   // @ts-expect-error a key of a schema, which has no order
   const schema = Keyspace.make("users", { key: Schema.String, value: Schema.String })
+  const needy = Schema.String as Schema.Codec<string, string, "service">
   // @ts-expect-error a value whose schema needs a service
-  const service = Keyspace.make("users", {
-    key: Key.String,
-    value: Schema.String as Schema.Codec<string, string, "service">
-  })
+  const service = Keyspace.make("users", { key: Key.String, value: needy })
 
   const prefixes = [
     Visits.range({ prefix: [] }),

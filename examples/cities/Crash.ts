@@ -4,14 +4,13 @@
  * What a line acknowledges must be there afterwards, unchanged. What was on its way may be there, whole. Nothing else
  * may.
  */
-import * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import * as ChildProcess from "effect/process/ChildProcess"
 import * as Random from "effect/Random"
 import * as Stdio from "effect/Stdio"
 import * as Stream from "effect/Stream"
+import { spawn } from "node:child_process"
+import { createInterface } from "node:readline"
 import * as Screen from "./Screen.ts"
 import type { Audit, Visit } from "./Visits.ts"
 import { visit } from "./Visits.ts"
@@ -22,8 +21,9 @@ export const writers = 16
 /** Commits until the standard input ends, which it does when the parent dies; one line for each durable visit. */
 export const visitor = Effect.gen(function*() {
   const { stdin } = yield* Stdio.Stdio
+  process.stdout.on("error", () => process.exit())
   const acknowledge = Effect.map(visit, ({ checksum, city, number }) => {
-    process.stdout.write(`${number} ${city} ${checksum}\n`)
+    process.stdout.write(`${number} ${city} ${checksum} durable\n`)
   })
   const visiting = Array.from({ length: writers }, () => Effect.forever(acknowledge))
   yield* Effect.raceFirst(Effect.all(visiting, { concurrency: "unbounded" }), Stream.runDrain(stdin))
@@ -33,46 +33,41 @@ export const visitor = Effect.gen(function*() {
 export const kill = (script: string, args: ReadonlyArray<string>) =>
   Effect.gen(function*() {
     const acknowledged: Array<Visit> = []
-    const child = yield* ChildProcess.make(process.execPath, [...process.execArgv, script, ...args], {
-      stderr: "inherit"
+    const child = spawn(process.execPath, [...process.execArgv, script, ...args], {
+      stdio: ["pipe", "pipe", "inherit"]
     })
-    const began = yield* Clock.currentTimeMillis
-    const listening = yield* child.stdout.pipe(
-      Stream.decodeText,
-      Stream.splitLines,
-      Stream.runForEach((line) =>
-        Effect.sync(() => {
-          const [number, city, checksum, ...rest] = line.split(" ").map(Number)
-          // The last line may have been cut short by the signal: then it acknowledges nothing.
-          if (number === undefined || city === undefined || checksum === undefined || rest.length > 0) return
-          acknowledged.push({ number, city, checksum })
-        })
-      ),
+    const listening = yield* Effect.forkChild(Effect.promise(async () => {
+      for await (const line of createInterface({ input: child.stdout })) {
+        const visit = parse(line)
+        if (visit !== undefined) acknowledged.push(visit)
+      }
+    }))
+    const told = (what: string) => `process ${child.pid} ${what} ${Screen.count(acknowledged.length)} commits`
+    const showing = yield* Effect.suspend(() => Screen.status(told("has acknowledged"), "going on")).pipe(
+      Effect.andThen(Effect.sleep("50 millis")),
+      Effect.forever,
       Effect.forkChild
     )
-    const progress = Effect.suspend(() =>
-      Screen.status(
-        `process ${child.pid} has acknowledged ${Screen.count(acknowledged.length)} commits`,
-        "going on"
-      )
+    yield* Effect.repeat(Effect.sleep("10 millis"), {
+      until: () => acknowledged.length > 0 || child.exitCode !== null
+    })
+    const [duration] = yield* Effect.timed(
+      Effect.flatMap(Random.nextIntBetween(700, 2_500), (millis) => Effect.sleep(millis))
     )
-    const showing = yield* Effect.forkChild(
-      Effect.forever(Effect.andThen(progress, Effect.sleep("50 millis")))
-    )
-    yield* Effect.repeat(Effect.sleep("10 millis"), { until: () => acknowledged.length > 0 })
-    const delay = Duration.millis(yield* Random.nextIntBetween(700, 2_500))
-    yield* Effect.sleep(delay)
-    yield* child.kill({ killSignal: "SIGKILL" })
-    const ended = yield* Clock.currentTimeMillis
-    yield* Fiber.interrupt(showing)
+    child.kill("SIGKILL")
     yield* Fiber.join(listening)
-    yield* Screen.status(
-      `process ${child.pid} acknowledged ${Screen.count(acknowledged.length)} commits; `
-        + `killed after ${Screen.time(Duration.millis(ended - began))} in the middle of more`,
-      "done"
-    )
+    yield* Fiber.interrupt(showing)
+    yield* Screen.status(`${told("acknowledged")}, killed ${Screen.time(duration)} after the first`, "done")
     return acknowledged
-  }).pipe(Effect.scoped)
+  })
+
+/** A line that the signal cut short acknowledges nothing. */
+const parse = (line: string): Visit | undefined => {
+  const [number, city, checksum, end] = line.split(" ")
+  return end === "durable"
+    ? { number: Number(number), city: Number(city), checksum: Number(checksum) }
+    : undefined
+}
 
 /** Compares what was acknowledged with what a store holds; answers what is wrong. */
 export const judge = (

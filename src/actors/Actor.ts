@@ -90,8 +90,13 @@ class Live<Message> {
   private readonly behavior: Behavior<Message>
   private readonly mailbox: Queue.Queue<Message>
   private readonly senders: Array<{ readonly message: Message; readonly admitted: () => void }> = []
+  /** Messages that were accepted and not handled yet: in the mailbox, or taken from it. */
+  private accepted = 0
   /** Answers that are in the mailbox now; they do not count against the requests' capacity. */
   private answers = 0
+  private batch: ReadonlyArray<Message> = []
+  /** How many messages of the batch have been handled. */
+  private handled = 0
   private busy = false
   private stopped: StoreError | undefined
 
@@ -101,14 +106,20 @@ class Live<Message> {
   }
 
   waiting(): number {
-    return Queue.sizeUnsafe(this.mailbox) - this.answers + this.behavior.parked()
+    return this.accepted - this.answers + this.behavior.parked()
   }
 
   tell(message: Message): boolean {
     if (this.stopped !== undefined || this.senders.length > 0 || this.waiting() >= this.behavior.capacity) {
       return false
     }
-    return Queue.offerUnsafe(this.mailbox, message)
+    return this.offer(message)
+  }
+
+  private offer(message: Message): boolean {
+    if (!Queue.offerUnsafe(this.mailbox, message)) return false
+    this.accepted++
+    return true
   }
 
   send(message: Message): Effect.Effect<void> {
@@ -130,17 +141,18 @@ class Live<Message> {
   answer(message: Message): void {
     if (this.stopped !== undefined) return this.behavior.refuse(message, this.stopped)
     this.answers++
-    invariant(Queue.offerUnsafe(this.mailbox, message), `Actor I1 (${this.behavior.name})`)
+    invariant(this.offer(message), `Actor I1 (${this.behavior.name})`)
   }
 
   inline(message: Message): boolean {
     const first = !this.busy && this.stopped === undefined && this.senders.length === 0
-      && Queue.sizeUnsafe(this.mailbox) === 0 && this.behavior.parked() === 0
+      && this.accepted === 0 && this.behavior.parked() === 0
     if (!first) return false
     this.busy = true
     this.receive(message)
     this.settle()
     this.busy = false
+    this.admit()
     return true
   }
 
@@ -148,20 +160,24 @@ class Live<Message> {
     while (true) {
       const batch = yield* Queue.takeAll(this.mailbox)
       this.answers = 0
+      this.batch = batch
+      this.handled = 0
       // Busy for the whole batch, its yields included: nothing may overtake a message that was accepted (I2).
       this.busy = true
-      for (let from = 0; from < batch.length; from += sliceMessages) {
-        if (from > 0) yield* Effect.yieldNow
-        this.handle(batch, from, Math.min(batch.length, from + sliceMessages))
+      while (this.handled < batch.length) {
+        if (this.handled > 0) yield* Effect.yieldNow
+        this.handle(Math.min(batch.length, this.handled + sliceMessages))
       }
+      this.batch = []
       this.busy = false
       this.admit()
     }
   })
 
-  private handle(batch: ReadonlyArray<Message>, from: number, to: number): void {
-    for (let index = from; index < to; index++) {
-      const message = batch[index] as Message
+  private handle(until: number): void {
+    while (this.handled < until) {
+      const message = this.batch[this.handled++] as Message
+      this.accepted--
       if (this.stopped !== undefined) this.behavior.refuse(message, this.stopped)
       else this.receive(message)
     }
@@ -173,6 +189,8 @@ class Live<Message> {
       this.behavior.receive(message)
     } catch (cause) {
       this.behavior.failed(cause)
+      // Nobody else may know of it (I3).
+      if (this.stopped !== undefined) this.behavior.refuse(message, this.stopped)
     }
   }
 
@@ -189,7 +207,7 @@ class Live<Message> {
   private admit(): void {
     while (this.senders.length > 0 && this.waiting() < this.behavior.capacity) {
       const sender = this.senders.shift()
-      if (sender === undefined || !Queue.offerUnsafe(this.mailbox, sender.message)) return
+      if (sender === undefined || !this.offer(sender.message)) return
       sender.admitted()
     }
   }
@@ -198,6 +216,9 @@ class Live<Message> {
     if (this.stopped !== undefined) return
     this.stopped = error
     const waiting = this.senders.splice(0)
+    while (this.handled < this.batch.length) {
+      this.behavior.refuse(this.batch[this.handled++] as Message, error)
+    }
     for (
       let left = Queue.takeUnsafe(this.mailbox);
       left !== undefined;
@@ -214,7 +235,7 @@ class Live<Message> {
   }
 }
 
-/** How a request is completed: called once, from a flat loop of the actor that finished it. */
+/** How a request is completed, from a flat loop of the actor that finished it; the first call counts. */
 export type Reply<A, E> = (exit: Exit.Exit<A, E>) => void
 
 /** Sends a request and waits for its reply. Interrupting the wait does not take the request back. */
@@ -232,6 +253,7 @@ export const submit = <Message, A, E>(
     let replied: Exit.Exit<A, E> | undefined
     let wake: ((effect: Effect.Effect<A, E>) => void) | undefined
     const message = request((exit) => {
+      if (replied !== undefined) return
       replied = exit
       wake?.(exit)
     })

@@ -102,6 +102,7 @@ export interface Checkpoint extends Actor.Actor<Message> {
   /** Slots of the map table and of the catalog, which no page has. */
   readonly slots: () => ReadonlyArray<number>
   readonly counters: { checkpoints: number; failures: number }
+  readonly durations: Readonly<Record<Trigger, Telemetry.Distribution>>
 }
 
 export const make = Effect.fnUntraced(
@@ -143,14 +144,24 @@ export const make = Effect.fnUntraced(
       start: (trigger) => Actor.ask(actor, (done): Message => ({ _tag: "Start", trigger, done })),
       newest: () => coordinator.newest,
       slots: () => [...options.chunks.slots(), ...coordinator.catalogSlots],
-      counters: coordinator.counters
+      counters: coordinator.counters,
+      durations: coordinator.durations
     }
   }
 )
 
+const distribution = () => new Telemetry.Distribution(Telemetry.metric("checkpoint.duration"))
+
 class Coordinator {
   newest: Superblock
   readonly counters = { checkpoints: 0, failures: 0 }
+  readonly durations = {
+    bytes: distribution(),
+    interval: distribution(),
+    request: distribution(),
+    close: distribution(),
+    pressure: distribution()
+  }
   private readonly options: Options
   private older: Superblock | undefined
   catalogSlots: ReadonlyArray<number>
@@ -199,6 +210,7 @@ class Coordinator {
         [Telemetry.Attribute.checkpointReclaimedBytes]: report.reclaimedBytes,
         [Telemetry.Attribute.checkpointStallMillis]: this.options.stalledMillis() - stalled
       })
+      this.durations[trigger].record(report.millis / 1000)
       this.options.finished(report)
       return report
     }).pipe(

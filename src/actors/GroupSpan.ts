@@ -1,8 +1,8 @@
 /**
- * The span of writing groups of the log, linked to the transactions in them.
+ * What is told of each write of the log: how many commits shared it, how long its sync took, and its span.
  *
- * One write serves many transactions, so it is nobody's child. It is opened only where one of them has a span: a span
- * costs more than a commit.
+ * One write serves many transactions, so the span is nobody's child but linked to them. It is opened only where one of
+ * them has a span: a span costs more than a commit.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -21,6 +21,8 @@ export interface Write {
 }
 
 export class GroupSpan {
+  readonly sizes = new Telemetry.Distribution(Telemetry.metric("group.size"))
+  readonly syncs = new Telemetry.Distribution(Telemetry.metric("sync.duration"))
   private commits = 0
   private links: Array<Tracer.SpanLink> = []
 
@@ -35,7 +37,9 @@ export class GroupSpan {
     const links = this.links
     const commits = this.commits
     this.commits = 0
-    if (links.length === 0) return sync === undefined ? write : Effect.andThen(write, sync)
+    if (commits > 0) this.sizes.record(commits)
+    const job = sync === undefined ? write : Effect.andThen(write, this.timed(sync))
+    if (links.length === 0) return job
     this.links = []
     const attributes = {
       [Telemetry.Attribute.groupSize]: commits,
@@ -43,15 +47,13 @@ export class GroupSpan {
       [Telemetry.Attribute.groupLsnFirst]: first,
       [Telemetry.Attribute.groupLsnLast]: end
     }
-    return (sync === undefined ? write : Effect.andThen(write, timed(sync))).pipe(
-      Effect.withSpan(Telemetry.Span.commitGroup, { root: true, links, attributes })
-    )
+    return Effect.withSpan(job, Telemetry.Span.commitGroup, { root: true, links, attributes })
+  }
+
+  private timed(sync: Effect.Effect<void, StoreError>): Effect.Effect<void, StoreError> {
+    return Effect.flatMap(Effect.timed(sync), ([duration]) => {
+      this.syncs.record(Duration.toSeconds(duration))
+      return Effect.annotateCurrentSpan(Telemetry.Attribute.groupSyncMillis, Duration.toMillis(duration))
+    })
   }
 }
-
-const timed = (sync: Effect.Effect<void, StoreError>): Effect.Effect<void, StoreError> =>
-  Effect.flatMap(
-    Effect.timed(sync),
-    ([duration]) =>
-      Effect.annotateCurrentSpan(Telemetry.Attribute.groupSyncMillis, Duration.toMillis(duration))
-  )

@@ -7,6 +7,11 @@
  *
  * I1 A group is written only into a segment whose name is durable.
  * I2 What a sync has not covered stays listed in `unsynced` until one has.
+ * I3 A seal is written only when the name of the segment after it is durable, so that a crash never leaves the one
+ *    without the other, and a last segment that went missing is told from one that was never begun.
+ * I4 One at a time moves a file to or from the name of the spare: the Wal begins segments while a checkpoint gives up
+ *    others. Who finds it taken does without a spare; waiting would hold up commits.
+ * I5 Every LSN from begin on lies in a segment that is known, even before the segment has a file.
  */
 import * as Effect from "effect/Effect"
 import type { Disk, DiskFile } from "../disk/Disk.ts"
@@ -40,8 +45,11 @@ export class Segments {
   /** By sequence, which is also the order of their bases. */
   private readonly open = new Map<number, Open>()
   private readonly unsynced = new Set<DiskFile>()
+  /** Bases of all segments, ascending; those included whose file is made when their first group is written. */
+  private readonly bases: Array<number> = []
   private readonly unsound = new Map<number, DiskFile>()
   private spare: DiskFile | undefined
+  private spareTaken = false
 
   constructor(options: Options) {
     this.options = options
@@ -61,6 +69,21 @@ export class Segments {
   /** Takes over a file that recovery opened. */
   adopt(segment: Segment, file: DiskFile): void {
     this.open.set(segment.sequence, { segment, file })
+    this.announce(segment)
+  }
+
+  /** Tells of the segment that the tail is in, before it has a file. */
+  announce({ base }: Segment): void {
+    if (this.bases.at(-1) === base) return
+    this.bases.push(base)
+    this.bases.sort((a, b) => a - b)
+  }
+
+  /** Base of the segment that holds an LSN. */
+  baseOf(lsn: number): number {
+    const base = this.bases.findLast((candidate) => candidate <= lsn)
+    invariant(base !== undefined, "Segments I5")
+    return base
   }
 
   /** Takes over a file that is not a segment of this log, only to close it. */
@@ -70,14 +93,16 @@ export class Segments {
 
   /** Lets go of a file behind the end of the log; the log will grow over its name. */
   forget(sequence: number): Effect.Effect<void> {
+    const base = this.open.get(sequence)?.segment.base
     const file = this.open.get(sequence)?.file ?? this.unsound.get(sequence)
+    if (base !== undefined) this.bases.splice(this.bases.indexOf(base), 1)
     this.open.delete(sequence)
     this.unsound.delete(sequence)
     return file === undefined ? Effect.void : file.close
   }
 
-  has(sequence: number): boolean {
-    return this.open.has(sequence)
+  get hasSpare(): boolean {
+    return this.spare !== undefined || this.spareTaken
   }
 
   /** Makes the file of a segment and puts its name into the directory. */
@@ -87,7 +112,7 @@ export class Segments {
       const name = `${directory}/${segmentName(segment.sequence)}`
       const header = Buffer.alloc(SEGMENT_HEADER_BYTES)
       encodeSegment(segment, storeId, header)
-      const spare = segment.capacity === segmentBytes ? this.spare : undefined
+      const spare = segment.capacity === segmentBytes && !this.spareTaken ? this.spare : undefined
       let file: DiskFile
       if (spare === undefined) {
         file = yield* this.unfinished(fileBytes(segment), `${directory}/${unfinishedName}`)
@@ -97,9 +122,12 @@ export class Segments {
       } else {
         this.spare = undefined
         file = spare
-        yield* file.write([header], 0)
-        yield* file.sync
-        yield* disk.rename(`${directory}/${spareName}`, name)
+        yield* this.takingSpare(
+          file.write([header], 0).pipe(
+            Effect.andThen(file.sync),
+            Effect.andThen(disk.rename(`${directory}/${spareName}`, name))
+          )
+        )
       }
       yield* disk.syncDirectory(directory)
       this.open.set(segment.sequence, { segment, file })
@@ -107,14 +135,14 @@ export class Segments {
 
   /** Prepares the file of the next segment, so that beginning it costs no allocation. */
   readonly prepare: Effect.Effect<void, StoreError> = Effect.suspend(() => {
-    if (this.spare !== undefined) return Effect.void
+    if (this.spare !== undefined || this.spareTaken) return Effect.void
     const { directory, disk, segmentBytes } = this.options
     const [unfinished, finished] = [`${directory}/${preparingName}`, `${directory}/${spareName}`]
-    return Effect.gen({ self: this }, function*() {
+    return this.takingSpare(Effect.gen({ self: this }, function*() {
       const file = yield* this.unfinished(SEGMENT_HEADER_BYTES + segmentBytes, unfinished)
       yield* disk.rename(unfinished, finished)
       this.spare = file
-    })
+    }))
   })
 
   /** Writes groups, making segments as they begin; neighbours go out in one call. */
@@ -125,6 +153,9 @@ export class Segments {
         let until = from + 1
         while (groups[until]?.segment.sequence === segment.sequence) until++
         if (!this.open.has(segment.sequence)) yield* this.create(segment)
+        // A seal says that the next segment is there (I3).
+        const { next } = groups[until - 1] as SealedGroup
+        if (next !== undefined) yield* this.create(next)
         const file = this.fileOf(segment.sequence)
         this.unsynced.add(file)
         yield* file.write(groups.slice(from, until).map((group) => group.bytes), fileOffset(segment, lsn))
@@ -140,15 +171,6 @@ export class Segments {
       ? (files[0] as DiskFile).sync
       : Effect.forEach(files, (file) => file.sync, { discard: true })
   })
-
-  /** Writes and syncs in the calling thread; false where that would take more than the one call each. */
-  writeNow(group: SealedGroup): boolean {
-    const open = this.open.get(group.segment.sequence)
-    if (open === undefined || this.unsynced.size > 0) return false
-    open.file.writeSync([group.bytes], fileOffset(group.segment, group.lsn))
-    open.file.syncSync()
-    return true
-  }
 
   /** Reads `length` bytes at `lsn`, all of which lie in one segment. */
   readonly read = (lsn: number, length: number): Effect.Effect<Uint8Array | undefined, StoreError> =>
@@ -180,11 +202,13 @@ export class Segments {
         const file = this.fileOf(segment.sequence)
         invariant(!this.unsynced.has(file), "Segments I2")
         this.open.delete(segment.sequence)
+        this.bases.splice(this.bases.indexOf(segment.base), 1)
         reclaimed += fileBytes(segment)
         const name = `${directory}/${segmentName(segment.sequence)}`
-        if (this.spare === undefined && segment.capacity === segmentBytes) {
-          yield* disk.rename(name, `${directory}/${spareName}`)
-          this.spare = file
+        if (this.spare === undefined && !this.spareTaken && segment.capacity === segmentBytes) {
+          yield* this.takingSpare(Effect.map(disk.rename(name, `${directory}/${spareName}`), () => {
+            this.spare = file
+          }))
         } else {
           yield* disk.unlink(name)
           yield* file.close
@@ -198,6 +222,16 @@ export class Segments {
     if (this.spare !== undefined) files.push(this.spare)
     return Effect.forEach(files, (file) => file.close, { discard: true })
   })
+
+  private takingSpare<A>(moving: Effect.Effect<A, StoreError>): Effect.Effect<A, StoreError> {
+    this.spareTaken = true
+    return Effect.ensuring(
+      moving,
+      Effect.sync(() => {
+        this.spareTaken = false
+      })
+    )
+  }
 
   private fileOf(sequence: number): DiskFile {
     const open = this.open.get(sequence)
@@ -237,7 +271,7 @@ export class Segments {
     return Effect.gen(function*() {
       if ((yield* disk.kind(path)) !== "missing") yield* disk.unlink(path)
       const file = yield* disk.open(path, { mode: "create" })
-      yield* file.allocate(bytes)
+      yield* Effect.onError(file.allocate(bytes), () => file.close)
       return file
     })
   }

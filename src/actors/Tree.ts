@@ -133,6 +133,9 @@ export class Tree {
   }
 
   private park(reader: RecordReader, applied: number): void {
+    // All below the first that waits is applied. The end of the last record would be less: groups without records lie
+    // between them, and readers have been shown those.
+    if (this.parked.length === 0) this.visibleLsn = reader.lsn
     const bytes = Buffer.from(reader.bytes.subarray(reader.recordStart, reader.recordEnd))
     this.parked.push({ _tag: "Record", bytes, lsn: reader.lsn, applied })
     this.counters.parked++
@@ -239,8 +242,9 @@ export class Tree {
   private take(cut: Cut): void {
     this.settleLarge()
     this.recordsSinceCut = 0
-    const { generations, kernel } = this.options
-    this.cutImage = { cut, catalog: generations.catalog(), pages: kernel.pages.cut() }
+    const { generations, kernel, segmentBase } = this.options
+    const past = kernel.versions.references().map((value) => ({ ...value, base: segmentBase(value.lsn) }))
+    this.cutImage = { cut, catalog: generations.catalog(past), pages: kernel.pages.cut() }
     this.handOut()
   }
 

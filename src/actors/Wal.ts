@@ -26,6 +26,7 @@ import type { Cut } from "../log/Group.ts"
 import { RecordReader } from "../log/RecordReader.ts"
 import type { SealedGroup, Tail } from "../log/Tail.ts"
 import type { StoreError } from "../StoreError.ts"
+import type { Distribution } from "../Telemetry.ts"
 import * as Actor from "./Actor.ts"
 import { GroupSpan } from "./GroupSpan.ts"
 import type { Intent, Names } from "./Intent.ts"
@@ -92,6 +93,8 @@ export interface Wal extends Actor.Actor<Message> {
   /** How long commits have waited for room so far. */
   readonly stalledMillis: () => number
   readonly counters: Counters
+  readonly sizes: Distribution
+  readonly syncs: Distribution
 }
 
 export interface Counters {
@@ -131,7 +134,9 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     progress: () => live.progress(),
     ready: () => live.ready(),
     stalledMillis: () => live.stalledMillis(),
-    counters: live.counters
+    counters: live.counters,
+    sizes: live.groupSpan.sizes,
+    syncs: live.groupSpan.syncs
   }
 })
 
@@ -143,7 +148,7 @@ class Live {
   private readonly options: Options
   private readonly reader = new RecordReader()
   private readonly waiters = new Waiters()
-  private readonly groupSpan = new GroupSpan()
+  readonly groupSpan = new GroupSpan()
   private writtenLsn: number
   private lastMillis = 0
   private lastCommitEnd: number
@@ -248,8 +253,9 @@ class Live {
   }
 
   private append(intent: Intent, done: Actor.Reply<number | undefined, StoreError>): void {
-    const { apply, tail } = this.options
+    const { apply, segments, tail } = this.options
     const lsn = tail.append()
+    segments.announce(tail.segment)
     this.lastCommitEnd = tail.end
     this.counters.commits++
     this.groupSpan.add(intent.span)
@@ -333,11 +339,19 @@ class Live {
     }
     invariant(end >= this.writtenLsn, "Wal I1")
     this.writtenLsn = end
+    this.foresee()
     if (!synced) return
     tail.durable(end)
     tail.release(end)
     durable(end)
     this.scheduleIdle()
+  }
+
+  /** Has the file of the next segment made while this one fills. Without it, beginning the segment takes longer. */
+  private foresee(): void {
+    const { fork, segments, tail } = this.options
+    const { base, capacity } = tail.segment
+    if (this.writtenLsn - base > capacity / 2 && !segments.hasSpare) fork(Effect.ignore(segments.prepare))
   }
 
   private scheduleIdle(): void {

@@ -104,15 +104,18 @@ export class RecordWriter {
   private selfAt = 0
   private readonly headroomBytes: number
   private readonly inlineValueBytes: number
+  private readonly inlinePairBytes: number
 
-  /** Values above `inlineValueBytes` carry their own checksum. */
+  /** Values that a leaf would not keep, alone or beside their key, carry their own checksum. */
   constructor(options: {
     readonly buffer: RecordBuffer
     readonly headroomBytes: number
     readonly inlineValueBytes: number
+    readonly inlinePairBytes?: number
   }) {
     this.headroomBytes = options.headroomBytes
     this.inlineValueBytes = options.inlineValueBytes
+    this.inlinePairBytes = options.inlinePairBytes ?? Infinity
     this.buffer = options.buffer
     this.bytes = options.buffer.bytes
     this.words = options.buffer.words
@@ -151,14 +154,14 @@ export class RecordWriter {
 
   /** Answers, as every write does, where the value begins, in bytes from the record's start. */
   put(keyspace: number, key: Uint8Array, value: Uint8Array): number {
-    return this.write(Op.put, this.flagsOf(value), keyspace, key, value, 0)
+    return this.write(Op.put, this.flagsOf(key, value), keyspace, key, value, 0)
   }
 
   /** A put that is hidden from `expiryMillis` on. */
   putExpiring(keyspace: number, key: Uint8Array, value: Uint8Array, expiryMillis: number): number {
     invariant(Number.isFinite(expiryMillis), "RecordWriter I3")
     const at = this.length
-    const valueAt = this.write(Op.put, this.flagsOf(value) | WriteFlag.expiry, keyspace, key, value, 8)
+    const valueAt = this.write(Op.put, this.flagsOf(key, value) | WriteFlag.expiry, keyspace, key, value, 8)
     this.doubles[(at + WRITE_HEADER_BYTES) >> 3] = expiryMillis
     return valueAt
   }
@@ -170,7 +173,7 @@ export class RecordWriter {
   /** `reducer` 0 is the one that the keyspace declares; the others are built in. */
   merge(keyspace: number, reducer: number, key: Uint8Array, operand: Uint8Array): number {
     invariant(reducer >= 0 && reducer <= MAX_REDUCER, "RecordWriter I1")
-    return this.write(Op.merge, this.flagsOf(operand) | reducer << 4, keyspace, key, operand, 0)
+    return this.write(Op.merge, this.flagsOf(key, operand) | reducer << 4, keyspace, key, operand, 0)
   }
 
   clear(keyspace: number): number {
@@ -285,8 +288,9 @@ export class RecordWriter {
     this.length += STREAM_BYTES
   }
 
-  private flagsOf(value: Uint8Array): number {
-    return value.length > this.inlineValueBytes ? WriteFlag.checksum : 0
+  private flagsOf(key: Uint8Array, value: Uint8Array): number {
+    const pairBytes = (key.length + 3 & ~3) + (value.length + 3 & ~3)
+    return value.length > this.inlineValueBytes || pairBytes > this.inlinePairBytes ? WriteFlag.checksum : 0
   }
 
   private write(

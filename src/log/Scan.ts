@@ -26,7 +26,7 @@ import { asBuffer, isLsn } from "./Lsn.ts"
 import type { Lsn } from "./Lsn.ts"
 import { verifyRecords } from "./RecordForm.ts"
 import type { Need, ScanAnswer, ScannedGroup, ScanOptions, ScanVerdict } from "./ScanAnswer.ts"
-import { decodeSegment, fileOffset, SEGMENT_FORMAT, SEGMENT_HEADER_BYTES } from "./Segment.ts"
+import { decodeSegment, fileBytes, fileOffset, SEGMENT_FORMAT, SEGMENT_HEADER_BYTES } from "./Segment.ts"
 import type { Segment } from "./Segment.ts"
 import { endVerdict } from "./Verdict.ts"
 import type { Found } from "./Verdict.ts"
@@ -144,7 +144,7 @@ export class Scan {
     const offset = fileOffset(segment, lsn)
     const size = this.files.get(sequence) ?? 0
     const remaining = Math.min(SEGMENT_HEADER_BYTES + segment.capacity, size) - offset
-    if (remaining < GROUP_HEADER_BYTES) return this.stop("no group", offset, "the end of the file")
+    if (remaining < GROUP_HEADER_BYTES) return this.stop(this.noGroup(), offset, "the end of the file")
     if (!this.have(sequence, offset, GROUP_HEADER_BYTES)) return undefined
     const header = this.header
     const place = { lsn, remaining, storeId: this.options.storeId }
@@ -256,7 +256,13 @@ export class Scan {
     const ours = header.incarnationLow === incarnation.low && header.incarnationHigh === incarnation.high
     const partial = header.magic === GROUP_MAGIC && header.lsn === lsn &&
       (ours || header.kind === GroupKind.open)
-    return this.stop("no group", offset + fault.offset, fault.reason, { partial })
+    return this.stop(this.noGroup(), offset + fault.offset, fault.reason, { partial })
+  }
+
+  private noGroup(): Found {
+    const { segment } = this
+    const size = this.files.get(this.at.sequence) ?? 0
+    return segment === undefined || size >= fileBytes(segment) ? "no group" : "short segment"
   }
 
   /** The walk is over: decides if D cannot change it, else searches. */
@@ -267,8 +273,7 @@ export class Scan {
     more: { readonly partial?: boolean; readonly format?: number } = {}
   ): undefined {
     this.stopped = { found, offset, actual, partial: more.partial ?? false, format: more.format ?? 0 }
-    const where = this.isFirst() ? "first" : "later"
-    const hopeless = endVerdict({ found, where, position: "from D on" }) !== "torn tail"
+    const hopeless = endVerdict({ found, position: "from D on" }) !== "torn tail"
     if (hopeless || this.at.lsn < this.durableLsn) return this.decide()
     this.state = "search"
     this.searchSequence = this.at.sequence
@@ -283,7 +288,7 @@ export class Scan {
     const { actual, format, found, offset, partial } = stopped
     const { lsn, sequence } = this.at
     const position = lsn < this.durableLsn ? "below D" : "from D on"
-    const verdict = endVerdict({ found, where: this.isFirst() ? "first" : "later", position })
+    const verdict = endVerdict({ found, position })
     if (verdict === "too new") {
       const supported = found === "newer segment" ? SEGMENT_FORMAT : GROUP_FORMAT
       this.verdict = { _tag: "TooNew", sequence, format, supported }

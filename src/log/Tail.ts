@@ -36,6 +36,8 @@ export interface SealedGroup {
   readonly checksum: number
   /** Where it stands; its file has to exist before the group is written. */
   readonly segment: Segment
+  /** Of a seal, the segment after it. Its name has to be durable before the seal is written: a seal is a promise. */
+  next: Segment | undefined
 }
 
 /** A sealed group and the buffer to reuse when it is released. */
@@ -51,6 +53,8 @@ export interface TailOptions {
   readonly segmentBytes: number
   /** Values above this many bytes carry a checksum of their own. */
   readonly inlineValueBytes: number
+  /** And so do those that take more than this with their key, each padded to words; no such limit by default. */
+  readonly inlinePairBytes?: number
   /** Where the log goes on: the end that recovery adopted and made durable, or the beginning. */
   readonly at: Cut
   /** The segment of `at`; `undefined` if that one is still to be made. */
@@ -98,7 +102,8 @@ export class Tail {
     this.writer = new RecordWriter({
       buffer: makeRecordBuffer(FIRST_BUFFER_BYTES),
       headroomBytes: GROUP_HEADER_BYTES,
-      inlineValueBytes: options.inlineValueBytes
+      inlineValueBytes: options.inlineValueBytes,
+      inlinePairBytes: options.inlinePairBytes ?? Infinity
     })
     // A segment without room for the open group is sealed first, still in the name of the life before.
     if (!this.fits(GROUP_HEADER_BYTES)) this.rotate(GROUP_HEADER_BYTES)
@@ -230,9 +235,10 @@ export class Tail {
   /** Ends the segment with a seal and begins the next, large enough for a group of `groupBytes`. */
   rotate(groupBytes: number): Segment {
     this.seal()
-    this.header(GroupKind.seal)
+    const seal = this.header(GroupKind.seal)
     const next = { ...this.cut(), sequence: this.segment.sequence + 1 }
     this.segment = segmentAt(next, this.options.segmentBytes, groupBytes)
+    seal.next = this.segment
     return this.segment
   }
 
@@ -304,7 +310,17 @@ export class Tail {
       records
     })
     const bytes = buffer.bytes.subarray(0, length)
-    const group = { kind, lsn, end: lsn + length, bytes, records, checksum, segment: this.segment }
+    const { segment } = this
+    const group: SealedGroup = {
+      kind,
+      lsn,
+      end: lsn + length,
+      bytes,
+      records,
+      checksum,
+      segment,
+      next: undefined
+    }
     this.sealed.push({ group, buffer })
     this.sealedBytes += buffer.bytes.length
     this.groupLsn = group.end

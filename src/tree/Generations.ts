@@ -27,6 +27,13 @@ export interface Generation {
   readonly large: Map<number, number>
 }
 
+/** A large value of a tree, and the base of the segment that it is in. */
+export interface LargeValue {
+  readonly treeId: number
+  readonly base: number
+  readonly bytes: number
+}
+
 export class Generations {
   nextTreeId: number
   nextKeyspaceId: number
@@ -101,9 +108,7 @@ export class Generations {
   /** Takes a large value that nothing refers to any more off its segment. */
   dropLarge(treeId: number, base: number, bytes: number): void {
     const large = this.byTree.get(treeId)?.large
-    const left = (large?.get(base) ?? 0) - bytes
-    if (left > 0) large?.set(base, left)
-    else large?.delete(base)
+    if (large !== undefined) discharge(large, base, bytes)
   }
 
   /** Base of the oldest log segment that still holds a large value. */
@@ -128,8 +133,11 @@ export class Generations {
     return [...this.dropping, ...ended.map(({ root }) => root.page)]
   }
 
-  /** Ended generations are remembered only as trees to take down: after a crash no reader needs them. */
-  catalog(): Catalog {
+  /**
+   * Ended generations are remembered only as trees to take down: after a crash no reader needs them, nor the values
+   * that are left for readers only. If `past` were charged, it would never be dropped, and hold the log for ever.
+   */
+  catalog(past: ReadonlyArray<LargeValue>): Catalog {
     return {
       nextTreeId: this.nextTreeId,
       nextKeyspaceId: this.nextKeyspaceId,
@@ -145,9 +153,25 @@ export class Generations {
         treeId: root.treeId,
         root: root.page,
         count: root.count,
-        segments: [...large].map(([base, bytes]) => ({ base, bytes }))
+        segments: [...without(large, past.filter(({ treeId }) => treeId === root.treeId))]
+          .map(([base, bytes]) => ({ base, bytes }))
       })),
       dropping: this.ended()
     }
   }
+}
+
+const discharge = (large: Map<number, number>, base: number, bytes: number): void => {
+  const left = (large.get(base) ?? 0) - bytes
+  if (left > 0) large.set(base, left)
+  else large.delete(base)
+}
+
+const without = (
+  large: ReadonlyMap<number, number>,
+  values: ReadonlyArray<LargeValue>
+): ReadonlyMap<number, number> => {
+  const left = new Map(large)
+  for (const { base, bytes } of values) discharge(left, base, bytes)
+  return left
 }

@@ -67,6 +67,11 @@ export class VersionTable {
     this.buckets[bucket] = row
   }
 
+  /** All rows that are taken. */
+  *rows(): Generator<number> {
+    for (let row = 0; row < this.bound; row++) if ((this.keyBytes[row] as number) >= 0) yield row
+  }
+
   private unchain(row: number): void {
     const bucket = (this.hash[row] as number) & this.buckets.length - 1
     let at = this.buckets[bucket] as number

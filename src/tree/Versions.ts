@@ -206,8 +206,18 @@ export class Versions {
 
   /** A reference to the log is gone from the tree or from here: `valueAt` is where its value stands. */
   dropReference(treeId: number, words: Int32Array, valueAt: number): void {
-    const lsn = ((words[valueAt + 1] as number) >>> 0) * 4_294_967_296 + ((words[valueAt] as number) >>> 0)
-    this.dropped.push({ treeId, lsn, bytes: (words[valueAt + 2] as number) >>> 0 })
+    this.dropped.push(referenceAt(treeId, words, valueAt))
+  }
+
+  /** References that are only here: a store that is opened again has no reader of the past, and none of them. */
+  references(): ReadonlyArray<DroppedReference> {
+    const found: Array<DroppedReference> = []
+    for (const entry of this.table.rows()) {
+      if (this.table.kind[entry] !== Kind.Reference) continue
+      const words = this.wordsOfEntry(entry)
+      found.push(referenceAt(this.treeOf(entry), words, this.valueAt(entry) >>> 2))
+    }
+    return found
   }
 
   private drop(entry: number): void {
@@ -335,3 +345,9 @@ export class Versions {
     return this.order.previous(position)
   }
 }
+
+const referenceAt = (treeId: number, words: Int32Array, valueAt: number): DroppedReference => ({
+  treeId,
+  lsn: ((words[valueAt + 1] as number) >>> 0) * 4_294_967_296 + ((words[valueAt] as number) >>> 0),
+  bytes: (words[valueAt + 2] as number) >>> 0
+})

@@ -9,7 +9,8 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { crc32 } from "node:zlib"
-import { Codec, Key, Keyspace, Snapshot, Store, Tx } from "../../src/index.ts"
+import { Codec, Key, Keyspace, Snapshot, Tx } from "../../src/index.ts"
+import type { Store } from "../../src/index.ts"
 import { random } from "../support/random.ts"
 
 /** Small enough that segments rotate, pages are evicted and checkpoints happen all the time. */

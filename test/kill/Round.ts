@@ -9,6 +9,7 @@
 import * as Effect from "effect/Effect"
 import { spawn } from "node:child_process"
 import { once } from "node:events"
+import { existsSync } from "node:fs"
 import fs from "node:fs/promises"
 import path from "node:path"
 import { Store } from "../../src/index.ts"
@@ -55,7 +56,8 @@ export class Rounds {
     const looked = onCopy ? `${this.directory}.copy` : this.directory
     if (onCopy) {
       await fs.rm(looked, { recursive: true, force: true })
-      await fs.cp(this.directory, looked, { recursive: true })
+      // The first worker may not have come as far as making it.
+      if (existsSync(this.directory)) await fs.cp(this.directory, looked, { recursive: true })
     }
     this.check(await open(looked))
     this.check(await open(looked))

@@ -22,7 +22,7 @@ export const directory = "/store"
 /** Pages and segments as small as they can be. */
 export const options: Store.Options = {
   path: directory,
-  memory: "512 KiB",
+  memory: "64 KiB",
   pageSize: "1 KiB",
   segmentSize: "4 KiB",
   checkpoint: { logBytes: "64 KiB" },
@@ -58,7 +58,10 @@ export const digestOf = (image: Image): ReadonlyMap<string, string> =>
 
 /** The image that a body leaves behind. */
 export const imageAfter = <E>(body: Effect.Effect<unknown, E, Store.Store>, asked?: Store.Options) =>
-  onDisk(undefined, Effect.andThen(opened(body, asked), Effect.map(FaultDisk, (faults) => faults.killImage())))
+  onDisk(
+    undefined,
+    Effect.andThen(opened(body, asked), Effect.map(FaultDisk, (faults) => faults.killImage()))
+  )
 
 /** A store with three words, closed. */
 export const three = imageAfter(put("a", "b", "c"))

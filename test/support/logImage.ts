@@ -27,6 +27,7 @@ export class LogImage {
 
   writeGroup(group: SealedGroup): void {
     this.create(group.segment)
+    if (group.next !== undefined) this.create(group.next)
     this.files.get(group.segment.sequence)?.set(group.bytes, fileOffset(group.segment, group.lsn))
     this.groups.push({ ...group, bytes: Buffer.from(group.bytes) })
   }

@@ -99,6 +99,12 @@ const largeProblems = ({ parts, tree }: Machine): Array<string> => {
   const problems: Array<string> = []
   for (const { large, name, root } of parts.generations.all()) {
     const expected = new Map<number, number>()
+    const charge = (lsn: number, bytes: number): void => {
+      const base = parts.segments.baseOf(lsn)
+      expected.set(base, (expected.get(base) ?? 0) + bytes)
+    }
+    // What was dropped is taken off with the next record.
+    for (const { bytes, lsn, treeId } of tree.versions.dropped) if (treeId === root.treeId) charge(lsn, bytes)
     const batch = new Batch()
     let lower: Uint8Array = everything.lower
     for (let answer = 1; answer === 1;) {
@@ -108,9 +114,7 @@ const largeProblems = ({ parts, tree }: Machine): Array<string> => {
       if (answer < 0) return problems
       for (let index = 0; index < batch.count; index++) {
         const reference = batch.reference(index)
-        if (reference === undefined) continue
-        const base = parts.segments.placeOf(reference.lsn)?.base ?? -1
-        expected.set(base, (expected.get(base) ?? 0) + reference.bytes)
+        if (reference !== undefined) charge(reference.lsn, reference.bytes)
       }
       lower = batch.position ?? lower
     }

@@ -330,7 +330,7 @@ export class Run {
 
   private readonly shut: Effect.Effect<void> = Effect.andThen(
     Effect.suspend(() => this.count),
-    Effect.suspend(() => this.opened.close)
+    Effect.suspend(() => Effect.raceFirst(this.opened.close, passing))
   )
 
   /** Power cut or process death at rest. */
@@ -381,6 +381,9 @@ export class Run {
     yield* this.shut
   })
 }
+
+/** Time goes by: what failed is tried again after a while. */
+const passing: Effect.Effect<never> = Effect.forever(Effect.andThen(TestClock.adjust("50 millis"), Effect.yieldNow))
 
 /** Runs one seed. */
 export const run = (seed: number, steps: number, counts: Tally): Effect.Effect<void, StoreError, Disk | FaultDisk> =>

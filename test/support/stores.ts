@@ -50,7 +50,10 @@ export const openOn = (disk: Disk["Service"], at: string): Open => (options) =>
 /** `Store.layerMemory` is this with a disk of its own. */
 const inMemory: Place = {
   name: "in memory",
-  take: Effect.map(memory, (disk) => (options) => openOn(disk, "/store")({ durability: "memory", ...options }))
+  take: Effect.map(
+    memory,
+    (disk) => (options) => openOn(disk, "/store")({ durability: "memory", ...options })
+  )
 }
 
 const onDisk: Place = {
@@ -95,7 +98,9 @@ export const reasonOf = <A, E, R>(
   Effect.map(Effect.exit(effect), (exit) => Exit.isSuccess(exit) ? "done" : refusalIn(exit)._tag)
 
 /** The reason that an effect fails for, which it must. */
-export const refusal = <A, E, R>(effect: Effect.Effect<A, E | StoreError, R>): Effect.Effect<Reason, never, R> =>
+export const refusal = <A, E, R>(
+  effect: Effect.Effect<A, E | StoreError, R>
+): Effect.Effect<Reason, never, R> =>
   Effect.map(Effect.exit(effect), (exit) => {
     if (Exit.isSuccess(exit)) throw new Error("it did not fail")
     return refusalIn(exit)
@@ -111,4 +116,5 @@ const isStoreError = (error: unknown): error is StoreError =>
   typeof error === "object" && error !== null && "_tag" in error && error._tag === "StoreError"
 
 /** Integers from 0 to `count - 1`. */
-export const upTo = (count: number): ReadonlyArray<number> => Array.from({ length: count }, (_, index) => index)
+export const upTo = (count: number): ReadonlyArray<number> =>
+  Array.from({ length: count }, (_, index) => index)
