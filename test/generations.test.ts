@@ -159,7 +159,7 @@ class Model {
   private past(): Array<LargeValue> {
     const past: Array<LargeValue> = []
     for (const { large, treeId } of this.lives) {
-      for (const [base, held] of [...large]) {
+      for (const [base, held] of large) {
         if (this.chance.bool(0.5)) continue
         const bytes = 1 + this.chance.int(held)
         past.push({ treeId, base, bytes })

@@ -181,11 +181,11 @@ class Live {
     let error: StoreError | undefined
     yield* Effect.forEach(runsOf(pending, places, images), ({ buffers, indices, slot }) => {
       this.counters.writes++
-      return Effect.map(Effect.exit(file.write(buffers, slot * limits.pageBytes)), (exit) => {
-        if (Exit.isSuccess(exit)) return
+      return Effect.catch(file.write(buffers, slot * limits.pageBytes), (cause) => {
         this.counters.failures++
         failed.push(...indices)
-        error = errorOf(exit)
+        error = cause
+        return Effect.void
       })
     }, { concurrency: writesInFlight, discard: true })
     return { failed, error }
@@ -229,11 +229,6 @@ const runsOf = (
     }
   }
   return runs
-}
-
-const errorOf = (exit: Exit.Exit<void, StoreError>): StoreError | undefined => {
-  const error = Exit.findErrorOption(exit)
-  return error._tag === "Some" ? error.value : undefined
 }
 
 /** Another slot does not help against a full, read-only or missing disk. */

@@ -95,7 +95,7 @@ export class Segments {
   forget(sequence: number): Effect.Effect<void> {
     const base = this.open.get(sequence)?.segment.base
     const file = this.open.get(sequence)?.file ?? this.unsound.get(sequence)
-    if (base !== undefined) this.bases.splice(this.bases.indexOf(base), 1)
+    if (base !== undefined) this.renounce(base)
     this.open.delete(sequence)
     this.unsound.delete(sequence)
     return file === undefined ? Effect.void : file.close
@@ -202,11 +202,16 @@ export class Segments {
         const file = this.fileOf(segment.sequence)
         invariant(!this.unsynced.has(file), "Segments I2")
         this.open.delete(segment.sequence)
-        this.bases.splice(this.bases.indexOf(segment.base), 1)
+        this.renounce(segment.base)
         reclaimed += fileBytes(segment)
         const name = `${directory}/${segmentName(segment.sequence)}`
         if (this.spare === undefined && !this.spareTaken && segment.capacity === segmentBytes) {
-          yield* this.takingSpare(Effect.map(disk.rename(name, `${directory}/${spareName}`), () => {
+          // Its header may change only when a crash no longer gives it its old name back.
+          const recycled = Effect.andThen(
+            disk.rename(name, `${directory}/${spareName}`),
+            disk.syncDirectory(directory)
+          )
+          yield* this.takingSpare(Effect.map(recycled, () => {
             this.spare = file
           }))
         } else {
@@ -222,6 +227,12 @@ export class Segments {
     if (this.spare !== undefined) files.push(this.spare)
     return Effect.forEach(files, (file) => file.close, { discard: true })
   })
+
+  private renounce(base: number): void {
+    const index = this.bases.indexOf(base)
+    // A segment in which no record found room was never announced.
+    if (index >= 0) this.bases.splice(index, 1)
+  }
 
   private takingSpare<A>(moving: Effect.Effect<A, StoreError>): Effect.Effect<A, StoreError> {
     this.spareTaken = true

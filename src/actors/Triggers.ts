@@ -37,10 +37,15 @@ export const make = (options: Options): Effect.Effect<() => void, never, Scope.S
   Effect.gen(function*() {
     const { fork, limits, start } = options
     let asked = false
+    /** The interval has passed with commits, and none was taken since. */
+    let due = false
     const reason = (): Trigger | undefined => {
       if (options.logBytes() >= limits.logBytes) return "bytes"
       const pressed = options.records() >= limits.records || options.busiest() >= limits.leafRecords
-      return pressed ? "pressure" : undefined
+      if (pressed) return "pressure"
+      // Somebody may have asked for one meanwhile.
+      due = due && options.records() > 0
+      return due ? "interval" : undefined
     }
     const check = (): void => {
       const trigger = asked || !options.running() ? undefined : reason()
@@ -48,18 +53,20 @@ export const make = (options: Options): Effect.Effect<() => void, never, Scope.S
       asked = true
       fork(
         Effect.exit(start(trigger)).pipe(
-          Effect.flatMap((exit) => Exit.isSuccess(exit) ? Effect.void : Effect.sleep(retryMillis)),
-          Effect.map(() => {
+          Effect.tap((exit) => Exit.isSuccess(exit) ? Effect.void : Effect.sleep(retryMillis)),
+          Effect.map((exit) => {
             asked = false
+            due = due && Exit.isFailure(exit)
             check()
           })
         )
       )
     }
     yield* Effect.sleep(limits.intervalMillis).pipe(
-      Effect.andThen(
-        Effect.suspend(() => options.records() > 0 ? Effect.exit(start("interval")) : Effect.void)
-      ),
+      Effect.andThen(Effect.sync(() => {
+        due = options.records() > 0
+        check()
+      })),
       Effect.forever,
       Effect.forkScoped
     )

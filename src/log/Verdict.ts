@@ -50,9 +50,9 @@ export const endFacts = { found: founds, position: positions } as const
 
 /**
  * The segment of the cut was durable before the superblock that names it, and every later one before the seal that
- * leads to it was written, so no crash takes one away, shortens it, or leaves another in its place. A `log-…` name has a
- * valid header of this store and that sequence before it exists (see Segment.ts), so a foreign or misplaced one was put
- * there.
+ * leads to it was written, so no crash takes one away, shortens it, or leaves another in its place. A `log-…` name has
+ * a valid header of this store and that sequence before it exists (see Segment.ts), so a foreign or misplaced one was
+ * put there.
  */
 export const endTable: ReadonlyArray<EndRow> = [
   { found: ["newer group", "newer segment"], position: positions, verdict: "too new" },

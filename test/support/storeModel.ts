@@ -164,7 +164,8 @@ export const stamped = (before: State, after: State, lsn: number | undefined): S
   const state = new Map(after)
   for (const [keyspace, rows] of after) {
     if (before.get(keyspace) === rows) continue
-    state.set(keyspace, rows.map((row) => row.lsn === undefined ? { ...row, lsn } : row))
+    const older = new Set(before.get(keyspace))
+    state.set(keyspace, rows.map((row) => older.has(row) ? row : { ...row, lsn }))
   }
   return state
 }
