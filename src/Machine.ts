@@ -297,7 +297,10 @@ const coordinate = (
     durableLsn: () => tail.durableLsn,
     write: flush.write,
     barrier: flush.barrier,
-    relieved: wal.progress,
+    relieved: () => {
+      wal.progress()
+      buffer.relieved()
+    },
     stalledMillis: wal.stalledMillis,
     rescue: Buffer_.rescue(buffer, ground.tree.pages, flush.suspects),
     oldestHeld: () => ground.generations.oldestLarge(),

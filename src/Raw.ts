@@ -14,6 +14,7 @@ import type { KeyspaceIntent } from "./actors/Intent.ts"
 import type { Message } from "./actors/Wal.ts"
 import type { Declared, Machine } from "./Machine.ts"
 import { Corrupted, LimitExceeded, Overloaded, storeError } from "./StoreError.ts"
+import type { StoreError } from "./StoreError.ts"
 import { Batch } from "./tree/Cursor.ts"
 import type { Range } from "./tree/Cursor.ts"
 import type { Reference } from "./tree/Reference.ts"
@@ -52,6 +53,7 @@ class Doors implements Raw {
   private readonly machine: Machine
   private readonly keyspace: Declared
   private lsn = 0
+  private refusal: StoreError | undefined
   /** One intent and one message serve all writes: nothing is kept of them once the call returns. */
   private writes: ReadonlyArray<RawWrite> = []
   private readonly message: Message
@@ -82,7 +84,11 @@ class Doors implements Raw {
           this.lsn = lsn
         }
       },
-      done: () => {}
+      // Refused at once, or appended: what becomes of it later, `Store.awaitDurable` tells.
+      done: (exit) => {
+        const failure = Exit.findErrorOption(exit)
+        if (failure._tag === "Some") this.refusal = failure.value
+      }
     }
   }
 
@@ -145,10 +151,12 @@ class Doors implements Raw {
     }
     this.writes = writes
     this.lsn = this.machine.visible()
+    this.refusal = undefined
     if (!wal.ready() || !wal.inline(this.message)) {
       throw storeError(new Overloaded({ actor: "wal", limit: limits.mailbox }))
     }
     this.check()
+    if (this.refusal !== undefined) throw this.refusal
     return this.lsn
   }
 

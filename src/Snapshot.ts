@@ -196,8 +196,9 @@ export class View {
       const limit = Math.min(left, chunk)
       const { columns, order } = range
       const answer = tree.scan(root, { lower, upper, order, columns, limit }, this.at, batch)
-      if (answer < 0) return Effect.andThen(this.machine.load(tree.missing), pull)
+      // Also where a page is missing: leaves without a row to show are behind it, and may be evicted for that page.
       if (batch.position !== undefined) resume(batch.position)
+      if (answer < 0) return Effect.andThen(this.machine.load(tree.missing), pull)
       const rows = affordable(batch)
       if (rows < batch.count) resume(batch.key(order === "ascending" ? rows : rows - 1))
       left -= rows

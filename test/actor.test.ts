@@ -8,7 +8,7 @@ import * as Fiber from "effect/Fiber"
 import * as Actor from "../src/actors/Actor.ts"
 import { random } from "./support/random.ts"
 import type { Random } from "./support/random.ts"
-import type { Message, Recorded } from "./support/recorder.ts"
+import type { Recorded } from "./support/recorder.ts"
 import { asked, closed, note, park, quiet, Recorder, release, seeds, work } from "./support/recorder.ts"
 
 const ascending = (numbers: ReadonlyArray<number>, what: string): void =>

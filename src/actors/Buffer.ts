@@ -13,6 +13,8 @@
  * I1 A loaded image is installed only if the page's generation is the one that was asked for.
  * I2 A page is dropped from memory only while its slot holds the same bytes.
  * I3 At most `loadsInFlight` reads are under way; others wait in order.
+ * I4 Whoever waits for room is told so when there can be none: every page is in use, or none of the changed ones
+ *    could be written in several attempts.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -41,6 +43,8 @@ export type Message =
     readonly images: ReadonlyArray<PageImage>
     readonly exit: Exit.Exit<ReadonlyArray<Place>, StoreError>
   }
+  /** There may be room: pages have become clean elsewhere, or what failed to be written may be tried again. */
+  | { readonly _tag: "Relieved" }
 
 export interface Options {
   readonly pages: Pages
@@ -70,8 +74,16 @@ export interface Buffer extends Actor.Actor<Message> {
   readonly loadNow: (pageId: number) => boolean
   /** The image of a page that is not in memory, as its slot has it; read in the calling thread. */
   readonly imageNow: (pageId: number) => Uint8Array
+  /** Tells that pages have become clean by another hand. */
+  readonly relieved: () => void
   readonly counters: Counters
 }
+
+/** How often changed pages are handed to Flush, which itself tries several slots, before whoever waits is refused. */
+const attemptsMax = 4
+
+/** The wait after a failed attempt; doubled after each. */
+const retryMillis = 50
 
 /** Dirty pages handed to Flush at a time. */
 const writeBatchPages = 256
@@ -82,7 +94,7 @@ export const make = Effect.fnUntraced(
     const actor = yield* Actor.make<Message>({
       name: "buffer",
       capacity: options.limits.mailbox,
-      lanes: options.limits.loadsInFlight + 1,
+      lanes: options.limits.loadsInFlight + 2,
       receive: (message) => live.receive(message),
       settle: () => live.settle(),
       parked: () => live.parked(),
@@ -99,6 +111,7 @@ export const make = Effect.fnUntraced(
       reserve: (blocks) => Actor.ask(actor, (done): Message => ({ _tag: "Reserve", blocks, done })),
       loadNow: (pageId) => live.loadNow(pageId),
       imageNow: (pageId) => live.imageNow(pageId),
+      relieved: () => live.relieved(),
       counters: live.counters
     }
   }
@@ -116,7 +129,10 @@ class Live {
   private readonly arrived: Array<Message & { readonly _tag: "Loaded" }> = []
   private readonly reserves: Array<Message & { readonly _tag: "Reserve" }> = []
   private hand = 1
+  /** Changed pages are on their way to the disk, or wait to be tried again. */
   private writing = false
+  private attempts = 0
+  private relieving = false
 
   constructor(options: Options) {
     this.options = options
@@ -137,14 +153,24 @@ class Live {
         return void this.arrived.push(message)
       case "Written":
         return this.written(message)
+      case "Relieved":
+        this.relieving = false
+        return
     }
+  }
+
+  /** One message stands for any number of pages; without anybody who waits none is needed. */
+  relieved(): void {
+    if (this.relieving || this.reserves.length + this.arrived.length === 0) return
+    this.relieving = true
+    this.answer({ _tag: "Relieved" })
   }
 
   settle(): void {
     const { arena } = this.options.pages
     const low = Math.max(4, arena.blocks >>> 5)
     const wanted = this.reserves.reduce((sum, { blocks }) => sum + blocks, this.arrived.length)
-    if (arena.freeBlocks < low + wanted) this.evict(low + wanted)
+    const hope = arena.freeBlocks >= low + wanted || this.evict(low + wanted) || this.writing
     while (
       this.arrived.length > 0 && this.install(this.arrived[0] as Message & { readonly _tag: "Loaded" })
     ) {
@@ -153,14 +179,15 @@ class Live {
     while (this.reserves.length > 0 && (this.reserves[0]?.blocks ?? 0) <= arena.freeBlocks) {
       this.reserves.shift()?.done(Exit.void)
     }
-    if (this.options.write === undefined) this.giveUp()
+    if (!hope) {
+      const { blocks } = arena
+      this.giveUp(storeError(new LimitExceeded({ limit: "memoryBytes", actual: blocks + 1, maximum: blocks })))
+    }
     this.startReads()
   }
 
-  /** Nothing will ever make room: changed pages cannot be written. */
-  private giveUp(): void {
-    const { blocks } = this.options.pages.arena
-    const error = storeError(new LimitExceeded({ limit: "memoryBytes", actual: blocks + 1, maximum: blocks }))
+  /** Nothing will make room (I4). */
+  private giveUp(error: StoreError): void {
     for (const { pageId } of this.arrived.splice(0)) this.finish(pageId, Exit.fail(error))
     for (const { done } of this.reserves.splice(0)) done(Exit.fail(error))
   }
@@ -194,17 +221,27 @@ class Live {
   }
 
   private load(pageId: number, done: Actor.Reply<void, StoreError>): void {
-    if ((this.options.pages.map.block[pageId] as number) >= 0) return done(Exit.void)
+    if (!this.isMissing(pageId)) return done(Exit.void)
     const waiters = this.waiters.get(pageId)
     if (waiters !== undefined) return void waiters.push(done)
     this.waiters.set(pageId, [done])
     this.queued.push(pageId)
   }
 
+  /** False where the page was loaded by another hand since it was asked for, or merged away: its reader asks again. */
+  private isMissing(pageId: number): boolean {
+    const { map } = this.options.pages
+    return map.isUsed(pageId) && (map.block[pageId] as number) < 0
+  }
+
   private startReads(): void {
     const { file, fork, limits, pages } = this.options
     while (this.reading < limits.loadsInFlight && this.queued.length > 0) {
       const pageId = this.queued.shift() as number
+      if (!this.isMissing(pageId)) {
+        this.finish(pageId, Exit.void)
+        continue
+      }
       const generation = pages.map.generation[pageId] as number
       const bytes = new Uint8Array(limits.pageBytes)
       this.reading++
@@ -257,12 +294,14 @@ class Live {
 
   /**
    * Second chance over page ids: a touched page loses its mark, an untouched clean one its place, an untouched
-   * changed one is written first. Two rounds, because the first may find marks only.
+   * changed one is written first. Two rounds, because the first may find marks only. Answers whether there is more to
+   * hope for: images that are on their way.
    */
-  private evict(target: number): void {
+  private evict(target: number): boolean {
     const { pages, write } = this.options
     const { arena, map } = pages
     const dirty: Array<number> = []
+    let imaged = false
     for (let steps = 2 * map.bound; steps > 0 && arena.freeBlocks < target; steps--) {
       const pageId = this.hand
       this.hand = this.hand + 1 < map.bound ? this.hand + 1 : 1
@@ -272,13 +311,15 @@ class Live {
         map.state[pageId] = state & ~State.Referenced
       } else if ((state & State.Dirty) === 0) {
         if (pages.evict(pageId)) this.counters.evictions++
-      } else if (
-        write !== undefined && (state & (State.Imaged | State.Cut)) === 0 && dirty.length < writeBatchPages
-      ) {
+      } else if ((state & (State.Imaged | State.Cut)) !== 0) {
+        imaged = true
+      } else if (dirty.length < writeBatchPages) {
         dirty.push(pageId)
       }
     }
-    if (dirty.length > 0 && !this.writing && write !== undefined) this.write(dirty, write)
+    if (write === undefined) return false
+    if (dirty.length > 0 && !this.writing) this.write(dirty, write)
+    return imaged || dirty.length > 0
   }
 
   private write(pageIds: ReadonlyArray<number>, write: NonNullable<Options["write"]>): void {
@@ -292,9 +333,19 @@ class Live {
 
   /** Pages that were not touched while they were written are clean now, and the next round drops them. */
   private written({ exit, images }: Message & { readonly _tag: "Written" }): void {
+    const { fork, pages } = this.options
+    if (Exit.isFailure(exit)) {
+      for (const image of images) pages.imageLost(image)
+      const error = Exit.findErrorOption(exit)
+      if (++this.attempts >= attemptsMax && error._tag === "Some") this.giveUp(error.value)
+      return fork(Effect.map(Effect.sleep(retryMillis * 2 ** Math.min(this.attempts - 1, attemptsMax)), () => {
+        this.writing = false
+        this.relieved()
+      }))
+    }
     this.writing = false
-    if (Exit.isFailure(exit)) return
-    images.forEach((image, index) => this.options.pages.imaged(image, exit.value[index] as Place))
+    this.attempts = 0
+    images.forEach((image, index) => pages.imaged(image, exit.value[index] as Place))
   }
 }
 

@@ -273,7 +273,11 @@ class Coordinator {
         }
         if (batch.length === 0) return
         const sealed = batch.map(({ bytes, version }) => ({ bytes, version, checksum: seal(bytes) }))
-        const places = yield* this.write(sealed)
+        const places = yield* Effect.tapError(this.write(sealed), () =>
+          Effect.sync(() => {
+            for (const page of batch) pages.imageLost(page)
+            this.options.relieved()
+          }))
         batch.forEach((page, index) => pages.imaged(page, places[index] as Place))
         this.options.relieved()
       }
@@ -318,7 +322,11 @@ class Coordinator {
       let next: Place = MapChunk.nowhere
       for (let index = count - 1; index >= 0; index--) {
         const page = Catalog.toPage(payload, index, next, limits.pageBytes)
-        const places: ReadonlyArray<Place> = yield* write([{ ...page, version }])
+        const places: ReadonlyArray<Place> = yield* Effect.tapError(write([{ ...page, version }]), () =>
+          Effect.sync(() => {
+            // Nothing else knows of the pages before, and no superblock ever did.
+            for (const slot of written) slots.retire(slot, version)
+          }))
         next = places[0] as Place
         written.push(next.slot)
         this.pages++

@@ -251,6 +251,18 @@ export class Pages {
     this.setCut(id, place.slot, place.checksum)
   }
 
+  /**
+   * An image did not get into a slot: the page needs another one. Another image of the same content may still be on
+   * its way; it does not count either, as from here on a change of the page is not seen by it.
+   */
+  imageLost(image: Image): void {
+    const { map } = this
+    const id = image.pageId
+    if (map.generation[id] !== image.generation) return
+    map.generation[id] = image.generation + 1 | 0
+    map.state[id] = (map.state[id] as number) & ~State.Imaged
+  }
+
   /** The checkpoint in flight exists: its superblock is durable. */
   complete(): void {
     invariant(this.inFlight !== 0 && this.uncaptured === 0, "Pages I1")

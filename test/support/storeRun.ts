@@ -133,6 +133,10 @@ export class Run {
     return this.states.at(-1) as State
   }
 
+  get store(): Store.Store["Service"] {
+    return this.opened.store
+  }
+
   private provide<A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, Store.Store>> {
     return Effect.provideService(effect, Store.Store, this.opened.store)
   }
@@ -408,7 +412,10 @@ export class Run {
 const blind: ReadonlySet<Step["_tag"]> = new Set(["put", "remove", "clear", "drop"])
 
 /** Time goes by: what failed is tried again after a while. */
-export const passing: Effect.Effect<never> = Effect.forever(Effect.andThen(TestClock.adjust("50 millis"), Effect.yieldNow))
+export const passing: Effect.Effect<never> = Effect.forever(Effect.andThen(
+  TestClock.adjust("50 millis"),
+  Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+))
 
 /** Opens a new store and its model. */
 export const begin = (
