@@ -36,7 +36,7 @@ const corners: Partial<ReturnType<typeof tally>> = {
   images: 20_000,
   segments: 2_000,
   heights: 3,
-  pageIds: 150,
+  pageIds: 100,
   snapshots: 500,
   parked: 100,
   conflicts: 100
