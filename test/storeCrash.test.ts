@@ -23,7 +23,16 @@ const seeds = asked === undefined ? Array.from({ length: 12 }, (_, index) => ind
 const steps = 14
 
 /** Operations that only look leave nothing else to be found than those before them. */
-const changing = new Set(["makeDirectory", "rename", "unlink", "syncDirectory", "write", "sync", "allocate", "truncate"])
+const changing = new Set([
+  "makeDirectory",
+  "rename",
+  "unlink",
+  "syncDirectory",
+  "write",
+  "sync",
+  "allocate",
+  "truncate"
+])
 
 interface Shot {
   readonly image: Image
@@ -116,7 +125,9 @@ const check = (
     Effect.provide(layer({ image: shot.image })),
     Effect.catchCause((cause) => {
       const { number, operation, path } = shot.operation
-      const where = `before operation ${number} (${operation} ${path}), ${JSON.stringify(shot.crash)}: ${shot.image.story}`
+      const where = `before operation ${number} (${operation} ${path}), ${
+        JSON.stringify(shot.crash)
+      }: ${shot.image.story}`
       return Effect.die(new Error(`${where}: ${cause}`, { cause }))
     })
   )
@@ -147,7 +158,9 @@ const workload = (seed: number): Effect.Effect<void, StoreError> =>
   )
 
 describe("a power cut at any time", () => {
-  for (const seed of seeds) it.effect(`leaves a prefix of the commits (seed ${seed})`, () => workload(seed), 120_000)
+  for (const seed of seeds) {
+    it.effect(`leaves a prefix of the commits (seed ${seed})`, () => workload(seed), 120_000)
+  }
 
   it("was tried often", () => {
     if (process.env["HEARTWOOD_FIGURES"] !== undefined) console.log(figures)

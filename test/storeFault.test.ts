@@ -16,8 +16,8 @@ import * as Store from "../src/Store.ts"
 import { StoreError } from "../src/StoreError.ts"
 import * as Tx from "../src/Tx.ts"
 import { random } from "./support/random.ts"
-import { directory, dump, open, perform, quiesce } from "./support/storeDoor.ts"
 import { auditStore } from "./support/storeAudit.ts"
+import { directory, dump, open, perform, quiesce } from "./support/storeDoor.ts"
 import type { State, Step } from "./support/storeModel.ts"
 import { Draw, play, stateDifference } from "./support/storeModel.ts"
 import { names as few, passing } from "./support/storeRun.ts"
@@ -55,7 +55,9 @@ const commits: ReadonlyArray<Commit> = (() => {
   const clear: Step = { _tag: "clear", keyspace: "one" }
   return Array.from({ length: 24 }, (_, index): Commit => ({
     steps: [
-      ...(index === 0 ? names.map((keyspace): Step => ({ _tag: "put", keyspace, key: "a", value: "b" })) : []),
+      ...(index === 0
+        ? names.map((keyspace): Step => ({ _tag: "put", keyspace, key: "a", value: "b" }))
+        : []),
       ...draw.load(index % 3 === 0 ? 50 : 12),
       ...(index === 13 ? [clear] : [])
     ],
@@ -76,10 +78,16 @@ interface Outcome {
   evictions: number
 }
 
-const typed = <A>(what: string, exit: Exit.Exit<A, StoreError>, outcome: Outcome): exit is Exit.Success<A> => {
+const typed = <A>(
+  what: string,
+  exit: Exit.Exit<A, StoreError>,
+  outcome: Outcome
+): exit is Exit.Success<A> => {
   if (Exit.isSuccess(exit)) return true
   const error = Exit.findErrorOption(exit)
-  if (error._tag === "None" || !(error.value instanceof StoreError) || error.value.reason._tag === "Defective") {
+  if (
+    error._tag === "None" || !(error.value instanceof StoreError) || error.value.reason._tag === "Defective"
+  ) {
     throw new Error(`${what} ended with ${exit.cause}`)
   }
   outcome.errors.push(error.value)
@@ -103,11 +111,17 @@ const workload = (outcome: Outcome): Effect.Effect<void, never, Disk | FaultDisk
       const checkpoint = from % 6 === 3 ? yield* Effect.forkChild(Effect.exit(store.checkpoint)) : undefined
       for (const [index, fiber] of fibers.entries()) {
         const done = typed("a commit", yield* Fiber.join(fiber), outcome)
-        if (done && commits[from + index]?.durability === "synced") outcome.synced = from + index + 1
+        if (done && commits[from + index]?.durability === "synced") {
+          outcome.synced = from + index + 1
+        }
       }
-      if (checkpoint !== undefined) typed("a checkpoint", yield* Fiber.join(checkpoint), outcome)
+      if (checkpoint !== undefined) {
+        typed("a checkpoint", yield* Fiber.join(checkpoint), outcome)
+      }
       const seen = yield* Effect.exit(dump(store, names))
-      if (typed("a read", seen, outcome)) expectPrefix("what is read", seen.value, outcome.synced)
+      if (typed("a read", seen, outcome)) {
+        expectPrefix("what is read", seen.value, outcome.synced)
+      }
     }
     outcome.evictions = (yield* store.stat).counters.evictions
     if (store.machine.parts.wal.ready()) {
@@ -198,7 +212,10 @@ const kinds: ReadonlyArray<readonly [string, (at: number) => Fault]> = [
     operation: growing,
     outcome: { _tag: "Refused", code: "ENOSPC" }
   })],
-  ["half a write", (at) => ({ at, operation: "write", outcome: { _tag: "Short", bytes: 700, code: "ENOSPC" } })],
+  [
+    "half a write",
+    (at) => ({ at, operation: "write", outcome: { _tag: "Short", bytes: 700, code: "ENOSPC" } })
+  ],
   ["a sync that drops its pages", (at) => ({
     at,
     operation: "sync",

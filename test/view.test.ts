@@ -36,7 +36,9 @@ const view = (seed: number): Effect.Effect<void, StoreError> =>
     let sealing = false
     yield* faults.observe(({ operation, path }) => {
       // Segments go when a checkpoint is durable: their records are read before that.
-      if (path.includes("/log-") && (operation === "rename" || operation === "unlink")) fold.advance(faults.killImage())
+      if (path.includes("/log-") && (operation === "rename" || operation === "unlink")) {
+        fold.advance(faults.killImage())
+      }
       if (sealing) sealed.push({ image: faults.crashImage({ keep: "nothing" }), tail: tail() })
       sealing = path.endsWith("/super") && operation === "sync"
     })
@@ -70,7 +72,11 @@ const view = (seed: number): Effect.Effect<void, StoreError> =>
   )
 
 describe("the log is the truth", () => {
-  it.effect("and trees and checkpoints are its folds", () => Effect.forEach(seeds, view, { discard: true }), 120_000)
+  it.effect(
+    "and trees and checkpoints are its folds",
+    () => Effect.forEach(seeds, view, { discard: true }),
+    120_000
+  )
 
   it("was looked at often", () => {
     if (process.env["HEARTWOOD_FIGURES"] !== undefined) console.log(figures)

@@ -181,7 +181,9 @@ class Live {
     }
     if (!hope) {
       const { blocks } = arena
-      this.giveUp(storeError(new LimitExceeded({ limit: "memoryBytes", actual: blocks + 1, maximum: blocks })))
+      this.giveUp(
+        storeError(new LimitExceeded({ limit: "memoryBytes", actual: blocks + 1, maximum: blocks }))
+      )
     }
     this.startReads()
   }
@@ -338,10 +340,12 @@ class Live {
       for (const image of images) pages.imageLost(image)
       const error = Exit.findErrorOption(exit)
       if (++this.attempts >= attemptsMax && error._tag === "Some") this.giveUp(error.value)
-      return fork(Effect.map(Effect.sleep(retryMillis * 2 ** Math.min(this.attempts - 1, attemptsMax)), () => {
-        this.writing = false
-        this.relieved()
-      }))
+      return fork(
+        Effect.map(Effect.sleep(retryMillis * 2 ** Math.min(this.attempts - 1, attemptsMax)), () => {
+          this.writing = false
+          this.relieved()
+        })
+      )
     }
     this.writing = false
     this.attempts = 0

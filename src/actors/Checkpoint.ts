@@ -322,11 +322,14 @@ class Coordinator {
       let next: Place = MapChunk.nowhere
       for (let index = count - 1; index >= 0; index--) {
         const page = Catalog.toPage(payload, index, next, limits.pageBytes)
-        const places: ReadonlyArray<Place> = yield* Effect.tapError(write([{ ...page, version }]), () =>
-          Effect.sync(() => {
-            // Nothing else knows of the pages before, and no superblock ever did.
-            for (const slot of written) slots.retire(slot, version)
-          }))
+        const places: ReadonlyArray<Place> = yield* Effect.tapError(
+          write([{ ...page, version }]),
+          () =>
+            Effect.sync(() => {
+              // Nothing else knows of the pages before, and no superblock ever did.
+              for (const slot of written) slots.retire(slot, version)
+            })
+        )
         next = places[0] as Place
         written.push(next.slot)
         this.pages++

@@ -3,10 +3,10 @@
  *
  * At rest means that nothing is on its way to or from the disk (`quiesce`).
  */
+import type { Machine } from "../../src/Machine.ts"
 import { audit } from "../../src/tree/Audit.ts"
 import type { Report } from "../../src/tree/Audit.ts"
 import { Batch } from "../../src/tree/Batch.ts"
-import type { Machine } from "../../src/Machine.ts"
 import { verify } from "../../src/tree/PageCheck.ts"
 
 const everything = {
@@ -34,7 +34,9 @@ export const auditStore = (machine: Machine, pageFile: Uint8Array): Audited => {
     dropping: generations.ended(),
     load: (id) => image(pages.map.slot[id] as number)
   })
-  const problems = report.violations.map(({ actual, pageId, rule }) => `page ${pageId}: ${rule}, not ${actual}`)
+  const problems = report.violations.map(({ actual, pageId, rule }) =>
+    `page ${pageId}: ${rule}, not ${actual}`
+  )
   problems.push(...slotProblems(machine))
   problems.push(...imageProblems(machine, image))
   if (machine.tree.versions.size === 0) problems.push(...largeProblems(machine))
@@ -88,7 +90,9 @@ const imageProblems = ({ limits, tree }: Machine, image: (slot: number) => Uint8
       if (slot === 0) continue
       const checksum = checksums[id] as number
       const checked = verify(image(slot).slice(), { pageId: id, checksum, pageBytes: limits.pageBytes })
-      if (checked._tag !== "Sound") problems.push(`slot ${slot} of page ${id}: ${checked.expected}, not ${checked.actual}`)
+      if (checked._tag !== "Sound") {
+        problems.push(`slot ${slot} of page ${id}: ${checked.expected}, not ${checked.actual}`)
+      }
     }
   }
   return problems
@@ -118,9 +122,7 @@ const largeProblems = ({ parts, tree }: Machine): Array<string> => {
       }
       lower = batch.position ?? lower
     }
-    const [is, should] = [large, expected].map((map) =>
-      JSON.stringify([...map].sort(([a], [b]) => a - b))
-    )
+    const [is, should] = [large, expected].map((map) => JSON.stringify([...map].sort(([a], [b]) => a - b)))
     if (is !== should) problems.push(`keyspace ${name} has large values ${should}, and charges ${is}`)
   }
   return problems

@@ -73,12 +73,15 @@ export const look = (step: Look): Effect.Effect<Result, StoreError, Snapshot.Sna
         (entry) => [Option.isSome(entry) ? rowOf(entry.value) : undefined]
       )
     case "getMany":
-      return Effect.map(keyspace.getMany(step.keys.map(bytes)), (values) =>
-        values.map((value, index) =>
-          Option.isSome(value)
-            ? { key: step.keys[index] as string, value: text(value.value), lsn: undefined }
-            : undefined
-        ))
+      return Effect.map(
+        keyspace.getMany(step.keys.map(bytes)),
+        (values) =>
+          values.map((value, index) =>
+            Option.isSome(value)
+              ? { key: step.keys[index] as string, value: text(value.value), lsn: undefined }
+              : undefined
+          )
+      )
     case "first":
       return Effect.map(
         keyspace.first(rangeOf(step.range)),
@@ -108,7 +111,11 @@ const performOne = (
       perform(step.steps, results),
       step.fails ? Effect.fail("rolled back" as const) : Effect.void
     )
-    return Effect.catchIf(Tx.savepoint(body), (error) => error === "rolled back", () => Effect.void) as Effect.Effect<
+    return Effect.catchIf(
+      Tx.savepoint(body),
+      (error) => error === "rolled back",
+      () => Effect.void
+    ) as Effect.Effect<
       void,
       StoreError,
       Tx.Tx | Snapshot.Snapshot
@@ -157,8 +164,14 @@ const performOne = (
 /** Everything in the named keyspaces as one snapshot sees it. */
 export const contents = (names: ReadonlyArray<string>): Effect.Effect<State, StoreError, Snapshot.Snapshot> =>
   Effect.map(
-    Effect.forEach(names, (keyspace) =>
-      Effect.map(look({ _tag: "range", keyspace, range: {} }), (rows) => [keyspace, rows as ReadonlyArray<Row>] as const)),
+    Effect.forEach(
+      names,
+      (keyspace) =>
+        Effect.map(
+          look({ _tag: "range", keyspace, range: {} }),
+          (rows) => [keyspace, rows as ReadonlyArray<Row>] as const
+        )
+    ),
     (entries) => new Map(entries)
   )
 

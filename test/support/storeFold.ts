@@ -158,7 +158,9 @@ export const checkpointOf = (
     }
     const state = new Map(catalog.keyspaces.map(({ count, name, root, treeId }) => {
       const rows = rowsOf(tree, { treeId, page: root, count }, load)
-      if (rows.length !== count) throw new Error(`${name} has ${rows.length} records, its catalog says ${count}`)
+      if (rows.length !== count) {
+        throw new Error(`${name} has ${rows.length} records, its catalog says ${count}`)
+      }
       return [name, rows] as const
     }))
     return { lsn: cut.lsn, state }
@@ -174,7 +176,12 @@ const rowsOf = (
   const columns = "keys and values"
   for (let answer = 1, lower: Uint8Array = new Uint8Array(0); answer !== 0;) {
     batch.reset()
-    answer = tree.scan(root, { lower, upper: undefined, order: "ascending", limit: 100, columns }, Infinity, batch)
+    answer = tree.scan(
+      root,
+      { lower, upper: undefined, order: "ascending", limit: 100, columns },
+      Infinity,
+      batch
+    )
     lower = batch.position ?? lower
     if (answer < 0) load(tree.missing)
     for (let index = 0; index < batch.count; index++) {

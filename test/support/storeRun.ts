@@ -182,14 +182,19 @@ export class Run {
       const results: Array<Result> = []
       const body = Effect.suspend(() => {
         results.length = 0
-        return Effect.andThen(perform(steps, results), fails ? Effect.fail("rolled back" as const) : Effect.void)
+        return Effect.andThen(
+          perform(steps, results),
+          fails ? Effect.fail("rolled back" as const) : Effect.void
+        )
       })
       const exit = yield* this.provide(Effect.exit(Tx.commit({ durability })(body)))
       this.compare("in a transaction", results, played.results)
       if (fails) {
         if (Exit.isSuccess(exit)) throw new Error("a body that failed was committed")
         const error = Exit.findErrorOption(exit)
-        if (error._tag !== "Some" || error.value !== "rolled back") throw new Error(`a body failed: ${exit.cause}`)
+        if (error._tag !== "Some" || error.value !== "rolled back") {
+          throw new Error(`a body failed: ${exit.cause}`)
+        }
         this.counts.rollbacks++
         return
       }
@@ -236,8 +241,10 @@ export class Run {
     return Effect.gen({ self: this }, function*() {
       // Sometimes with a checkpoint among them.
       if (chance.bool(0.3)) yield* Effect.forkDetach(Effect.exit(this.opened.store.checkpoint))
-      const fibers = yield* Effect.forEach(jobs, (job) =>
-        Effect.forkChild(this.provide(Effect.exit(runJob(job)))))
+      const fibers = yield* Effect.forEach(
+        jobs,
+        (job) => Effect.forkChild(this.provide(Effect.exit(runJob(job))))
+      )
       const exits = new Map<Job, Exit.Exit<Tx.Commit<void>, StoreError>>()
       for (const [index, fiber] of fibers.entries()) exits.set(jobs[index] as Job, yield* Fiber.join(fiber))
       let lastLsn = 0
@@ -281,9 +288,12 @@ export class Run {
       const latch = yield* Deferred.make<void>()
       const taken = yield* Deferred.make<Snapshot.Snapshot["Service"]>()
       const body = Snapshot.Snapshot.use((snapshot) =>
-        Effect.andThen(Deferred.succeed(taken, snapshot), Deferred.await(latch)))
+        Effect.andThen(Deferred.succeed(taken, snapshot), Deferred.await(latch))
+      )
       const options = past === undefined ? {} : { at: past.snapshot.at }
-      const fiber = yield* Effect.forkDetach(this.provide(Snapshot.read(options)(body)), { startImmediately: true })
+      const fiber = yield* Effect.forkDetach(this.provide(Snapshot.read(options)(body)), {
+        startImmediately: true
+      })
       const snapshot = yield* Deferred.await(taken)
       this.counts.snapshots++
       this.held.push({ snapshot, state: past?.state ?? this.state, latch, fiber })
@@ -370,15 +380,18 @@ export class Run {
   })
 
   /** A power cut while transactions are under way. */
-  private readonly crashDuring: Effect.Effect<void, StoreError, Disk> = Effect.gen({ self: this }, function*() {
-    yield* this.letAllGo
-    const crash = { seed: this.chance.int(2 ** 31) }
-    yield* this.faults.fail({ at: 1 + this.chance.int(12), outcome: { _tag: "Cut", crash } })
-    yield* this.burst({ failures: "expected" })
-    yield* this.faults.heal
-    yield* this.faults.cut(crash)
-    yield* this.revive
-  })
+  private readonly crashDuring: Effect.Effect<void, StoreError, Disk> = Effect.gen(
+    { self: this },
+    function*() {
+      yield* this.letAllGo
+      const crash = { seed: this.chance.int(2 ** 31) }
+      yield* this.faults.fail({ at: 1 + this.chance.int(12), outcome: { _tag: "Cut", crash } })
+      yield* this.burst({ failures: "expected" })
+      yield* this.faults.heal
+      yield* this.faults.cut(crash)
+      yield* this.revive
+    }
+  )
 
   private readonly revive: Effect.Effect<void, StoreError, Disk> = Effect.gen({ self: this }, function*() {
     this.counts.crashes++
@@ -395,7 +408,9 @@ export class Run {
       const index = allowed.findIndex((state) => stateDifference(found, state) === undefined)
       if (index < 0) {
         const differences = allowed.map((state) => stateDifference(found, state))
-        throw new Error(`none of ${allowed.length} states was recovered: ${differences.slice(-3).join(" | ")}`)
+        throw new Error(
+          `none of ${allowed.length} states was recovered: ${differences.slice(-3).join(" | ")}`
+        )
       }
       this.counts.lostCommits += allowed.length - 1 - index
       this.states = [found]
@@ -430,7 +445,11 @@ export const begin = (
   })
 
 /** Runs one seed. */
-export const run = (seed: number, steps: number, counts: Tally): Effect.Effect<void, StoreError, Disk | FaultDisk> =>
+export const run = (
+  seed: number,
+  steps: number,
+  counts: Tally
+): Effect.Effect<void, StoreError, Disk | FaultDisk> =>
   Effect.gen(function*() {
     const { life } = yield* begin(seed, counts)
     for (let step = 1; step <= steps; step++) {
