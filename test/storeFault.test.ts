@@ -164,10 +164,21 @@ const bounded = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R
       })
     ]))
 
+/** What a store that is opened again shows is durable by then, whatever a page cache may have made it believe. */
 const reopened = Effect.gen(function*() {
+  const faults = yield* FaultDisk
   const { close, store } = yield* open(options)
   const found = yield* dump(store, names)
+  const image = faults.crashImage({ keep: "nothing" })
   yield* close
+  const kept = yield* Effect.gen(function*() {
+    const again = yield* open(options)
+    const state = yield* dump(again.store, names)
+    yield* again.close
+    return state
+  }).pipe(Effect.provide(layer({ image })))
+  const differs = stateDifference(kept, found)
+  if (differs !== undefined) throw new Error(`what is reopened was not durable: ${differs}`)
   return found
 })
 

@@ -73,13 +73,16 @@ interface Held {
   readonly fiber: Fiber.Fiber<void, StoreError>
 }
 
+/** Tight: a few dozen pages of memory. Roomy: more than a checkpoint writes at a time, so that it is overtaken. */
+export type Size = "tight" | "roomy"
+
 type Options = Omit<Store.Options, "path">
 
 export const names = ["one", "two", "three"]
 
-const optionsOf = (chance: Random): Options => {
+const optionsOf = (chance: Random, size: Size): Options => {
   const pageBytes = 1024
-  const blocks = chance.pick([24, 32, 48, 96])
+  const blocks = size === "roomy" ? 1024 : chance.pick([24, 32, 48, 96])
   return {
     limits: {
       pageBytes,
@@ -171,6 +174,20 @@ export class Run {
   private durability(): Durability {
     return this.chance.pick(["memory", "buffered", "synced"] as const)
   }
+
+  /** Changes more pages than a checkpoint writes at a time, then overtakes one. */
+  readonly overtake: Effect.Effect<void, StoreError> = Effect.suspend(() =>
+    Effect.gen({ self: this }, function*() {
+      const steps = this.draw.load(4_000)
+      yield* this.transact(steps)
+      const running = yield* Effect.forkChild(this.opened.store.checkpoint, { startImmediately: true })
+      for (let index = 0; index < 8; index++) {
+        const from = this.chance.int(steps.length)
+        yield* this.transact(steps.filter((_, index) => index >= from && index % 50 === 0))
+      }
+      yield* Fiber.join(running)
+    })
+  )
 
   /** A transaction by itself. */
   private transact(steps: ReadonlyArray<Step>): Effect.Effect<void, StoreError> {
@@ -435,11 +452,12 @@ export const passing: Effect.Effect<never> = Effect.forever(Effect.andThen(
 /** Opens a new store and its model. */
 export const begin = (
   seed: number,
-  counts: Tally
+  counts: Tally,
+  size: Size = "tight"
 ): Effect.Effect<{ readonly life: Run; readonly options: Options }, StoreError, Disk | FaultDisk> =>
   Effect.gen(function*() {
     const chance = random(seed)
-    const options = optionsOf(chance)
+    const options = optionsOf(chance, size)
     const faults = yield* FaultDisk
     return { life: new Run({ chance, options, faults, opened: yield* open(options), counts }), options }
   })
