@@ -15,7 +15,7 @@ import type { Place } from "../src/tree/MapChunk.ts"
 import { State } from "../src/tree/MapTable.ts"
 import type { Image } from "../src/tree/Pages.ts"
 import { Pages } from "../src/tree/Pages.ts"
-import { passing } from "./support/storeRun.ts"
+import { passing } from "./support/storeSize.ts"
 
 const blocks = 8
 const pageBytes = 1024
@@ -57,7 +57,9 @@ const make = (pages: Pages, write: Buffer_.Options["write"]) =>
 let nextSlot = 1
 const placed = (): Place => ({ slot: nextSlot++, checksum: 1 })
 
-const reasonOf = (exit: Exit.Exit<void, { readonly reason: { readonly _tag: string } }>): string | undefined => {
+const reasonOf = (
+  exit: Exit.Exit<void, { readonly reason: { readonly _tag: string } }>
+): string | undefined => {
   const error = Exit.findErrorOption(exit)
   return error._tag === "Some" ? error.value.reason._tag : undefined
 }

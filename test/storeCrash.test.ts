@@ -16,7 +16,8 @@ import { auditStore } from "./support/storeAudit.ts"
 import { directory, dump, open, quiesce } from "./support/storeDoor.ts"
 import type { State } from "./support/storeModel.ts"
 import { stateDifference } from "./support/storeModel.ts"
-import { begin, names, passing, tally } from "./support/storeRun.ts"
+import { begin } from "./support/storeRun.ts"
+import { names, passing, tally } from "./support/storeSize.ts"
 
 const asked = process.env["HEARTWOOD_SEED"]
 const seeds = asked === undefined ? Array.from({ length: 12 }, (_, index) => index + 1) : [Number(asked)]

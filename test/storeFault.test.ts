@@ -20,7 +20,7 @@ import { auditStore } from "./support/storeAudit.ts"
 import { directory, dump, open, perform, quiesce } from "./support/storeDoor.ts"
 import type { State, Step } from "./support/storeModel.ts"
 import { Draw, play, stateDifference } from "./support/storeModel.ts"
-import { names as few, passing } from "./support/storeRun.ts"
+import { names as few, passing } from "./support/storeSize.ts"
 
 const pageBytes = 1024
 
@@ -273,6 +273,8 @@ const kinds: ReadonlyArray<readonly [string, (at: number) => Fault]> = [
   })]
 ]
 
+const looking: ReadonlySet<string> = new Set(["kind", "list", "size", "read"])
+
 const strikes = ({ operation, path }: Fault, observed: Observed): boolean =>
   (operation === undefined || [operation].flat().includes(observed.operation))
   && (path === undefined || observed.path.search(path) >= 0)
@@ -282,9 +284,13 @@ describe("a disk that refuses", () => {
     it.effect(`any operation: ${title}`, () =>
       Effect.gen(function*() {
         const operations = yield* runWith(undefined)
-        const most = operations.filter((each) => strikes(fault(1), each)).length
-        for (let at = 1; at <= most; at++) yield* runWith(fault(at))
-        figures.operations += most
+        const struck = operations.filter((each) => strikes(fault(1), each))
+        for (const [index, { operation }] of struck.entries()) {
+          // Of the many that only look, every fourth; "a page read" has its own row.
+          if (looking.has(operation) && index % 4 > 0) continue
+          yield* runWith(fault(index + 1))
+          figures.operations++
+        }
       }), 180_000)
   }
 

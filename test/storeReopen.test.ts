@@ -8,16 +8,16 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { Tree } from "../src/actors/Tree.ts"
 import { FaultDisk, layer } from "../src/disk/FaultDisk.ts"
+import * as NodeDisk from "../src/disk/NodeDisk.ts"
 import { inlinePairBytesOf, resolve } from "../src/Limits.ts"
 import { encodeDefinition } from "../src/log/RecordForm.ts"
 import { RecordReader } from "../src/log/RecordReader.ts"
-import * as NodeDisk from "../src/disk/NodeDisk.ts"
 import * as Store from "../src/Store.ts"
-import * as Tx from "../src/Tx.ts"
 import { Arena } from "../src/tree/Arena.ts"
 import { empty } from "../src/tree/Catalog.ts"
 import { Generations } from "../src/tree/Generations.ts"
 import { Tree as Kernel } from "../src/tree/Tree.ts"
+import * as Tx from "../src/Tx.ts"
 import { bytesOf, makeTail } from "./support/log.ts"
 import { dump, open, perform } from "./support/storeDoor.ts"
 import type { Step } from "./support/storeModel.ts"
@@ -75,8 +75,14 @@ describe("a leaf", () => {
 
   it.effect("of a store that is opened with longer keys than before has room for them", () =>
     Effect.gen(function*() {
-      const short = Array.from({ length: 40 }, (_, index) => put(String(index).padStart(16, "0"), "v".repeat(232)))
-      const long = Array.from({ length: 40 }, (_, index) => put(`${String(index).padStart(16, "0")}${"k".repeat(200)}`, ""))
+      const short = Array.from(
+        { length: 40 },
+        (_, index) => put(String(index).padStart(16, "0"), "v".repeat(232))
+      )
+      const long = Array.from(
+        { length: 40 },
+        (_, index) => put(`${String(index).padStart(16, "0")}${"k".repeat(200)}`, "")
+      )
       yield* expectAfter(short, 16)
       const { close, store } = yield* open(options)
       const exit = yield* Effect.exit(

@@ -13,7 +13,9 @@ import type { StoreError } from "../src/StoreError.ts"
 import { dump } from "./support/storeDoor.ts"
 import { checkpointOf, Fold } from "./support/storeFold.ts"
 import { stateDifference } from "./support/storeModel.ts"
-import { begin, names, tally } from "./support/storeRun.ts"
+import { begin } from "./support/storeRun.ts"
+import type { Size } from "./support/storeSize.ts"
+import { names, tally } from "./support/storeSize.ts"
 
 const asked = process.env["HEARTWOOD_SEED"]
 const seeds = asked === undefined ? Array.from({ length: 40 }, (_, index) => 1_001 + index) : [Number(asked)]
@@ -27,7 +29,7 @@ const expectSame = (what: string, ...states: Parameters<typeof stateDifference>)
   if (differs !== undefined) throw new Error(`${what}: ${differs}`)
 }
 
-const view = (seed: number): Effect.Effect<void, StoreError> =>
+const view = (seed: number, size: Size): Effect.Effect<void, StoreError> =>
   Effect.scoped(Effect.gen(function*() {
     const faults = yield* FaultDisk
     const fold = new Fold()
@@ -42,11 +44,11 @@ const view = (seed: number): Effect.Effect<void, StoreError> =>
       if (sealing) sealed.push({ image: faults.crashImage({ keep: "nothing" }), tail: tail() })
       sealing = path.endsWith("/super") && operation === "sync"
     })
-    const { life } = yield* begin(seed, tally())
+    const { life } = yield* begin(seed, tally(), size)
     fold.advance(faults.killImage())
     tail = () => life.store.machine.parts.tail.end
     for (let step = 1; step <= steps; step++) {
-      yield* life.work
+      yield* size === "roomy" && step % 20 === 0 ? life.overtake : life.work
       if (step % 10 > 0) continue
       const { store } = life
       yield* store.awaitDurable(yield* store.visibleLsn)
@@ -74,7 +76,7 @@ const view = (seed: number): Effect.Effect<void, StoreError> =>
 describe("the log is the truth", () => {
   it.effect(
     "and trees and checkpoints are its folds",
-    () => Effect.forEach(seeds, view, { discard: true }),
+    () => Effect.forEach(seeds, (seed) => view(seed, seed % 5 === 0 ? "roomy" : "tight"), { discard: true }),
     120_000
   )
 

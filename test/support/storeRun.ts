@@ -24,47 +24,8 @@ import type { Look, Opened } from "./storeDoor.ts"
 import { contents, directory, dump, keyspaceOf, look, open, perform, quiesce } from "./storeDoor.ts"
 import type { Result, State, Step } from "./storeModel.ts"
 import { difference, Draw, play, rowsOf, stamped, stateDifference } from "./storeModel.ts"
-
-/** What happened, over all seeds: a test that does not reach its corners proves nothing. */
-export interface Tally {
-  commits: number
-  rollbacks: number
-  reopens: number
-  crashes: number
-  lostCommits: number
-  audits: number
-  loads: number
-  evictions: number
-  checkpoints: number
-  images: number
-  segments: number
-  leaves: number
-  heights: number
-  pageIds: number
-  snapshots: number
-  parked: number
-  conflicts: number
-}
-
-export const tally = (): Tally => ({
-  commits: 0,
-  rollbacks: 0,
-  reopens: 0,
-  crashes: 0,
-  lostCommits: 0,
-  audits: 0,
-  loads: 0,
-  evictions: 0,
-  checkpoints: 0,
-  images: 0,
-  segments: 0,
-  leaves: 0,
-  heights: 0,
-  pageIds: 0,
-  snapshots: 0,
-  parked: 0,
-  conflicts: 0
-})
+import type { Options, Size, Tally } from "./storeSize.ts"
+import { names, optionsOf, passing } from "./storeSize.ts"
 
 interface Held {
   readonly snapshot: Snapshot.Snapshot["Service"]
@@ -73,36 +34,14 @@ interface Held {
   readonly fiber: Fiber.Fiber<void, StoreError>
 }
 
-/** Tight: a few dozen pages of memory. Roomy: more than a checkpoint writes at a time, so that it is overtaken. */
-export type Size = "tight" | "roomy"
-
-type Options = Omit<Store.Options, "path">
-
-export const names = ["one", "two", "three"]
-
-const optionsOf = (chance: Random, size: Size): Options => {
-  const pageBytes = 1024
-  const blocks = size === "roomy" ? 1024 : chance.pick([24, 32, 48, 96])
-  return {
-    limits: {
-      pageBytes,
-      memoryBytes: (blocks + 4) * pageBytes,
-      stagingBytes: 4 * pageBytes,
-      mergeWorkspaces: 1,
-      loadsInFlight: chance.pick([1, 2, 4]),
-      inlineValueBytes: chance.pick([0, 40, 232]),
-      segmentBytes: 4096,
-      undurableBytes: chance.pick([1024, 4096]),
-      mailbox: chance.pick([1, 2, 1024]),
-      checkpoint: {
-        logBytes: chance.pick([8192, 16384, 65536]),
-        hardLogBytes: 1_048_576,
-        records: chance.pick([20, 200, 100_000]),
-        leafRecords: 20
-      }
-    }
-  }
+/** One transaction of many. */
+interface Job {
+  readonly steps: ReadonlyArray<Step>
+  readonly durability: Durability
+  readonly results: Array<Result>
 }
+
+type Ended = Exit.Exit<Tx.Commit<void>, StoreError>
 
 export class Run {
   private readonly chance: Random
@@ -236,18 +175,17 @@ export class Run {
   /** Many transactions at once: they share syncs, and find each other's pages on the way. */
   private burst(options: { readonly failures: "none" | "expected" }): Effect.Effect<void, StoreError> {
     const { chance } = this
-    const jobs = Array.from({ length: 2 + chance.int(8) }, () => ({
+    const jobs = Array.from({ length: 2 + chance.int(8) }, (): Job => ({
       // One that only reads may see an older snapshot: it has no place in the order.
       steps: [...this.draw.load(chance.bool(0.2) ? 10 : 1), ...this.draw.steps(4)].filter((step) =>
         // One that looked may lose, and fail before it runs again: nobody knows then that it has no place either.
         options.failures === "none" || blind.has(step._tag)
       ),
       durability: this.durability(),
-      results: [] as Array<Result>
+      results: []
     }))
-    type Job = (typeof jobs)[number]
     let order: Array<Job> = []
-    const runJob = (job: Job) =>
+    const commit = (job: Job) =>
       Tx.commit({ durability: job.durability })(Effect.suspend(() => {
         job.results.length = 0
         return Effect.map(perform(job.steps, job.results), () => {
@@ -260,26 +198,33 @@ export class Run {
       if (chance.bool(0.3)) yield* Effect.forkDetach(Effect.exit(this.opened.store.checkpoint))
       const fibers = yield* Effect.forEach(
         jobs,
-        (job) => Effect.forkChild(this.provide(Effect.exit(runJob(job))))
+        (job) => Effect.forkChild(this.provide(Effect.exit(commit(job))))
       )
-      const exits = new Map<Job, Exit.Exit<Tx.Commit<void>, StoreError>>()
-      for (const [index, fiber] of fibers.entries()) exits.set(jobs[index] as Job, yield* Fiber.join(fiber))
-      let lastLsn = 0
-      for (const job of order) {
-        const exit = exits.get(job) as Exit.Exit<Tx.Commit<void>, StoreError>
-        const before = this.state
-        const played = play(before, job.steps)
-        if (Exit.isSuccess(exit)) {
-          this.compare("in a burst", job.results, played.results)
-          if (exit.value.lsn < lastLsn) throw new Error(`LSN ${exit.value.lsn} after ${lastLsn}`)
-          lastLsn = exit.value.lsn
-        } else if (options.failures === "none") {
-          return yield* Effect.failCause(exit.cause)
-        }
-        const lsn = Exit.isSuccess(exit) ? exit.value.lsn : undefined
-        this.committed(stamped(before, played.state, lsn), Exit.isSuccess(exit) ? job.durability : "memory")
+      const ended = new Map<Job, Ended>()
+      for (const [index, fiber] of fibers.entries()) ended.set(jobs[index] as Job, yield* Fiber.join(fiber))
+      for (const exit of ended.values()) {
+        if (Exit.isFailure(exit) && options.failures === "none") return yield* Effect.failCause(exit.cause)
       }
+      this.inOrder(order.map((job) => [job, ended.get(job) as Ended]))
     })
+  }
+
+  /** Plays transactions in the order in which they were handed over; one that failed may have been committed. */
+  private inOrder(jobs: ReadonlyArray<readonly [Job, Ended]>): void {
+    let last = 0
+    for (const [{ durability, results, steps }, exit] of jobs) {
+      const before = this.state
+      const played = play(before, steps)
+      if (Exit.isFailure(exit)) {
+        this.committed(stamped(before, played.state, undefined), "memory")
+        continue
+      }
+      const { lsn } = exit.value
+      this.compare("in a burst", results, played.results)
+      if (lsn < last) throw new Error(`LSN ${lsn} after ${last}`)
+      last = lsn
+      this.committed(stamped(before, played.state, lsn), durability)
+    }
   }
 
   private readonly read: Effect.Effect<void, StoreError> = Effect.suspend(() => {
@@ -443,12 +388,6 @@ export class Run {
 
 const blind: ReadonlySet<Step["_tag"]> = new Set(["put", "remove", "clear", "drop"])
 
-/** Time goes by: what failed is tried again after a while. */
-export const passing: Effect.Effect<never> = Effect.forever(Effect.andThen(
-  TestClock.adjust("50 millis"),
-  Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
-))
-
 /** Opens a new store and its model. */
 export const begin = (
   seed: number,
@@ -471,7 +410,8 @@ export const run = (
   Effect.gen(function*() {
     const { life } = yield* begin(seed, counts)
     for (let step = 1; step <= steps; step++) {
-      yield* life.next
+      // Now and then a tree of more pages than one chunk of the map table holds.
+      yield* seed % 10 === 0 && step % 40 === 0 ? life.overtake : life.next
       if (step % 10 === 0) yield* life.audit
     }
     yield* life.end
