@@ -7,8 +7,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import { layer } from "../src/disk/FaultDisk.ts"
-import { run } from "./support/storeRun.ts"
-import { tally } from "./support/storeSize.ts"
+import { run, tally } from "./support/storeRun.ts"
 
 const seeds = 200
 const perTest = 20
@@ -37,7 +36,7 @@ const corners: Partial<ReturnType<typeof tally>> = {
   images: 20_000,
   segments: 2_000,
   heights: 3,
-  pageIds: 400,
+  pageIds: 100,
   snapshots: 500,
   parked: 100,
   conflicts: 100

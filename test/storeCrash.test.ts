@@ -16,8 +16,7 @@ import { auditStore } from "./support/storeAudit.ts"
 import { directory, dump, open, quiesce } from "./support/storeDoor.ts"
 import type { State } from "./support/storeModel.ts"
 import { stateDifference } from "./support/storeModel.ts"
-import { begin } from "./support/storeRun.ts"
-import { names, passing, tally } from "./support/storeSize.ts"
+import { begin, names, passing, tally } from "./support/storeRun.ts"
 
 const asked = process.env["HEARTWOOD_SEED"]
 const seeds = asked === undefined ? Array.from({ length: 12 }, (_, index) => index + 1) : [Number(asked)]

@@ -13,9 +13,7 @@ import type { StoreError } from "../src/StoreError.ts"
 import { dump } from "./support/storeDoor.ts"
 import { checkpointOf, Fold } from "./support/storeFold.ts"
 import { stateDifference } from "./support/storeModel.ts"
-import { begin } from "./support/storeRun.ts"
-import type { Size } from "./support/storeSize.ts"
-import { names, tally } from "./support/storeSize.ts"
+import { begin, names, tally } from "./support/storeRun.ts"
 
 const asked = process.env["HEARTWOOD_SEED"]
 const seeds = asked === undefined ? Array.from({ length: 40 }, (_, index) => 1_001 + index) : [Number(asked)]
@@ -29,7 +27,7 @@ const expectSame = (what: string, ...states: Parameters<typeof stateDifference>)
   if (differs !== undefined) throw new Error(`${what}: ${differs}`)
 }
 
-const view = (seed: number, size: Size): Effect.Effect<void, StoreError> =>
+const view = (seed: number): Effect.Effect<void, StoreError> =>
   Effect.scoped(Effect.gen(function*() {
     const faults = yield* FaultDisk
     const fold = new Fold()
@@ -44,11 +42,11 @@ const view = (seed: number, size: Size): Effect.Effect<void, StoreError> =>
       if (sealing) sealed.push({ image: faults.crashImage({ keep: "nothing" }), tail: tail() })
       sealing = path.endsWith("/super") && operation === "sync"
     })
-    const { life } = yield* begin(seed, tally(), size)
+    const { life } = yield* begin(seed, tally())
     fold.advance(faults.killImage())
     tail = () => life.store.machine.parts.tail.end
     for (let step = 1; step <= steps; step++) {
-      yield* size === "roomy" && step % 20 === 0 ? life.overtake : life.work
+      yield* life.work
       if (step % 10 > 0) continue
       const { store } = life
       yield* store.awaitDurable(yield* store.visibleLsn)
@@ -76,7 +74,7 @@ const view = (seed: number, size: Size): Effect.Effect<void, StoreError> =>
 describe("the log is the truth", () => {
   it.effect(
     "and trees and checkpoints are its folds",
-    () => Effect.forEach(seeds, (seed) => view(seed, seed % 5 === 0 ? "roomy" : "tight"), { discard: true }),
+    () => Effect.forEach(seeds, view, { discard: true }),
     120_000
   )
 

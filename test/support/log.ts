@@ -25,7 +25,6 @@ export const makeTail = (
     incarnation: Incarnation
     segmentBytes: number
     inlineValueBytes: number
-    inlinePairBytes: number
     storeId: StoreId
   }> = {}
 ): Tail =>
