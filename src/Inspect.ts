@@ -58,7 +58,7 @@ export const stat = (machine: Machine): Stat => {
     keyspaces: [...generations.all()].map(({ name, root }) => ({
       name,
       records: root.count,
-      unresolved: 0
+      unresolved: root.unresolved
     })),
     lsn: {
       begin: checkpoint.newest().begin.lsn,
@@ -84,8 +84,8 @@ export const stat = (machine: Machine): Stat => {
       groups: wal.counters.groups,
       groupBytes: wal.counters.groupBytes,
       syncs: wal.counters.syncs,
-      loads: buffer.counters.loads,
-      evictions: buffer.counters.evictions,
+      loads: buffer.counters.loads.loads,
+      evictions: buffer.counters.evicted.leaves + buffer.counters.evicted.minis,
       images: flush.counters.images,
       checkpoints: checkpoint.counters.checkpoints
     }
@@ -116,7 +116,7 @@ export const series = (machine: Machine): ReadonlyArray<Series> => {
     {
       metric: metric("page.reads"),
       attributes: { [Attribute.result]: "miss" },
-      read: () => buffer.counters.loads
+      read: () => buffer.counters.loads.loads
     },
     { metric: metric("versions.usage"), read: () => machine.tree.versions.bytes },
     { metric: metric("checkpoint.failures"), read: () => checkpoint.counters.failures },
@@ -133,7 +133,7 @@ export const series = (machine: Machine): ReadonlyArray<Series> => {
     {
       metric: metric("io"),
       attributes: { [Attribute.direction]: "read", [Attribute.file]: "pages" },
-      read: () => buffer.counters.loadBytes
+      read: () => buffer.counters.loads.loadBytes
     },
     { metric: metric("group.size"), read: () => wal.sizes },
     { metric: metric("sync.duration"), attributes: { [Attribute.file]: "log" }, read: () => wal.syncs },

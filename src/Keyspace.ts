@@ -231,7 +231,7 @@ class Declared<K, V, P> implements Keyspace<K, V, P> {
       const root = machine.root(this, Infinity)
       return Exit.isExit(root)
         ? Exit.map(root, () => ({ count: 0, unresolved: 0 }))
-        : Effect.succeed({ count: root.count, unresolved: 0 })
+        : Effect.succeed({ count: root.count, unresolved: root.unresolved })
     })
   )
 

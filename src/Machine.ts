@@ -33,6 +33,7 @@ import * as Ground from "./actors/Ground.ts"
 import { Names } from "./actors/Intent.ts"
 import * as Janitor from "./actors/Janitor.ts"
 import * as Recovery from "./actors/Recovery.ts"
+import * as Restore from "./actors/Restore.ts"
 import type { Segments } from "./actors/Segments.ts"
 import * as TreeActor from "./actors/Tree.ts"
 import * as Triggers from "./actors/Triggers.ts"
@@ -109,6 +110,7 @@ export const open = Effect.fnUntraced(function*(
   const ground = yield* Ground.lay(settings)
   const fuse = yield* makeFuse
   const views = yield* build(ground, fuse)
+  yield* Restore.minis({ ...ground, pages: ground.tree.pages, reserve: views.buffer.reserve })
   const replayed = yield* replay(settings, ground, views, fuse)
   return yield* serve(settings, ground, views, replayed, fuse)
 })
@@ -120,7 +122,8 @@ const build = Effect.fnUntraced(function*(ground: Ground.Ground, fuse: Fuse) {
   const { fork } = fuse
   const flush = yield* Flush.make({ file, slots, pages, limits, fork, failed: fuse.defect("flush") })
   const buffer = yield* Buffer_.make({
-    pages,
+    tree,
+    rootOf: (treeId) => generations.rootOf(treeId),
     file,
     limits,
     fork,
@@ -149,7 +152,7 @@ const build = Effect.fnUntraced(function*(ground: Ground.Ground, fuse: Fuse) {
       }
       return false
     },
-    reserve: (blocks) => whenDone(buffer.reserve(blocks)),
+    reserve: (blocks, beside) => whenDone(buffer.reserve(blocks, beside)),
     segmentBase: (lsn) => segments.baseOf(lsn)
   })
   return { flush, buffer, treeActor }
@@ -237,6 +240,7 @@ const serve = Effect.fnUntraced(function*(
     failed: fuse.defect("wal")
   })
   treeActor.progress = () => {
+    buffer.ahead()
     versions.setVisible(treeActor.visibleLsn)
     versions.setDurable(Math.min(tail.durableLsn, treeActor.visibleLsn))
     if (treeActor.resuming) wal.progress()

@@ -9,13 +9,16 @@ import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type { Durability, Limits, Options as LimitOptions } from "./Limits.ts"
+import type { BufferMode, Durability, Limits, Options as LimitOptions } from "./Limits.ts"
 import * as Limits_ from "./Limits.ts"
 import type { StoreError } from "./StoreError.ts"
 import { InvalidOptions, storeError } from "./StoreError.ts"
 
 /** When a commit may count, from the fastest to the safest. */
 export const durabilities = ["memory", "buffered", "synced"] as const satisfies ReadonlyArray<Durability>
+
+/** What the buffer holds. */
+export const buffers = ["miniPages", "pages"] as const satisfies ReadonlyArray<BufferMode>
 
 /** How a store is opened. Everything but the path has a default (`docs/tuning.md`). */
 export interface Options {
@@ -25,6 +28,11 @@ export interface Options {
   readonly memory?: ByteSize.Input | undefined
   /** When a commit counts, unless the transaction says otherwise. Default `"synced"`. */
   readonly durability?: Durability | undefined
+  /**
+   * What is kept in memory of a leaf that does not fit as a whole: `"miniPages"`, its records in use and its changes
+   * (the default), or `"pages"`, all of it or nothing, as a page cache does.
+   */
+  readonly buffer?: BufferMode | undefined
   /** Fixed when the store is made. Default 4 KiB; an existing store keeps its own. */
   readonly pageSize?: ByteSize.Input | undefined
   /** One file of the log. Default 16 MiB. */
@@ -78,13 +86,16 @@ export const check = (options: Options): Effect.Effect<LimitOptions, StoreError>
   })
 
 /** What is wrong with options that are words. Types rule it out; JavaScript and configuration do not. */
-const words = ({ durability, path }: Options): ReadonlyArray<string> => {
+const words = ({ buffer, durability, path }: Options): ReadonlyArray<string> => {
   const problems: Array<string> = []
   if (typeof path !== "string" || path === "") {
     problems.push(`path is ${JSON.stringify(path)}: name a directory`)
   }
   if (durability !== undefined && !durabilities.includes(durability)) {
     problems.push(`durability is ${JSON.stringify(durability)}: make it one of ${durabilities.join(", ")}`)
+  }
+  if (buffer !== undefined && !buffers.includes(buffer)) {
+    problems.push(`buffer is ${JSON.stringify(buffer)}: make it one of ${buffers.join(", ")}`)
   }
   return problems
 }
@@ -159,6 +170,7 @@ export const single = {
   path: Config.String("PATH"),
   memory: optional(Config.ByteSize("MEMORY")),
   durability: optional(Config.Literals(durabilities, "DURABILITY")),
+  buffer: optional(Config.Literals(buffers, "BUFFER")),
   pageSize: optional(Config.ByteSize("PAGE_SIZE")),
   segmentSize: optional(Config.ByteSize("SEGMENT_SIZE")),
   undurable: optional(Config.ByteSize("UNDURABLE")),

@@ -74,6 +74,7 @@ export const make = (
       directory: options.path,
       mode,
       durability: options.durability ?? "synced",
+      buffer: options.buffer ?? "miniPages",
       limits: yield* check(options),
       recovery: yield* Recovery,
       checkpointed: (report) => {

@@ -21,6 +21,7 @@ const randomKeyspace = (chance: Random): KeyspaceEntry => ({
   treeId: chance.int(2 ** 32),
   root: chance.int(2 ** 32),
   count: chance.pick([0, 1, 2 ** 32, Number.MAX_SAFE_INTEGER]),
+  unresolved: chance.int(2 ** 32),
   from: chance.int(2 ** 53),
   segments: Array.from(
     { length: chance.int(4) },

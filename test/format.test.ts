@@ -148,7 +148,7 @@ const chunk = (): Uint8Array => {
   const checksums = new Int32Array(200)
   slots[125] = 9
   checksums[125] = -2
-  return MapChunk.encode({ pageBytes, level: 0, index: 1 }, slots, checksums)
+  return MapChunk.encode({ pageBytes, level: 0, index: 1 }, { slots, checksums })
 }
 
 const catalog = (): Uint8Array => {
@@ -164,6 +164,7 @@ const catalog = (): Uint8Array => {
       treeId: 2,
       root: 8,
       count: 1_000,
+      unresolved: 1,
       from: 64,
       segments: [{ base: 65_600, bytes: 70_000 }]
     }],

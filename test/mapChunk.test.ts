@@ -25,7 +25,7 @@ describe("MapChunk", () => {
         const index = chance.int(3)
         const { checksums, slots } = columns(chance, chance.int(4 * entries))
         const level = chance.int(4)
-        const page = MapChunk.encode({ pageBytes, level, index }, slots, checksums)
+        const page = MapChunk.encode({ pageBytes, level, index }, { slots, checksums })
         assert.strictEqual(page.length, pageBytes)
         const checksum = MapChunk.checksumOf(page)
         const decoded = MapChunk.decode(page, { level, index, checksum })
@@ -42,7 +42,7 @@ describe("MapChunk", () => {
     it(`shows every flipped bit (pages of ${pageBytes} bytes)`, () => {
       const chance = random(pageBytes)
       const { checksums, slots } = columns(chance, 3 * MapChunk.fanOut(pageBytes))
-      const page = MapChunk.encode({ pageBytes, level: 0, index: 1 }, slots, checksums)
+      const page = MapChunk.encode({ pageBytes, level: 0, index: 1 }, { slots, checksums })
       const expected = { level: 0, index: 1, checksum: MapChunk.checksumOf(page) }
       flips(chance, page, (copy, bit) => {
         if (MapChunk.decode(copy, expected)._tag === "Chunk") assert.fail(`bit ${bit}`)
@@ -56,7 +56,7 @@ describe("MapChunk", () => {
       const chance = random(seed)
       const { checksums, slots } = columns(chance, 500)
       const [level, index] = [chance.int(5), chance.int(4)]
-      const page = MapChunk.encode({ pageBytes: 1024, level, index }, slots, checksums)
+      const page = MapChunk.encode({ pageBytes: 1024, level, index }, { slots, checksums })
       const checksum = MapChunk.checksumOf(page)
       const accepts = (
         bytes: Uint8Array,
@@ -102,7 +102,7 @@ class Stored {
       dirty = chunks.chunksOf(dirty)
       for (const index of dirty) {
         const page = level === 0
-          ? MapChunk.encode({ pageBytes, level, index }, slots, checksums)
+          ? MapChunk.encode({ pageBytes, level, index }, { slots, checksums })
           : chunks.image(level, index)
         const slot = this.nextSlot++
         this.pages.set(slot, page)

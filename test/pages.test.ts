@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import type { BufferMode } from "../src/Limits.ts"
 import type { Cut } from "../src/tree/Pages.ts"
 import type { Root } from "../src/tree/Tree.ts"
 import { random } from "./support/random.ts"
@@ -16,10 +17,10 @@ const whole = {
 /** Checkpoints at random moments, in random order, while writers go on and pages come and go. */
 const checkpoints = (
   seed: number,
-  options: { readonly failures: number; readonly blocks: number }
+  options: { readonly failures: number; readonly blocks: number; readonly mode?: BufferMode }
 ): number => {
   const chance = random(seed)
-  const world = new World(chance, { blocks: options.blocks })
+  const world = new World(chance, options)
   const { pages } = world.tree
   const roots = [world.create(1), world.create(2)]
   const models = [new Model(), new Model()]
@@ -53,15 +54,14 @@ const checkpoints = (
       continue
     }
     const swept = cut.pending[chance.int(cut.pending.length)]
-    const image = swept === undefined ? undefined : pages.capture(swept)
-    if (image !== undefined) world.flying.push(image)
+    if (swept !== undefined) pages.capture(swept, world.flying)
     if (chance.bool(0.3)) world.flying.push(...pages.drainCaptured())
     if (!chance.bool(0.05)) continue
     if (chance.bool(options.failures)) {
       pages.abandon()
     } else {
       const checkpoint = world.finish(cut)
-      const reopened = world.reopen(checkpoint)
+      const reopened = world.reopen(checkpoint, atCut?.roots)
       reopened.audit(atCut?.roots ?? [])
       atCut?.roots.forEach((root, index) => {
         const expected = models[index]?.rows(atCut?.version ?? 0)
@@ -82,7 +82,9 @@ const checkpoints = (
   world.finish(world.cut())
   world.finish(world.cut())
   const referred = new Set<number>()
-  for (const { slots } of world.checkpoints) for (const { slot } of slots.values()) referred.add(slot)
+  for (const { packs, slots } of world.checkpoints) {
+    for (const { slot } of [...slots.values(), ...packs.values()]) referred.add(slot)
+  }
   for (let id = 1; id < pages.map.bound; id++) referred.add(pages.map.slot[id] as number)
   for (const slot of world.slots.keys()) assert.isTrue(referred.has(slot), `seed ${seed}: slot ${slot} leaks`)
   return made
@@ -101,9 +103,9 @@ describe("pages", () => {
     assert.isAbove(made, 50)
   })
 
-  it("checkpoints in little memory", () => {
+  it.each(["miniPages", "pages"] as const)("checkpoints in little memory: %s", (mode) => {
     let made = 0
-    for (let seed = 201; seed <= 240; seed++) made += checkpoints(seed, { failures: 0.2, blocks: 30 })
+    for (let seed = 201; seed <= 240; seed++) made += checkpoints(seed, { failures: 0.2, blocks: 30, mode })
     assert.isAbove(made, 50)
   })
 

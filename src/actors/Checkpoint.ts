@@ -34,6 +34,7 @@ import type { CutImage } from "../tree/Catalog.ts"
 import type { ChunkTable } from "../tree/ChunkTable.ts"
 import type { Place } from "../tree/MapChunk.ts"
 import * as MapChunk from "../tree/MapChunk.ts"
+import { pack } from "../tree/Pack.ts"
 import { seal } from "../tree/PageCheck.ts"
 import type { PageFile, SealedImage as Image } from "../tree/PageFile.ts"
 import type { Image as PageImage, Pages } from "../tree/Pages.ts"
@@ -259,28 +260,49 @@ class Coordinator {
     }).pipe(Effect.withSpan(Telemetry.Span.checkpointFlush))
   }
 
-  /** Writes the image at the cut of every page that changed: what writers saved first, then the noisiest leaves. */
+  /** Writes the images at the cut of all that changed: what writers saved first, then the noisiest leaves. */
   private images(image: CutImage): Effect.Effect<void, StoreError> {
     const { pages } = this.options
     const records = pages.map.records
     const pending = [...image.pages.pending].sort((a, b) => (records[a] as number) - (records[b] as number))
     return Effect.gen({ self: this }, function*() {
       while (true) {
-        const batch: Array<PageImage> = pages.drainCaptured()
-        while (batch.length < batchPages && pending.length > 0) {
-          const taken = pages.capture(pending.pop() as number)
-          if (taken !== undefined) batch.push(taken)
+        const batch = pages.drainCaptured()
+        let bytes = batch.reduce((sum, image) => sum + image.bytes.length, 0)
+        while (bytes < batchPages * this.options.limits.pageBytes && pending.length > 0) {
+          const from = batch.length
+          pages.capture(pending.pop() as number, batch)
+          for (let index = from; index < batch.length; index++) {
+            bytes += (batch[index] as PageImage).bytes.length
+          }
         }
         if (batch.length === 0) return
-        const sealed = batch.map(({ bytes, version }) => ({ bytes, version, checksum: seal(bytes) }))
-        const places = yield* Effect.tapError(this.write(sealed), () =>
-          Effect.sync(() => {
-            for (const page of batch) pages.imageLost(page)
-            this.options.relieved()
-          }))
-        batch.forEach((page, index) => pages.imaged(page, places[index] as Place))
+        yield* this.writeImages(batch)
         this.options.relieved()
       }
+    })
+  }
+
+  /** Writes base pages each into a slot of its own, mini-pages packed. */
+  private writeImages(batch: ReadonlyArray<PageImage>): Effect.Effect<void, StoreError> {
+    const { limits, pages, relieved } = this.options
+    const whole = batch.filter(({ form }) => form === "page")
+    const packs = pack(batch.filter(({ form }) => form === "mini"), limits.pageBytes)
+    const version = pages.inFlight
+    const sealed = [
+      ...whole.map(({ bytes, version }) => ({ bytes, version, checksum: seal(bytes) })),
+      ...packs.map(({ bytes, checksum }) => ({ bytes, version, checksum }))
+    ]
+    const written = Effect.tapError(this.write(sealed), () =>
+      Effect.sync(() => {
+        for (const image of whole) pages.imageLost(image)
+        relieved()
+      }))
+    return Effect.map(written, (places) => {
+      whole.forEach((image, index) => pages.imaged(image, places[index] as Place))
+      packs.forEach(({ images }, index) => {
+        for (const image of images) pages.packed(image, places[whole.length + index] as Place)
+      })
     })
   }
 
@@ -295,10 +317,16 @@ class Coordinator {
         changed = chunks.chunksOf(changed)
         for (let from = 0; from < changed.length; from += batchPages) {
           const batch = changed.slice(from, from + batchPages)
-          const { cutChecksum, cutSlot } = pages.map
+          const { map } = pages
           const places = yield* this.write(batch.map((index) => {
             const bytes = level === 0
-              ? MapChunk.encode({ pageBytes, level, index }, cutSlot, cutChecksum)
+              ? MapChunk.encode({ pageBytes, level, index }, {
+                slots: map.cutSlot,
+                checksums: map.cutChecksum
+              }, {
+                slots: map.pack,
+                checksums: map.packChecksum
+              })
               : chunks.image(level, index)
             return { bytes, version, checksum: MapChunk.checksumOf(bytes) }
           }))

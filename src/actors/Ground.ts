@@ -7,7 +7,7 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { Disk } from "../disk/Disk.ts"
-import type { Limits, Options as LimitOptions } from "../Limits.ts"
+import type { BufferMode, Limits, Options as LimitOptions } from "../Limits.ts"
 import { resolve } from "../Options.ts"
 import { Arena } from "../tree/Arena.ts"
 import { Generations } from "../tree/Generations.ts"
@@ -24,6 +24,8 @@ export interface Settings {
   /** `readOnly`: beside a living owner, what is durable now, and nothing is ever written. */
   readonly mode: "readWrite" | "readOnly"
   readonly limits: LimitOptions
+  /** What the buffer holds of a leaf: `miniPages`, its records, or `pages`, all of it or nothing. */
+  readonly buffer: BufferMode
 }
 
 /** What is found in the directory: the newest checkpoint, in memory. */
@@ -51,7 +53,11 @@ export const lay = Effect.fnUntraced(function*(settings: Settings) {
     epoch: newest.version + (roots.damage === undefined ? 1 : 2),
     durable: newest.cut.lsn,
     visible: newest.cut.lsn,
-    events: structuralEvents
+    events: structuralEvents,
+    mode: settings.buffer,
+    promotionPercent: limits.promotionPercent,
+    secondChancePercent: limits.secondChancePercent,
+    seed: newest.storeId[0]
   })
   const restored = yield* Restore.restore({ file, roots, map: tree.pages.map, pageBytes: limits.pageBytes })
   const generations = new Generations(restored.catalog)

@@ -18,7 +18,9 @@ import * as Catalog from "../tree/Catalog.ts"
 import { ChunkTable } from "../tree/ChunkTable.ts"
 import * as MapChunk from "../tree/MapChunk.ts"
 import type { MapTable } from "../tree/MapTable.ts"
+import { unpack } from "../tree/Pack.ts"
 import { PageFile } from "../tree/PageFile.ts"
+import type { Pages } from "../tree/Pages.ts"
 
 /** What the superblock file says. */
 export interface Roots {
@@ -62,6 +64,8 @@ export const roots = (file: DiskFile): Effect.Effect<Roots, StoreError> =>
 export interface Restored {
   readonly chunks: ChunkTable
   readonly slots: PageFile
+  /** Packs by slot, and whose mini-pages are in them. */
+  readonly packs: ReadonlyMap<number, { readonly checksum: number; readonly pageIds: ReadonlyArray<number> }>
   readonly catalog: Catalog.Catalog
   readonly catalogSlots: ReadonlyArray<number>
 }
@@ -82,6 +86,7 @@ export const restore = (
     const used: Array<number> = []
     const retained: Array<number> = []
     const known = new Map<number, number>()
+    const packs = new Map<number, { readonly checksum: number; readonly pageIds: Array<number> }>()
     yield* walkMap(options, newest, {
       chunk: (level, index, place) => {
         chunks.set(level, index, place)
@@ -89,12 +94,17 @@ export const restore = (
         used.push(place.slot)
         return true
       },
-      page: (id, place) => {
-        map.restore(id, place.slot, place.checksum)
+      page: (id, place, pack) => {
+        map.restore(id, place.slot, place.checksum, pack.slot, pack.checksum)
         used.push(place.slot)
+        if (pack.slot === 0) return
+        const shared = packs.get(pack.slot)
+        if (shared === undefined) packs.set(pack.slot, { checksum: pack.checksum, pageIds: [id] })
+        else shared.pageIds.push(id)
       }
     })
     map.restored()
+    used.push(...packs.keys())
     const catalog = yield* loadCatalog(file, newest, pageBytes)
     used.push(...catalog.slots)
     if (older !== undefined) {
@@ -104,7 +114,10 @@ export const restore = (
           retained.push(place.slot)
           return known.get(place.slot) !== place.checksum
         },
-        page: (_id, place) => retained.push(place.slot)
+        page: (_id, place, pack) => {
+          retained.push(place.slot)
+          if (pack.slot !== 0) retained.push(pack.slot)
+        }
       })
       retained.push(...(yield* loadCatalog(file, older, pageBytes)).slots)
     }
@@ -117,13 +130,43 @@ export const restore = (
         "a slot used twice or outside"
       )
     }
-    return { chunks, slots, catalog: catalog.catalog, catalogSlots: catalog.slots }
+    return { chunks, slots, packs, catalog: catalog.catalog, catalogSlots: catalog.slots }
+  }).pipe(Effect.withSpan(Telemetry.Span.recoveryVerify))
+
+/**
+ * Brings the mini-pages of a checkpoint into memory: what they say is in no base page. `reserve` makes room, by merging
+ * some of them where memory has become smaller.
+ */
+export const minis = (options: {
+  readonly file: DiskFile
+  readonly packs: Restored["packs"]
+  readonly pages: Pages
+  readonly reserve: (blocks: number) => Effect.Effect<void, StoreError>
+}): Effect.Effect<void, StoreError> =>
+  Effect.gen(function*() {
+    const { file, packs, pages, reserve } = options
+    const { pageBytes } = pages.arena
+    for (const [slot, { pageIds }] of packs) pages.packs.set(slot, pageIds.length)
+    for (const [slot, { checksum, pageIds }] of packs) {
+      const unpacked = unpack(yield* readPage(file, slot, pageBytes), checksum)
+      if (unpacked._tag === "Invalid") {
+        return yield* damaged(file.path, slot * pageBytes, unpacked.expected, unpacked.actual)
+      }
+      const byId = new Map(unpacked.minis.map((mini) => [mini.pageId, mini]))
+      for (const id of pageIds) {
+        const mini = byId.get(id)
+        if (mini === undefined) {
+          return yield* damaged(file.path, slot * pageBytes, `the mini-page of page ${id}`, "others")
+        }
+        while (!pages.restoreMini(id, unpacked.words, mini.at, mini.size)) yield* reserve(1)
+      }
+    }
   }).pipe(Effect.withSpan(Telemetry.Span.recoveryVerify))
 
 interface Visitor {
   /** Whether the entries of this chunk are wanted. */
   readonly chunk: (level: number, index: number, place: MapChunk.Place) => boolean
-  readonly page: (id: number, place: MapChunk.Place) => void
+  readonly page: (id: number, place: MapChunk.Place, pack: MapChunk.Place) => void
 }
 
 const walkMap = (
@@ -150,8 +193,9 @@ const walkMap = (
           if (found.slot === 0) continue
           const number = index * entries + entry
           if (level > 0) below.set(number, found)
-          else if (number < superblock.pageIds) visitor.page(number, found)
-          else {return yield* damaged(
+          else if (number < superblock.pageIds) {
+            visitor.page(number, found, decoded.packs[entry] as MapChunk.Place)
+          } else {return yield* damaged(
               file.path,
               place.slot * pageBytes,
               `page ids below ${superblock.pageIds}`,
@@ -193,7 +237,12 @@ const loadCatalog = (
     return { catalog: { ...decoded, nextTreeId: nextTree, nextKeyspaceId: nextKeyspace }, slots }
   })
 
-const readPage = (file: DiskFile, slot: number, pageBytes: number): Effect.Effect<Uint8Array, StoreError> =>
+/** Reads a page of the file, whatever it is. */
+export const readPage = (
+  file: DiskFile,
+  slot: number,
+  pageBytes: number
+): Effect.Effect<Uint8Array, StoreError> =>
   Effect.suspend(() => {
     const bytes = new Uint8Array(pageBytes)
     return Effect.flatMap(

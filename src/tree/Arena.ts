@@ -53,6 +53,10 @@ export class Arena {
   private readonly free: Int32Array
   private readonly taken: Uint8Array
   private freeCount = 0
+  /** Blocks that may be in use at a time: the rest of the memory is somebody else's. */
+  limit: number
+  /** Blocks of the limit that only `allocateReserved` hands out. */
+  reserve = 0
 
   constructor(options: ArenaOptions) {
     const { blocks, pageBytes } = options
@@ -63,6 +67,7 @@ export class Arena {
     this.pageBytes = pageBytes
     this.pageWords = pageBytes >>> 2
     this.blocks = blocks
+    this.limit = blocks
     this.shift = Math.log2(chunkBytes) - 2
     this.mask = chunkBytes / 4 - 1
     const words: Array<Int32Array> = []
@@ -81,13 +86,31 @@ export class Arena {
     for (let block = blocks - 1; block >= 0; block--) this.free[this.freeCount++] = block * this.pageWords
   }
 
+  get usedBlocks(): number {
+    return this.blocks - this.freeCount
+  }
+
+  /** Blocks that can be handed out, those of the reserve included. */
   get freeBlocks(): number {
-    return this.freeCount
+    return Math.max(0, this.freeCount - this.blocks + this.limit)
+  }
+
+  /** Blocks that `allocate` can hand out. */
+  get available(): number {
+    return Math.max(0, this.freeCount - this.blocks + this.limit - this.reserve)
   }
 
   /** The address of a block that was free, or -1. Its content is whatever it was. */
   allocate(): number {
-    if (this.freeCount === 0) return -1
+    return this.available === 0 ? -1 : this.take()
+  }
+
+  /** The same, from the reserve if need be: for work that ends by giving back more than it takes. */
+  allocateReserved(): number {
+    return this.freeBlocks === 0 ? -1 : this.take()
+  }
+
+  private take(): number {
     const address = this.free[--this.freeCount] as number
     this.taken[address / this.pageWords] = 1
     return address

@@ -4,6 +4,8 @@
  * An audit walks every page from the roots it is given, reading those that are not in memory through `load`, and
  * answers a list of violations. It changes nothing, so it may run at any time between two operations.
  */
+import type { MiniView } from "./AuditMini.ts"
+import { auditMini } from "./AuditMini.ts"
 import * as Inner from "./Inner.ts"
 import { KeyScratch } from "./KeyScratch.ts"
 import { State } from "./MapTable.ts"
@@ -24,8 +26,9 @@ export interface LeafView {
   readonly low: Uint8Array
   /** Undefined: no upper bound. */
   readonly high: Uint8Array | undefined
+  /** Records of the base page. */
   readonly records: number
-  readonly location: "memory" | "slot"
+  readonly location: "ring" | "guest" | "slot"
   /** Slot of the newest image; 0 where there is none. */
   readonly slot: number
   /** No version in the leaf is newer. */
@@ -33,6 +36,8 @@ export interface LeafView {
   readonly usedBytes: number
   /** Log records applied to it since its newest image. */
   readonly logRecords: number
+  /** Its mini-page; undefined where it has none. */
+  readonly mini: MiniView | undefined
 }
 
 export interface TreeView {
@@ -75,6 +80,7 @@ class Auditor {
   private leaves: Array<LeafView> = []
   private innerPages = 0
   private records = 0
+  private unresolved = 0
 
   constructor(options: AuditOptions) {
     this.options = options
@@ -96,6 +102,7 @@ class Auditor {
     this.leaves = []
     this.innerPages = 0
     this.records = 0
+    this.unresolved = 0
     const words = this.read(root.page)
     const height = words === undefined ? 0 : Page.level(words, 0) + 1
     const pivots: Array<Uint8Array> = []
@@ -105,6 +112,9 @@ class Auditor {
     this.walk(root.page, root.treeId, height - 1, { low: new Uint8Array(0), high: undefined })
     if (this.records !== root.count) {
       this.fail(root.page, `${root.count} records in tree ${root.treeId}`, this.records)
+    }
+    if (this.unresolved !== root.unresolved) {
+      this.fail(root.page, `${root.unresolved} records unresolved in tree ${root.treeId}`, this.unresolved)
     }
     return { height, pivots, innerPages: this.innerPages, leaves: this.leaves }
   }
@@ -168,13 +178,21 @@ class Auditor {
       low,
       high,
       records: Page.count(words, 0),
-      location: (map.block[id] as number) >= 0 ? "memory" : "slot",
+      location: (map.block[id] as number) < 0 ? "slot" : this.pages.isGuest(id) ? "guest" : "ring",
       slot: map.slot[id] as number,
       lsn: Page.pageLsn(words, 0),
       logRecords: this.pages.map.records[id] as number,
       usedBytes: (Page.size(words, 0) - Page.heapTop(words, 0) - Page.garbage(words, 0)
-        + Page.headerWords + 2 * Page.count(words, 0)) * 4
+        + Page.headerWords + 2 * Page.count(words, 0)) * 4,
+      mini: (map.mini[id] as number) < 0 ? undefined : this.mini(id, words)
     })
+  }
+
+  private mini(id: number, base: Int32Array): MiniView {
+    const found = auditMini(this.pages, id, base, (rule, actual) => this.fail(id, rule, actual))
+    this.records += found.counted
+    this.unresolved += found.unresolved
+    return found.view
   }
 
   private inner(id: number, words: Int32Array, treeId: number, level: number, bounds: Bounds): void {
@@ -218,6 +236,15 @@ class Auditor {
     if ((state & State.Dirty) !== 0 && slot !== 0) this.fail(id, "no slot while dirty", slot)
     if ((state & State.Dirty) === 0 && slot === 0) this.fail(id, "a slot while clean", state)
     if ((state & State.Cut) !== 0 && (state & State.Dirty) === 0) this.fail(id, "dirty while cut", state)
+    if (((state & State.Mini) !== 0) !== (map.mini[id] as number) >= 0) {
+      this.fail(id, "Mini with a mini-page", state)
+    }
+    if ((state & State.Mini) === 0 && (state & (State.Unpacked | State.CutMini)) !== 0) {
+      this.fail(id, "a mini-page to be packed", state)
+    }
+    if (level === 0 && inMemory && !this.pages.isGuest(id) && (state & State.Mutable) === 0) {
+      this.fail(id, "Mutable in the ring", state)
+    }
   }
 
   /** Marks the pages of a tree that is being taken down. */
@@ -237,16 +264,19 @@ class Auditor {
   /** Every id in use is reachable, and blocks are accounted for. */
   private checkTable(): void {
     const { arena, map } = this.pages
+    const frames = new Set<number>()
     let blocks = 0
     let cut = 0
     for (let id = 1; id < map.bound; id++) {
       if ((map.block[id] as number) >= 0) blocks++
+      if ((map.mini[id] as number) >= 0) frames.add(Math.floor((map.mini[id] as number) / arena.pageWords))
       if (((map.state[id] as number) & State.Cut) !== 0) cut++
+      if (((map.state[id] as number) & State.CutMini) !== 0) cut++
       if (map.isUsed(id) && !this.seen.has(id)) this.fail(id, "reachable from a root", "not reachable")
     }
-    if (blocks !== arena.blocks - arena.freeBlocks) {
-      this.fail(0, `${arena.blocks - arena.freeBlocks} blocks`, blocks)
+    if (blocks + frames.size !== arena.usedBlocks) {
+      this.fail(0, `${arena.usedBlocks} blocks`, blocks + frames.size)
     }
-    if (cut !== this.pages.uncaptured) this.fail(0, `${this.pages.uncaptured} pages with the Cut bit`, cut)
+    if (cut !== this.pages.uncaptured) this.fail(0, `${this.pages.uncaptured} images to be captured`, cut)
   }
 }

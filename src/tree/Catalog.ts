@@ -22,7 +22,8 @@
  * The payload, strings as u16 length and UTF-8, counts and LSNs as f64:
  *
  * ```
- * keyspaces u32 · { id u32 · treeId u32 · root u32 · codecVersion u32 · reducer u32 · count f64 · from f64
+ * keyspaces u32 · { id u32 · treeId u32 · root u32 · codecVersion u32 · reducer u32 · count f64
+ *                   · unresolved f64 · from f64
  *                   · name · layout · segments u32 · { base f64 · bytes f64 } … } …
  * dropping  u32 · { root u32 } …
  * ```
@@ -57,7 +58,9 @@ export interface KeyspaceEntry {
   readonly treeId: number
   /** Page id of the root. */
   readonly root: number
+  /** Records, as far as it was known, and those of which it was not (`Root`, Split.ts). */
   readonly count: number
+  readonly unresolved: number
   /** LSN of the commit that created or last cleared it. */
   readonly from: number
   readonly segments: ReadonlyArray<LargeValues>
@@ -101,7 +104,7 @@ export const encode = (catalog: Catalog): Uint8Array => {
   u32(catalog.nextTreeId, catalog.nextKeyspaceId, catalog.keyspaces.length)
   for (const keyspace of catalog.keyspaces) {
     u32(keyspace.id, keyspace.treeId, keyspace.root, keyspace.codecVersion, keyspace.reducer)
-    f64(keyspace.count, keyspace.from)
+    f64(keyspace.count, keyspace.unresolved, keyspace.from)
     string(keyspace.name)
     string(keyspace.layout)
     u32(keyspace.segments.length)
@@ -138,13 +141,14 @@ const decodeOrThrow = (source: Buffer): Catalog | undefined => {
   }
   const nextTreeId = u32()
   const nextKeyspaceId = u32()
-  const keyspaces = list(44, () => ({
+  const keyspaces = list(52, () => ({
     id: u32(),
     treeId: u32(),
     root: u32(),
     codecVersion: u32(),
     reducer: u32(),
     count: f64(),
+    unresolved: f64(),
     from: f64(),
     name: string(),
     layout: string(),

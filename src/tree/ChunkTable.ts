@@ -62,7 +62,7 @@ export class ChunkTable {
   /** The image of a chunk above level 0, which points to the chunks of the level below. */
   image(level: number, index: number): Uint8Array {
     const below = this.level(level - 1, 0)
-    return encode({ pageBytes: this.pageBytes, level, index }, below.slots, below.checksums)
+    return encode({ pageBytes: this.pageBytes, level, index }, below)
   }
 
   private level(level: number, index: number): Level {

@@ -6,10 +6,11 @@
  * any number of them may be empty, or hold nothing that the reader may see.
  *
  * I1 Keys of a range strictly ascend, or descend; each is there at most once.
- * I2 A reader sees a record's version below its LSN, or the entry of Versions whose span holds its LSN; spans do not
- *    overlap, so never both.
+ * I2 A reader sees a record's version below its LSN, or the entry of Versions whose span holds its LSN: the newer of
+ *    the two. Both are there where a mini-page overwrote what overwrote the base page's record.
  */
 import type { Batch } from "./Batch.ts"
+import { blend, blendWords } from "./Blend.ts"
 import * as Inner from "./Inner.ts"
 import { KeyScratch } from "./KeyScratch.ts"
 import * as Leaf from "./Leaf.ts"
@@ -46,6 +47,8 @@ class Way {
   readonly key = new KeyScratch()
   words: Int32Array = new Int32Array(0)
   p = 0
+  /** Scratch for a leaf and its mini-page. */
+  blend: Int32Array = new Int32Array(0)
   /** Records of the leaf that lie in the range: [from, to). */
   from = 0
   to = 0
@@ -77,7 +80,7 @@ export function pull(
       batch.ended = true
       return 0
     }
-    const missing = ascending ? descend(pages, root) : descendBelow(pages, root)
+    const missing = ascending ? descend(pages, root, at) : descendBelow(pages, root, at)
     // What is in the batch goes first; the next pull will find the same page missing.
     if (missing > 0) return batch.count > 0 ? 0 : missing
     bound()
@@ -97,9 +100,9 @@ const compareBounds = (): number =>
   compareKeys(way.lower.words, 0, way.lower.length, way.upper.words, 0, way.upper.length)
 
 /** Goes down to the leaf that holds the lower bound. */
-function descend(pages: Pages, root: Root): number {
+function descend(pages: Pages, root: Root, at: number): number {
   let id = root.page
-  while (enter(pages, id)) {
+  while (enter(pages, id, at)) {
     const { p, words } = way
     if (Page.level(words, p) === 0) return 0
     id = Inner.child(words, p, Inner.find(words, p, way.lower))
@@ -108,9 +111,9 @@ function descend(pages: Pages, root: Root): number {
 }
 
 /** Goes down to the leaf that holds the keys just below the upper bound. */
-function descendBelow(pages: Pages, root: Root): number {
+function descendBelow(pages: Pages, root: Root, at: number): number {
   let id = root.page
-  while (enter(pages, id)) {
+  while (enter(pages, id, at)) {
     const { p, words } = way
     if (Page.level(words, p) === 0) return 0
     let index = way.bounded ? Inner.find(words, p, way.upper) : Page.count(words, p)
@@ -124,12 +127,20 @@ function descendBelow(pages: Pages, root: Root): number {
   return id
 }
 
-function enter(pages: Pages, id: number): boolean {
-  const address = pages.map.block[id] as number
+/** Goes to a page, a leaf with a mini-page blended with it. A scan marks nothing as used: it washes nothing out. */
+function enter(pages: Pages, id: number, at: number): boolean {
+  const { arena, map } = pages
+  const address = map.block[id] as number
   if (address < 0) return false
-  pages.map.state[id] = (pages.map.state[id] as number) | State.Referenced
-  way.words = pages.arena.wordsOf(address)
-  way.p = address & pages.arena.mask
+  way.words = arena.wordsOf(address)
+  way.p = address & arena.mask
+  if (((map.state[id] as number) & State.Mini) === 0) return true
+  const mini = map.mini[id] as number
+  const size = blendWords(arena.pageWords)
+  if (way.blend.length !== size) way.blend = new Int32Array(size)
+  blend(way.blend, way.words, way.p, arena.wordsOf(mini), mini & arena.mask, at)
+  way.words = way.blend
+  way.p = 0
   return true
 }
 
@@ -181,6 +192,8 @@ function loadKey(index: number): void {
   way.key.assemble(words, p + Page.prefixAt(words, p), skip, words, at, Page.slotBytes(words, p, index))
 }
 
+const versionAt = (index: number): number => Leaf.versionAt(way.words, Leaf.recordAt(way.words, way.p, index))
+
 /** Adds record `index` of the leaf, whose key is loaded. */
 function addRecord(index: number, range: Range, batch: Batch): void {
   const { p, words } = way
@@ -206,7 +219,7 @@ function takeLeaf(range: Range, at: number, batch: Batch): boolean {
   const step = ascending ? 1 : -1
   const end = ascending ? way.to : way.from - 1
   for (let index = ascending ? way.from : way.to - 1; index !== end; index += step) {
-    if (Leaf.versionAt(way.words, Leaf.recordAt(way.words, way.p, index)) >= at) continue
+    if (versionAt(index) >= at) continue
     loadKey(index)
     addRecord(index, range, batch)
     if (batch.count >= range.limit || batch.used >= batchBytes) return stop(range, batch)
@@ -224,9 +237,7 @@ function mergeLeaf(versions: Versions, treeId: number, range: Range, at: number,
   let index = ascending ? way.from : way.to - 1
   let position = firstPosition(versions, treeId, ascending)
   while (true) {
-    while (index !== end && Leaf.versionAt(way.words, Leaf.recordAt(way.words, way.p, index)) >= at) {
-      index += step
-    }
+    while (index !== end && versionAt(index) >= at) index += step
     let entry = entryInLeaf(versions, treeId, position, ascending)
     while (entry >= 0 && !versions.isSeen(entry, at)) {
       position = ascending ? versions.positionAfter(position) : versions.positionBefore(position)
@@ -235,12 +246,13 @@ function mergeLeaf(versions: Versions, treeId: number, range: Range, at: number,
     if (index === end && entry < 0) return true
     if (index !== end) loadKey(index)
     const order = entry < 0 ? 1 : index === end ? -1 : versions.compareKey(entry, way.key) * step
-    if (order < 0) {
-      addEntry(versions, entry, range, batch)
+    if (order < 0 || order === 0 && versions.versionOf(entry) > versionAt(index)) {
+      // A tombstone says that there was nothing, whatever the base page has.
+      if (versions.kindOf(entry) !== Leaf.Kind.Tombstone) addEntry(versions, entry, range, batch)
     } else {
       addRecord(index, range, batch)
-      index += step
     }
+    if (order >= 0) index += step
     if (order <= 0) {
       position = ascending
         ? versions.positionAfter(position)

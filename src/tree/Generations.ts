@@ -48,9 +48,15 @@ export class Generations {
     this.nextTreeId = catalog.nextTreeId
     this.nextKeyspaceId = catalog.nextKeyspaceId
     this.dropping = [...catalog.dropping]
-    for (const { count, id, root, segments, treeId, ...rest } of catalog.keyspaces) {
+    for (const { count, id, root, segments, treeId, unresolved, ...rest } of catalog.keyspaces) {
       const large = new Map(segments.map(({ base, bytes }) => [base, bytes]))
-      this.begin({ ...rest, keyspaceId: id, root: { treeId, page: root, count }, until: Infinity, large })
+      this.begin({
+        ...rest,
+        keyspaceId: id,
+        root: { treeId, page: root, count, unresolved },
+        until: Infinity,
+        large
+      })
     }
   }
 
@@ -75,6 +81,11 @@ export class Generations {
       if (generation.from < at) return at <= generation.until ? generation : undefined
     }
     return undefined
+  }
+
+  /** The root of a tree that somebody may still read. */
+  rootOf(treeId: number): Root | undefined {
+    return this.byTree.get(treeId)?.root
   }
 
   begin(generation: Generation): void {
@@ -153,6 +164,7 @@ export class Generations {
         treeId: root.treeId,
         root: root.page,
         count: root.count,
+        unresolved: root.unresolved,
         segments: [...without(large, past.filter(({ treeId }) => treeId === root.treeId))]
           .map(([base, bytes]) => ({ base, bytes }))
       })),

@@ -22,15 +22,12 @@ import type { KeyScratch } from "./KeyScratch.ts"
 import * as Page from "./Page.ts"
 import { compareKeys, headOf, headOfWords, lowerHead, upperHead } from "./Search.ts"
 
-/** Kinds of records. Those from 3 on are for mini-pages and never stand in a base page. */
+/** Kinds of records. Those from 3 on stand in mini-pages only (`MiniPage.ts`, which has more flags too). */
 export const Kind = {
   Value: 1,
   Reference: 2,
-  Insert: 3,
-  Tombstone: 4,
-  Operand: 5,
-  Cache: 6,
-  Phantom: 7
+  Tombstone: 3,
+  Phantom: 4
 } as const
 
 export const expires = 1

@@ -1,5 +1,6 @@
 /**
- * The map table on disk: page id → slot and checksum of the page's image, as a radix tree of chunk pages.
+ * The map table on disk: page id → places of the page's image and of the pack with its mini-page, as a radix tree of
+ * chunk pages.
  *
  * A chunk of level 0 holds the entries of consecutive page ids; a chunk of level n holds the places of consecutive
  * chunks of level n − 1. The superblock holds the place of the one chunk at the top. Whoever points to an image holds
@@ -16,7 +17,8 @@
  * |      7 |    1 | zero                                                    |
  * |      8 |    4 | index of this chunk within its level                    |
  * |     12 |   20 | zero                                                    |
- * |     32 |  8·n | entries: slot u32 (0 = none), checksum u32              |
+ * |     32 | 16·n | entries: slot u32 (0 = none), checksum u32 of the image; |
+ * |        |      | the same of the pack; zeros above level 0               |
  *
  * A chunk is broken when its checksum, kind, level or index differ from what its parent says.
  */
@@ -34,8 +36,16 @@ export interface Place {
 
 export const nowhere: Place = { slot: 0, checksum: 0 }
 
+const entryBytes = 16
+
 /** Entries per chunk. */
-export const fanOut = (pageBytes: number): number => Math.floor((pageBytes - headerBytes) / 8)
+export const fanOut = (pageBytes: number): number => Math.floor((pageBytes - headerBytes) / entryBytes)
+
+/** Slots and checksums by id, or by chunk, from 0. */
+export interface Places {
+  readonly slots: Int32Array
+  readonly checksums: Int32Array
+}
 
 /** Levels above level 0 that a map of `pageIds` ids needs. */
 export const topLevel = (pageIds: number, pageBytes: number): number => {
@@ -50,11 +60,11 @@ export const topLevel = (pageIds: number, pageBytes: number): number => {
   return level
 }
 
-/** Encodes chunk `index` of `level`; `slots` and `checksums` are indexed by id (or chunk) from 0. */
+/** Encodes chunk `index` of `level`; only level 0 has packs. */
 export const encode = (
   options: { readonly pageBytes: number; readonly level: number; readonly index: number },
-  slots: Int32Array,
-  checksums: Int32Array
+  { checksums, slots }: Places,
+  packs?: Places
 ): Uint8Array => {
   const { index, level, pageBytes } = options
   const page = new Uint8Array(pageBytes)
@@ -66,9 +76,12 @@ export const encode = (
   const entries = fanOut(pageBytes)
   const first = index * entries
   const last = Math.min(first + entries, slots.length)
-  for (let id = first, at = headerBytes; id < last; id++, at += 8) {
+  for (let id = first, at = headerBytes; id < last; id++, at += entryBytes) {
     view.setInt32(at, slots[id] as number, true)
     view.setInt32(at + 4, checksums[id] as number, true)
+    if (packs === undefined) continue
+    view.setInt32(at + 8, packs.slots[id] as number, true)
+    view.setInt32(at + 12, packs.checksums[id] as number, true)
   }
   view.setUint32(0, crc32(page.subarray(4)), true)
   return page
@@ -79,7 +92,7 @@ export const checksumOf = (page: Uint8Array): number =>
   new DataView(page.buffer, page.byteOffset, page.byteLength).getInt32(0, true)
 
 export type Decoded =
-  | { readonly _tag: "Chunk"; readonly places: Array<Place> }
+  | { readonly _tag: "Chunk"; readonly places: Array<Place>; readonly packs: Array<Place> }
   | { readonly _tag: "Invalid"; readonly expected: string; readonly actual: string }
 
 /** Decodes a chunk page that its parent says is `index` of `level` with checksum `checksum`. */
@@ -98,10 +111,12 @@ export const decode = (
   const index = view.getUint32(8, true)
   if (index !== expected.index) return invalid("chunk", expected.index, index)
   const places: Array<Place> = []
-  for (let at = headerBytes; at + 8 <= page.length; at += 8) {
+  const packs: Array<Place> = []
+  for (let at = headerBytes; at + entryBytes <= page.length; at += entryBytes) {
     places.push({ slot: view.getUint32(at, true), checksum: view.getInt32(at + 4, true) })
+    packs.push({ slot: view.getUint32(at + 8, true), checksum: view.getInt32(at + 12, true) })
   }
-  return { _tag: "Chunk", places }
+  return { _tag: "Chunk", places, packs }
 }
 
 const invalid = (what: string, expected: number, actual: number): Decoded => ({

@@ -11,34 +11,41 @@
  * I1 An id is free or used, and handed out only when free; a parked id is neither until it is released.
  * I2 Dirty implies a block, and Cut implies Dirty. A page without a block has a slot, unless it is being made.
  * I3 `slot` is 0 while the page is Dirty: the older image is of no use but to the checkpoints, which have `cutSlot`.
+ * I4 Mini says whether there is a mini-page; Unpacked and CutMini imply it.
  *
  * It keeps the books only. Who may change what, and in which order, is in `Pages.ts`.
  */
 import { invariant } from "../Invariant.ts"
-import { widerBytes, widerInts } from "./Columns.ts"
+import { widerInts } from "./Columns.ts"
 
-/** State bits. */
+/** State bits. Those of the base page and those of the mini-page are independent of each other. */
 export const State = {
-  /** Memory differs from any image. */
+  /** The base page in memory differs from any image of it. */
   Dirty: 1,
   /** Differs from what it was at the newest cut; the id is on the changed list. */
   Changed: 2,
-  /** The checkpoint in flight still needs this page's image as it was at the cut. */
+  /** The checkpoint in flight still needs an image of the base page as it was at the cut. */
   Cut: 4,
-  /** Was used since the eviction hand came by: its second chance. */
+  /** Was used since it came into the second-chance region. */
   Referenced: 8,
-  /** A load was asked for. */
-  Loading: 16,
+  /** May be changed where it is; a leaf without it is a copy of its image, and what changes goes to its mini-page. */
+  Mutable: 16,
   /** An inner node: not evicted. */
   Inner: 32,
   /** The id is not in use. */
   Free: 64,
   /** An image of just this content was taken and is on its way. */
-  Imaged: 128
+  Imaged: 128,
+  /** Has a mini-page. */
+  Mini: 256,
+  /** The mini-page differs from its packed image. */
+  Unpacked: 512,
+  /** The checkpoint in flight still needs an image of the mini-page as it was at the cut. */
+  CutMini: 1024
 } as const
 
 /** Bytes of bookkeeping per page id. */
-const bytesPerId = 4 * 8 + 1 + 4
+const bytesPerId = 4 * 10 + 2 + 4
 
 export class MapTable {
   /** Block address; -1 = not in memory. */
@@ -52,11 +59,14 @@ export class MapTable {
   /** Slot and checksum as of the newest cut: what a checkpoint writes down. */
   cutSlot: Int32Array
   cutChecksum: Int32Array
+  /** Slot and checksum of the pack that holds the mini-page's image as of the newest cut; 0 = none. */
+  pack: Int32Array
+  packChecksum: Int32Array
   /** Counts changes of content after an image was taken, evictions, loads and frees: an older answer is stale. */
   generation: Int32Array
   /** Log records applied since the last image. */
   records: Int32Array
-  state: Uint8Array
+  state: Uint16Array<ArrayBuffer>
   private nextId = 1
   private freeIds: Int32Array
   private freeCount = 0
@@ -71,9 +81,11 @@ export class MapTable {
     this.checksum = new Int32Array(length)
     this.cutSlot = new Int32Array(length)
     this.cutChecksum = new Int32Array(length)
+    this.pack = new Int32Array(length)
+    this.packChecksum = new Int32Array(length)
     this.generation = new Int32Array(length)
     this.records = new Int32Array(length)
-    this.state = new Uint8Array(length).fill(State.Free)
+    this.state = new Uint16Array(length).fill(State.Free)
     this.freeIds = new Int32Array(length)
   }
 
@@ -107,7 +119,10 @@ export class MapTable {
 
   /** Gives an id back. The caller has released its block. */
   free(id: number): void {
-    invariant(this.isUsed(id) && (this.block[id] as number) < 0, "MapTable I1")
+    invariant(
+      this.isUsed(id) && (this.block[id] as number) < 0 && (this.mini[id] as number) < 0,
+      "MapTable I1"
+    )
     this.state[id] = State.Free | ((this.state[id] as number) & State.Changed)
     this.generation[id] = (this.generation[id] as number) + 1 | 0
     if (this.holding) this.held.push(id)
@@ -126,13 +141,15 @@ export class MapTable {
   }
 
   /** At open: a page that a checkpoint knows. Call {@link restored} after the last one. */
-  restore(id: number, slot: number, checksum: number): void {
+  restore(id: number, slot: number, checksum: number, pack: number, packChecksum: number): void {
     if (id >= this.block.length) this.grow(id + 1)
     if (id >= this.nextId) this.nextId = id + 1
     this.slot[id] = slot
     this.checksum[id] = checksum
     this.cutSlot[id] = slot
     this.cutChecksum[id] = checksum
+    this.pack[id] = pack
+    this.packChecksum[id] = packChecksum
     this.state[id] = 0
   }
 
@@ -160,8 +177,12 @@ export class MapTable {
     this.checksum = widerInts(this.checksum, length)
     this.cutSlot = widerInts(this.cutSlot, length)
     this.cutChecksum = widerInts(this.cutChecksum, length)
+    this.pack = widerInts(this.pack, length)
+    this.packChecksum = widerInts(this.packChecksum, length)
     this.generation = widerInts(this.generation, length)
     this.records = widerInts(this.records, length)
-    this.state = widerBytes(this.state, length).fill(State.Free, from)
+    const state = new Uint16Array(length).fill(State.Free, from)
+    state.set(this.state)
+    this.state = state
   }
 }

@@ -7,11 +7,12 @@
  *
  * Neighbours are looked at only in memory: an underfull page is no reason to read the disk.
  *
- * I1 The left page survives with both ranges; the right one's id is freed.
+ * I1 The left page survives with both ranges; the right one's id is freed. Neither has a mini-page.
  * I2 A root with one child is replaced by it.
  */
 import * as Inner from "./Inner.ts"
 import * as Leaf from "./Leaf.ts"
+import { State } from "./MapTable.ts"
 import * as Page from "./Page.ts"
 import { commonBytes } from "./Search.ts"
 import type { Ground, Root } from "./Split.ts"
@@ -39,7 +40,8 @@ function countOf(ground: Ground, id: number): number {
   return Page.count(ground.pages.arena.wordsOf(address), address & ground.pages.arena.mask)
 }
 
-function isUnderfull(ground: Ground, id: number): boolean {
+/** Whether a page in memory is less than a quarter full. */
+export function isUnderfull(ground: Ground, id: number): boolean {
   const { arena, map } = ground.pages
   const address = map.block[id] as number
   const words = arena.wordsOf(address)
@@ -59,6 +61,8 @@ function mergeAt(ground: Ground, root: Root, parentId: number, index: number): b
   const leftAddress = map.block[leftId] as number
   const rightAddress = map.block[rightId] as number
   if (leftAddress < 0 || rightAddress < 0) return false
+  // The prefix of a mini-page is that of its leaf's bounds, which this would widen.
+  if ((((map.state[leftId] as number) | (map.state[rightId] as number)) & State.Mini) !== 0) return false
   Inner.separator(parent, q, index, ground.bench.separator)
   const left = arena.wordsOf(leftAddress)
   const p = leftAddress & arena.mask
@@ -69,6 +73,7 @@ function mergeAt(ground: Ground, root: Root, parentId: number, index: number): b
     ? mergeLeaves(ground, leftId, left, p, right, r)
     : mergeInner(ground, leftId, left, p, right, r)
   if (!merged) return false
+  map.state[leftId] = (map.state[leftId] as number) | State.Mutable
   const lsn = Page.pageLsn(right, r)
   ground.pages.free(rightId)
   Page.raisePageLsn(left, p, lsn)

@@ -7,6 +7,7 @@
 import { crc32 } from "node:zlib"
 import { keyBytesMax } from "./KeyScratch.ts"
 import * as Leaf from "./Leaf.ts"
+import * as MiniPage from "./MiniPage.ts"
 import * as Page from "./Page.ts"
 import { commonBytes, compareKeys, headOfWords } from "./Search.ts"
 
@@ -54,11 +55,24 @@ export function verify(
   return check(words, 0, pageBytes >>> 2)
 }
 
+/** What a page may be: the three share a layout. */
+type Form = "leaf" | "inner" | "mini"
+
 /** Checks all that holds for a page by itself, in memory or not. It lies within `words`. */
 export function check(words: Int32Array, p: number, size: number): Checked {
+  return checkForm(words, p, size, Page.level(words, p) === 0 ? "leaf" : "inner")
+}
+
+/** The same for a mini-page, whose fences its leaf has. */
+export function checkMini(words: Int32Array, p: number, size: number): Checked {
+  return Page.level(words, p) === 0
+    ? checkForm(words, p, size, "mini")
+    : invalid("level 0", Page.level(words, p))
+}
+
+function checkForm(words: Int32Array, p: number, size: number, form: Form): Checked {
   const kind = (words[p + 1] as number) & 0xffff
-  const level = Page.level(words, p)
-  const leaf = level === 0
+  const leaf = form !== "inner"
   if (
     kind !== (Page.format | (leaf ? Page.leafKind : Page.innerKind) << 8) ||
     (words[p + 1] as number) >>> 24 !== 0
@@ -76,10 +90,10 @@ export function check(words: Int32Array, p: number, size: number): Checked {
   }
   // What every word of the heap is used for, so that nothing overlaps and the garbage is what is left.
   const taken = new Uint8Array(size)
-  const frame = leaf ? checkFences(words, p, taken) : checkPrefix(words, p, taken)
+  const frame = form === "leaf" ? checkFences(words, p, taken) : checkPrefix(words, p, taken)
   if (frame._tag === "Invalid") return frame
   for (let index = 0; index < count; index++) {
-    const slot = leaf ? checkRecord(words, p, index, taken) : checkSeparator(words, p, index, taken)
+    const slot = leaf ? checkRecord(words, p, index, taken, form) : checkSeparator(words, p, index, taken)
     if (slot._tag === "Invalid") return slot
     const order = checkKey(words, p, index)
     if (order._tag === "Invalid") return order
@@ -89,6 +103,7 @@ export function check(words: Int32Array, p: number, size: number): Checked {
   if (Page.garbage(words, p) !== size - top - used) {
     return invalid(`${size - top - used} words of garbage`, Page.garbage(words, p))
   }
+  if (form === "mini") return sound
   return leaf ? checkRange(words, p) : checkChildren(words, p)
 }
 
@@ -147,7 +162,7 @@ function checkPrefix(words: Int32Array, p: number, taken: Uint8Array): Checked {
     : invalid("a prefix in the heap", `${prefix} bytes at ${at}`)
 }
 
-function checkRecord(words: Int32Array, p: number, index: number, taken: Uint8Array): Checked {
+function checkRecord(words: Int32Array, p: number, index: number, taken: Uint8Array, form: Form): Checked {
   const off = Page.slotAt(words, p, index)
   const stored = Page.slotBytes(words, p, index)
   const skipped = Page.prefixBytes(words, p) & ~3
@@ -157,8 +172,7 @@ function checkRecord(words: Int32Array, p: number, index: number, taken: Uint8Ar
   if (!take(words, p, taken, off, Leaf.recordWords(words, at, stored))) return wrong
   const kind = Leaf.kindAt(words, at)
   const value = Leaf.valueBytesAt(words, at)
-  const known = kind === Leaf.Kind.Value || kind === Leaf.Kind.Reference && value === Page.referenceBytes
-  if (!known || (words[at] as number) >>> 24 > Leaf.expires) {
+  if (!isKind(kind, value, form) || ((words[at] as number) >>> 24 & ~flagsOf(form)) !== 0) {
     return invalid(`record ${index} of a known kind`, `kind ${kind}, ${value} bytes`)
   }
   const valueAt = Leaf.valueAt(words, at, stored)
@@ -170,6 +184,14 @@ function checkRecord(words: Int32Array, p: number, index: number, taken: Uint8Ar
     ? sound
     : invalid(`record ${index} not newer than ${Page.pageLsn(words, p)}`, Leaf.versionAt(words, at))
 }
+
+function isKind(kind: number, valueBytes: number, form: Form): boolean {
+  if (kind === Leaf.Kind.Value) return true
+  if (kind === Leaf.Kind.Reference) return valueBytes === Page.referenceBytes
+  return form === "mini" && (kind === Leaf.Kind.Tombstone || kind === Leaf.Kind.Phantom) && valueBytes === 0
+}
+
+const flagsOf = (form: Form): number => form === "mini" ? MiniPage.flags : Leaf.expires
 
 function checkSeparator(words: Int32Array, p: number, index: number, taken: Uint8Array): Checked {
   const off = Page.slotAt(words, p, index)

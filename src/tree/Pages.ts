@@ -1,327 +1,305 @@
 /**
- * The pages of a store: their memory, their place in the map table, and the protocol by which they change.
- *
- * Whoever changes a page calls `touch` first. That is what makes a checkpoint consistent: the first change after a cut
- * copies the page as it was, so a checkpoint never waits for writers nor they for it.
+ * The pages of a store: which blocks of memory they have, and how they come and go.
  *
  * ```
- *            touch                        cut (a checkpoint begins)
- *   Clean ───────────▶ Dirty, Changed ───────────────────────────────▶ Dirty, Cut
- *     ▲                    │  ▲                                          │     │
- *     │ imaged,            │  │ touch: the old bytes go to `captured`    │     │ capture: an image is taken
- *     │ not touched since  │  └──────────────────────────────────────────┘     ▼
- *     └────────────────────┴──────────────────────────────── Dirty, Imaged ◀───┘
+ *              install, memory is scarce                 no image needed, or written
+ *   on disk ─────────────────────────────▶ guest ──────────────────────────────────────▶ on disk
+ *      │                                    │  ▲
+ *      │ install, memory is plenty   admit  │  │ its frame comes to the head, and nobody used it
+ *      └────────────────────────────────────┴─▶ in the ring
+ *
+ *   mini-page of a leaf:  none ── begin ──▶ in the ring, grow ──▶ … ── end ──▶ none
  * ```
  *
- * A page has two places: `slot`, the newest image, and `cutSlot`, the image that the newest cut refers to. A slot that
- * neither names any more is *retired*, with the version of the first checkpoint that does not refer to it (0 where no
- * checkpoint ever did), so that whoever owns the slots can tell when it is free.
+ * A *guest* is a leaf that is in memory for a purpose, to be read or to take up its mini-page: the oldest go first, and
+ * they move nobody out of the ring. Inner nodes are neither; they stay.
  *
- * I1 Between a cut and its end every page of the cut gets exactly one image at the cut: captured, swept, or the image
- *    of an eviction that was on its way and is still right.
- * I2 A page leaves memory only while it has an image of just its content.
- * I3 An image counts as the page's newest only while the page's generation is the image's.
+ * I1 A leaf in the ring is Mutable. A guest is while it is Dirty; once its image is written, what changes goes to its
+ *    mini-page, so that the image need not be written again.
+ * I2 A page leaves memory only while it has an image of just its content, and a mini-page only with nothing dirty.
+ *
+ * What a checkpoint gets of all this is in `Changes.ts`.
  */
 import { invariant } from "../Invariant.ts"
+import type { BufferMode } from "../Limits.ts"
 import type { Arena } from "./Arena.ts"
+import type { Image } from "./Changes.ts"
+import { Changes } from "./Changes.ts"
+import { Fifo } from "./Fifo.ts"
+import { KeyScratch } from "./KeyScratch.ts"
 import type { Place } from "./MapChunk.ts"
-import { MapTable, State } from "./MapTable.ts"
+import { State } from "./MapTable.ts"
+import * as MiniPage from "./MiniPage.ts"
 import * as Page from "./Page.ts"
+import { Ring } from "./Ring.ts"
 
-/** A private copy of a page on its way to the disk. Its checksum is filled in by `seal` (PageCheck.ts). */
-export interface Image {
-  readonly pageId: number
-  /** Of the page when the copy was taken. */
-  readonly generation: number
-  /** The first checkpoint that may refer to the image: the birth of its slot. */
-  readonly version: number
-  readonly purpose: "cut" | "eviction"
-  readonly bytes: Uint8Array
+export type { Cut, Image, RetiredSlot } from "./Changes.ts"
+
+export interface PagesOptions {
+  /** Version of the next checkpoint. */
+  readonly epoch: number
+  readonly mode?: BufferMode | undefined
+  readonly secondChancePercent?: number | undefined
 }
 
-/** A slot that is needed no more by checkpoints from `version` on; 0 = none ever referred to it. */
-export interface RetiredSlot {
-  readonly slot: number
-  readonly version: number
-}
+export class Pages extends Changes {
+  readonly mode: BufferMode
+  readonly ring: Ring
+  /** Guests as they came, and those that have changed: to be written. Who is none any more is skipped when it is met. */
+  readonly guests = new Fifo()
+  readonly leaving = new Fifo()
+  /** Pages that stay: room is being made for what is to be done with them. */
+  readonly kept = new Set<number>()
+  /** Leaves whose mini-pages have grown so far that they should be merged soon. */
+  ripe: Array<number> = []
+  /** Pages that were made since the start. */
+  created = 0
+  private readonly prefix = new KeyScratch()
 
-export interface Cut {
-  /** Version of the checkpoint. */
-  readonly version: number
-  /** Every id whose place differs, or will, from the last checkpoint's: freed ones included. */
-  readonly changed: ReadonlyArray<number>
-  /** Those of them that need an image: to be asked of `capture`, unless they turn up in `captured` first. */
-  readonly pending: ReadonlyArray<number>
-}
-
-const changing = State.Dirty | State.Changed
-
-export class Pages {
-  readonly arena: Arena
-  readonly map = new MapTable()
-  /** The version that the next cut will have. */
-  epoch: number
-  /** The version of the checkpoint in flight, or 0. */
-  inFlight = 0
-  /** Pages of the cut in flight that still have the Cut bit. */
-  uncaptured = 0
-  /** Most records that any page has had since its last image; counted anew from each cut on. */
-  busiest = 0
-  /** Images at the cut of pages that changed since; taken by whoever writes them (`drainCaptured`). */
-  captured: Array<Image> = []
-  capturedBytes = 0
-  retired: Array<RetiredSlot> = []
-  private changed: Array<number> = []
-  private cutChanged: ReadonlyArray<number> = []
-
-  constructor(arena: Arena, options: { readonly epoch: number }) {
-    this.arena = arena
-    this.epoch = options.epoch
-  }
-
-  /** Pages that differ from the last cut. */
-  get changedPages(): number {
-    return this.changed.length
+  constructor(arena: Arena, options: PagesOptions) {
+    super(arena, options)
+    this.mode = options.mode ?? "miniPages"
+    this.ring = new Ring(arena, { secondChancePercent: options.secondChancePercent ?? 10 })
   }
 
   /** Memory held beside the arena. */
   get bytes(): number {
-    return this.map.bytes + this.capturedBytes + (this.changed.length + this.cutChanged.length) * 8
-  }
-
-  /** Takes a block and an id for a new page; the caller has made sure that a block is free. */
-  create(): number {
-    const address = this.arena.allocate()
-    invariant(address >= 0, "Pages: blocks are counted before anything changes")
-    const id = this.map.allocate()
-    this.map.block[id] = address
-    this.markChanged(id)
-    return id
-  }
-
-  /** Must be called before each change of a page in memory. */
-  touch(id: number): void {
-    const state = this.map.state[id] as number
-    if ((state & (changing | State.Cut | State.Imaged)) !== changing) this.firstTouch(id, state)
-    const records = (this.map.records[id] as number) + 1 | 0
-    this.map.records[id] = records
-    if (records > this.busiest) this.busiest = records
-  }
-
-  private firstTouch(id: number, state: number): void {
-    const { map } = this
-    invariant((map.block[id] as number) >= 0, "MapTable I2")
-    if ((state & State.Cut) !== 0) {
-      this.captured.push(this.copy(id, this.inFlight, "cut"))
-      this.capturedBytes += this.arena.pageBytes
-      this.clearCut(id)
-    }
-    map.generation[id] = (map.generation[id] as number) + 1 | 0
-    map.state[id] = (map.state[id] as number) & ~State.Imaged
-    this.dropSlot(id)
-    this.markChanged(id)
-  }
-
-  private markChanged(id: number): void {
-    const { map } = this
-    const state = map.state[id] as number
-    if ((state & State.Changed) === 0) this.changed.push(id)
-    map.state[id] = state | changing
-  }
-
-  /** The newest image is out of date. The checkpoint may still need it; then `cutSlot` has it. */
-  private dropSlot(id: number): void {
-    const { map } = this
-    const slot = map.slot[id] as number
-    if (slot !== 0 && slot !== map.cutSlot[id]) this.retired.push({ slot, version: 0 })
-    map.slot[id] = 0
-    map.checksum[id] = 0
-  }
-
-  private clearCut(id: number): void {
-    this.map.state[id] = (this.map.state[id] as number) & ~State.Cut
-    this.uncaptured--
-  }
-
-  private copy(id: number, version: number, purpose: Image["purpose"]): Image {
-    const address = this.map.block[id] as number
-    const start = (address & this.arena.mask) * 4
-    const bytes = new Uint8Array(this.arena.pageBytes)
-    bytes.set(this.arena.bytesOf(address).subarray(start, start + this.arena.pageBytes))
-    return { pageId: id, generation: this.map.generation[id] as number, version, purpose, bytes }
-  }
-
-  /** Frees a page, in memory or not: its block, its id, and its image unless a checkpoint refers to it. */
-  free(id: number): void {
-    const { map } = this
-    const state = map.state[id] as number
-    const address = map.block[id] as number
-    if ((state & State.Cut) !== 0) {
-      this.captured.push(this.copy(id, this.inFlight, "cut"))
-      this.capturedBytes += this.arena.pageBytes
-      this.clearCut(id)
-    }
-    this.dropSlot(id)
-    this.markChanged(id)
-    if (address >= 0) this.arena.release(address)
-    map.block[id] = -1
-    map.free(id)
-  }
-
-  /** Begins a checkpoint of exactly what the pages are now. */
-  cut(): Cut {
-    invariant(this.inFlight === 0 && this.uncaptured === 0, "Pages I1: one checkpoint at a time")
-    const { map } = this
-    const version = this.epoch++
-    this.inFlight = version
-    this.busiest = 0
-    const changed = this.changed
-    this.changed = []
-    this.cutChanged = changed
-    const pending: Array<number> = []
-    for (const id of changed) {
-      const state = (map.state[id] as number) & ~State.Changed
-      map.state[id] = state
-      if ((state & State.Dirty) === 0) {
-        this.setCut(id, map.slot[id] as number, map.checksum[id] as number)
-      } else {
-        map.state[id] = state | State.Cut
-        this.uncaptured++
-        pending.push(id)
-      }
-    }
-    map.holdFreedIds()
-    return { version, changed, pending }
-  }
-
-  private setCut(id: number, slot: number, checksum: number): void {
-    const { map } = this
-    const older = map.cutSlot[id] as number
-    if (older !== 0 && older !== slot) this.retired.push({ slot: older, version: this.inFlight })
-    map.cutSlot[id] = slot
-    map.cutChecksum[id] = checksum
-  }
-
-  /** The image at the cut of a page that did not change since; undefined where another was or will be used. */
-  capture(id: number): Image | undefined {
-    if (((this.map.state[id] as number) & State.Cut) === 0) return undefined
-    this.clearCut(id)
-    this.map.state[id] = (this.map.state[id] as number) | State.Imaged
-    return this.copy(id, this.inFlight, "cut")
-  }
-
-  /** An image of a dirty page as it is now, to be written so that the page can be evicted. */
-  image(id: number): Image {
-    invariant(((this.map.state[id] as number) & State.Dirty) !== 0, "Pages I2")
-    this.map.state[id] = (this.map.state[id] as number) | State.Imaged
-    return this.copy(id, this.epoch, "eviction")
-  }
-
-  /** Takes the images that writers saved from their pages. */
-  drainCaptured(): Array<Image> {
-    const { captured } = this
-    this.captured = []
-    this.capturedBytes = 0
-    return captured
-  }
-
-  /** An image is in its slot. */
-  imaged(image: Image, place: Place): void {
-    const { map } = this
-    const id = image.pageId
-    const state = map.state[id] as number
-    const ofCut = image.purpose === "cut" && image.version === this.inFlight
-    const newest = map.generation[id] === image.generation && (state & State.Imaged) !== 0
-    const dirty = newest && (state & State.Dirty) !== 0
-    if (ofCut) this.setCut(id, place.slot, place.checksum)
-    if (!newest || (!dirty && !ofCut)) {
-      if (!ofCut) this.retired.push({ slot: place.slot, version: 0 })
-      return
-    }
-    // An image of an eviction that was already written said the same; one slot is enough.
-    const older = map.slot[id] as number
-    if (older !== 0 && older !== map.cutSlot[id]) this.retired.push({ slot: older, version: 0 })
-    map.slot[id] = place.slot
-    map.checksum[id] = place.checksum
-    map.records[id] = 0
-    map.state[id] = state & ~State.Dirty
-    if ((state & State.Cut) === 0) return
-    // Unchanged since before the cut: what was written for an eviction is the image at the cut.
-    this.clearCut(id)
-    this.setCut(id, place.slot, place.checksum)
+    return this.map.bytes + this.changeBytes + this.ring.bytes + this.guests.bytes + this.leaving.bytes +
+      this.ripe.length * 8
   }
 
   /**
-   * An image did not get into a slot: the page needs another one. Another image of the same content may still be on
-   * its way; it does not count either, as from here on a change of the page is not seen by it.
+   * Takes a block and an id for a new page; the caller has made sure that a block is free. A leaf becomes a guest where
+   * the one that it is split from is.
    */
-  imageLost(image: Image): void {
+  create(place: "inner" | "ring" | "guest"): number {
+    const address = this.arena.allocate()
+    invariant(address >= 0, "Pages: blocks are counted before anything changes")
+    const id = this.map.allocate()
+    this.created++
+    this.map.block[id] = address
+    this.markChanged(id, State.Dirty | State.Changed | State.Mutable | (place === "inner" ? State.Inner : 0))
+    if (place === "ring") this.ring.addPage(address)
+    else if (place === "guest") this.leaving.push(id)
+    return id
+  }
+
+  /** Where a page that is split from this leaf goes. */
+  placeOf(id: number): "ring" | "guest" {
+    return this.ring.has(this.map.block[id] as number) ? "ring" : "guest"
+  }
+
+  isGuest(id: number): boolean {
+    const address = this.map.block[id] as number
+    return address >= 0 && ((this.map.state[id] as number) & (State.Inner | State.Free)) === 0
+      && !this.ring.has(address)
+  }
+
+  /** Frees a page, in memory or not: its blocks, its id, and its images unless a checkpoint refers to them. */
+  free(id: number): void {
     const { map } = this
-    const id = image.pageId
-    if (map.generation[id] !== image.generation) return
-    map.generation[id] = image.generation + 1 | 0
-    map.state[id] = (map.state[id] as number) & ~State.Imaged
+    this.forsake(id)
+    if ((map.block[id] as number) >= 0) this.giveBlock(id)
+    if ((map.mini[id] as number) >= 0) this.giveMini(id)
+    map.free(id)
   }
 
-  /** The checkpoint in flight exists: its superblock is durable. */
-  complete(): void {
-    invariant(this.inFlight !== 0 && this.uncaptured === 0, "Pages I1")
-    this.endCut()
+  private giveBlock(id: number): void {
+    const address = this.map.block[id] as number
+    if (this.ring.has(address)) this.ring.removePage(address)
+    this.map.block[id] = -1
+    this.arena.release(address)
   }
 
-  /** The checkpoint in flight failed: all that it covered is part of the next one. */
-  abandon(): void {
-    const { map } = this
-    invariant(this.inFlight !== 0, "Pages I1")
-    for (const id of this.cutChanged) {
-      const state = map.state[id] as number
-      if ((state & State.Cut) !== 0) this.clearCut(id)
-      if ((state & State.Changed) === 0) this.changed.push(id)
-      map.state[id] = ((map.state[id] as number) | State.Changed) & ~State.Cut
-    }
-    this.drainCaptured()
-    this.endCut()
+  private giveMini(id: number): void {
+    this.ring.release(this.map.mini[id] as number)
+    this.map.mini[id] = -1
+    this.map.state[id] = (this.map.state[id] as number) & ~(State.Mini | State.Unpacked)
   }
 
-  private endCut(): void {
-    this.inFlight = 0
-    this.cutChanged = []
-    this.map.releaseFreedIds()
-  }
-
-  /** Takes a page out of memory. False where it may not go: dirty, an inner node, or not there. */
+  /** Takes a page out of memory. False where it may not go: dirty, an inner node, kept, or not there. */
   evict(id: number): boolean {
     const { map } = this
-    const address = map.block[id] as number
-    if (address < 0 || ((map.state[id] as number) & (State.Dirty | State.Inner | State.Free)) !== 0) {
+    if ((map.block[id] as number) < 0) return false
+    if (((map.state[id] as number) & (State.Dirty | State.Inner | State.Free)) !== 0 || this.kept.has(id)) {
       return false
     }
     invariant(map.slot[id] !== 0, "Pages I2")
-    map.block[id] = -1
+    this.giveBlock(id)
     map.generation[id] = (map.generation[id] as number) + 1 | 0
-    map.state[id] = (map.state[id] as number) & ~(State.Imaged | State.Referenced)
-    this.arena.release(address)
+    map.state[id] = (map.state[id] as number) & ~(State.Imaged | State.Referenced | State.Mutable)
     return true
   }
 
   /**
    * Puts a verified image into memory (`verify`, PageCheck.ts). `generation` is the page's when the load was asked
-   * for: a page that was freed or loaded since is left alone.
+   * for: a page that was freed or loaded since is left alone. `purpose` merge may use the arena's reserve.
    */
-  install(id: number, generation: number, image: Uint8Array): "installed" | "stale" | "full" {
-    const { map } = this
+  install(
+    id: number,
+    generation: number,
+    image: Uint8Array,
+    purpose: "read" | "merge" = "read"
+  ): "installed" | "stale" | "full" {
+    const { arena, map } = this
     if (!map.isUsed(id) || map.generation[id] !== generation || (map.block[id] as number) >= 0) return "stale"
-    const address = this.arena.allocate()
+    const address = purpose === "read" ? arena.allocate() : arena.allocateReserved()
     if (address < 0) return "full"
-    const bytes = this.arena.bytesOf(address)
-    const words = this.arena.wordsOf(address)
-    const at = address & this.arena.mask
-    bytes.set(image, at * 4)
+    const words = arena.wordsOf(address)
+    const at = address & arena.mask
+    arena.bytesOf(address).set(image, at * 4)
     Page.unseal(words, at)
     map.block[id] = address
     map.generation[id] = generation + 1 | 0
-    const kind = Page.level(words, at) > 0 ? State.Inner : 0
-    map.state[id] = ((map.state[id] as number) & State.Changed) | kind | State.Referenced
+    const inner = Page.level(words, at) > 0 ? State.Inner | State.Mutable : 0
+    map.state[id] = (map.state[id] as number) | inner | State.Referenced
+    if (inner === 0) this.settle(id)
     return "installed"
+  }
+
+  /** Whether a loaded leaf stays as a whole: without mini-pages always, otherwise while memory is plenty. */
+  private settle(id: number): void {
+    const { arena, map } = this
+    const plenty = arena.available > arena.limit >>> 2
+    if ((this.mode === "pages" || plenty) && ((map.state[id] as number) & State.Mini) === 0) this.admit(id)
+    else this.guests.push(id)
+  }
+
+  /** A guest joins the ring, and is changed in place from here on. Its mini-page has been merged. */
+  admit(id: number): void {
+    invariant(((this.map.state[id] as number) & State.Mini) === 0, "Pages I1")
+    this.map.state[id] = (this.map.state[id] as number) | State.Mutable
+    this.ring.addPage(this.map.block[id] as number)
+  }
+
+  /** A leaf whose frame was popped at the head, and that has to be written, leaves as soon as it is. */
+  demote(id: number): void {
+    this.leaving.push(id)
+  }
+
+  protected override changed(id: number): void {
+    if (this.isGuest(id)) this.leaving.push(id)
+  }
+
+  override imaged(image: Image, place: Place): void {
+    super.imaged(image, place)
+    const id = image.pageId
+    if (!this.isGuest(id) || ((this.map.state[id] as number) & State.Dirty) !== 0) return
+    this.rest(id)
+    this.guests.push(id)
+  }
+
+  override imageLost(image: Image): void {
+    super.imageLost(image)
+    if (image.form === "page" && this.isGuest(image.pageId)) this.leaving.push(image.pageId)
+  }
+
+  /** A guest that is clean is not changed in place any more (I1). */
+  rest(id: number): void {
+    const state = this.map.state[id] as number
+    if ((state & State.Dirty) === 0) this.map.state[id] = state & ~State.Mutable
+  }
+
+  /**
+   * Begins an empty mini-page with room for a record of `words` and its slot; `prefix` holds what all keys of the leaf
+   * begin with. False where the ring has no room.
+   */
+  begin(id: number, treeId: number, words: number, prefix: KeyScratch, prefixBytes: number): boolean {
+    const { map, ring } = this
+    const sizeClass = ring.classFor(MiniPage.frameWords(prefixBytes) + Page.slotWords + words)
+    const address = sizeClass < 0 ? -1 : ring.allocate(sizeClass)
+    if (address < 0) return false
+    const own = this.arena.wordsOf(address)
+    const size = ring.classes[sizeClass] as number
+    const p = address & this.arena.mask
+    MiniPage.begin(own, p, { size, pageId: id, treeId }, prefix, prefixBytes)
+    Page.setCounts(
+      own,
+      p,
+      0,
+      Math.max(1, Math.floor((Page.heapTop(own, p) - Page.headerWords) / (words + Page.slotWords)))
+    )
+    map.mini[id] = address
+    map.state[id] = (map.state[id] as number) | State.Mini
+    return true
+  }
+
+  /** Words that the mini-page would need for the wanted records and one more of `more` words. */
+  wantedMini(id: number, wanted: MiniPage.Wanted, more: number): number {
+    const address = this.map.mini[id] as number
+    const words = this.arena.wordsOf(address)
+    const p = address & this.arena.mask
+    return MiniPage.frameWords(Page.prefixBytes(words, p)) + MiniPage.wantedWords(words, p, wanted)
+      + (more === 0 ? 0 : more + Page.slotWords)
+  }
+
+  /**
+   * Moves the wanted records of a mini-page to a block where one more of `more` words has room. False, and nothing
+   * changed, where the ring has no room.
+   */
+  move(id: number, wanted: MiniPage.Wanted, more: number): boolean {
+    const { arena, map, prefix, ring } = this
+    const sizeClass = ring.classFor(this.wantedMini(id, wanted, more))
+    invariant(sizeClass >= 0, "Pages: a mini-page beyond the largest class is merged")
+    const address = ring.allocate(sizeClass)
+    if (address < 0) return false
+    const older = map.mini[id] as number
+    const source = arena.wordsOf(older)
+    const s = older & arena.mask
+    const words = arena.wordsOf(address)
+    const p = address & arena.mask
+    const options = { size: ring.classes[sizeClass] as number, pageId: id, treeId: Page.treeId(source, s) }
+    MiniPage.begin(words, p, options, prefix, MiniPage.loadPrefix(source, s, prefix))
+    MiniPage.fill(words, p, source, s, wanted, more)
+    ring.release(older)
+    map.mini[id] = address
+    return true
+  }
+
+  /** Ends a mini-page. What was dirty in it is in the base page now, or of no use to anybody. */
+  end(id: number): void {
+    this.touchMini(id)
+    this.giveMini(id)
+  }
+
+  /** Lets a mini-page go in which nothing is dirty: what is known of the base page is forgotten. */
+  forget(id: number): void {
+    const address = this.map.mini[id] as number
+    const words = this.arena.wordsOf(address)
+    invariant(MiniPage.wantedWords(words, address & this.arena.mask, "dirty") === 0, "Pages I2")
+    if (((this.map.state[id] as number) & (State.Unpacked | State.CutMini)) !== 0) this.touchMini(id)
+    this.giveMini(id)
+  }
+
+  /** At open: the mini-page that a checkpoint has packed. False where the ring has no room. */
+  restoreMini(id: number, image: Int32Array, from: number, size: number): boolean {
+    const { arena, map, ring } = this
+    const sizeClass = ring.classFor(size)
+    const address = ring.allocate(sizeClass)
+    if (address < 0) return false
+    const words = arena.wordsOf(address)
+    const p = address & arena.mask
+    const options = { size: ring.classes[sizeClass] as number, pageId: id, treeId: Page.treeId(image, from) }
+    MiniPage.begin(words, p, options, this.prefix, MiniPage.loadPrefix(image, from, this.prefix))
+    MiniPage.fill(words, p, image, from, "all", 0)
+    map.mini[id] = address
+    map.state[id] = (map.state[id] as number) | State.Mini
+    return true
+  }
+
+  /** Clears the marks of use of what has come into the second-chance region. */
+  advanceRegion(): void {
+    const { arena, map, ring } = this
+    for (let frame = ring.entering(); frame >= 0; frame = ring.entering()) {
+      const words = arena.wordsOf(frame)
+      if (!ring.isMinis(frame)) {
+        const id = Page.pageId(words, frame & arena.mask)
+        map.state[id] = (map.state[id] as number) & ~State.Referenced
+        continue
+      }
+      for (let at = ring.nextLive(frame, frame); at >= 0; at = ring.nextLive(frame, at + ring.wordsOf(at))) {
+        MiniPage.untouch(words, at & arena.mask)
+      }
+    }
   }
 }

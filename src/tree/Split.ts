@@ -16,10 +16,10 @@ import type { Events } from "./Events.ts"
 import * as Inner from "./Inner.ts"
 import type { KeyScratch } from "./KeyScratch.ts"
 import * as Leaf from "./Leaf.ts"
-import { State } from "./MapTable.ts"
 import * as Page from "./Page.ts"
 import type { Pages } from "./Pages.ts"
 import { commonBytes } from "./Search.ts"
+import type { Versions } from "./Versions.ts"
 import type { Workbench } from "./Workbench.ts"
 
 const { headerWords } = Page
@@ -27,18 +27,21 @@ const { headerWords } = Page
 /** So many inserts in a row, one after another, are taken for a sequence. */
 const sequence = 4
 
-/** A tree, as its owner knows it. `page` and `count` change. */
+/** A tree, as its owner knows it. All but its id change. */
 export interface Root {
   readonly treeId: number
   /** Page id of the root. */
   page: number
-  /** Records in the tree. */
+  /** Records in the tree, as far as it is known: exact where nothing is unresolved. */
   count: number
+  /** Records in mini-pages of which it is not known whether the base page has their key. */
+  unresolved: number
 }
 
-/** What structural changes work on. */
+/** What changes of a tree work on. */
 export interface Ground {
   readonly pages: Pages
+  readonly versions: Versions
   readonly bench: Workbench
   readonly events: Events
 }
@@ -76,7 +79,7 @@ export function splitLeaf(
   const p = leftAddress & pages.arena.mask
   invariant(Page.count(words, p) > 1, "Split: a record is within the limits")
   pages.touch(leftId)
-  const rightId = pages.create()
+  const rightId = pages.create(pages.placeOf(leftId))
   const source = bench.copy("left", words, p)
   const cut = chooseCut(source, bench, key, at)
   const low = bench.loadLow(source, 0)
@@ -242,7 +245,7 @@ const isPowerOfTwo = (count: number): boolean => (count & count - 1) === 0
 function splitInner(ground: Ground, root: Root, id: number, index: number, rising: KeyScratch): number {
   const { bench, pages } = ground
   const { entries, left: source } = bench
-  const rightId = pages.create()
+  const rightId = pages.create("inner")
   const note13 = source[13] as number
   const ascends = index === Page.count(source, 0) && index === (note13 & 0xffff) + 1 &&
     note13 >>> 16 >= sequence
@@ -269,14 +272,13 @@ function makeInner(ground: Ground, root: Root, id: number, level: number): void 
   const words = pages.arena.wordsOf(address)
   const size = pages.arena.pageWords
   Page.begin(words, address & pages.arena.mask, { size, level, pageId: id, treeId: root.treeId })
-  pages.map.state[id] = (pages.map.state[id] as number) | State.Inner
 }
 
 function growRoot(ground: Ground, root: Root, key: KeyScratch, right: number): void {
   const { pages } = ground
   const old = pages.map.block[root.page] as number
   const level = Page.level(pages.arena.wordsOf(old), old & pages.arena.mask) + 1
-  const id = pages.create()
+  const id = pages.create("inner")
   makeInner(ground, root, id, level)
   const address = pages.map.block[id] as number
   const words = pages.arena.wordsOf(address)

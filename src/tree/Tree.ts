@@ -1,50 +1,47 @@
 /**
- * The tree kernel: B+ trees over pages in memory, pure and synchronous.
+ * The tree kernel: B+ trees whose leaves are in memory whole, as records only, or not at all; pure and synchronous.
  *
  * Operations answer small integers. What needs the disk is an answer, not a call: `Missing` names a page in
  * `missing`; whoever asked has it loaded and asks again. `NoSpace` means that fewer blocks are free than the operation
- * could take (`blocksNeeded`). In both cases nothing has changed.
+ * could take (`blocksNeeded`). In both cases nothing has changed that a reader could see.
+ *
+ * ```
+ *   get     mini-page, else Versions, else base page        (each only what is below the reader's LSN)
+ *   put     in place where the leaf is Mutable without a mini-page, else to its mini-page, without the disk
+ *   merge   the mini-page into the base page, which was loaded for it
+ * ```
  *
  * I1 Every page on the way is in memory before anything changes.
- * I2 Versions of a key ascend: what is written is not older than what it displaces.
- * I3 A displaced record goes to Versions before it is overwritten.
- * I4 `count` of a root is the number of records in its leaves.
+ * I2 `count` of a root is the number of records that its base pages and resolved mini-page records make.
  *
  * Must not know the disk, the clock, or who calls. A found value is valid until the next operation.
  */
-import { invariant } from "../Invariant.ts"
+import type { BufferMode } from "../Limits.ts"
+import { Absent, Again, Finding, Found, Missing, NoSpace } from "./Answer.ts"
 import type { Arena } from "./Arena.ts"
 import type { Batch } from "./Batch.ts"
+import { Consolidation } from "./Consolidate.ts"
 import type { Range } from "./Cursor.ts"
 import { pull } from "./Cursor.ts"
 import { Events } from "./Events.ts"
 import { freeSlice } from "./FreeTree.ts"
 import * as Inner from "./Inner.ts"
+import { InPlace } from "./InPlace.ts"
 import { KeyScratch } from "./KeyScratch.ts"
 import * as Leaf from "./Leaf.ts"
 import { State } from "./MapTable.ts"
-import { mergeUp } from "./Merge.ts"
+import * as MiniPage from "./MiniPage.ts"
+import { isInPlace, MiniWriter } from "./MiniWriter.ts"
 import * as Page from "./Page.ts"
 import { Pages } from "./Pages.ts"
-import type { Reference } from "./Reference.ts"
-import { readReference } from "./Reference.ts"
 import type { Ground, Root } from "./Split.ts"
-import { compact, splitLeaf } from "./Split.ts"
-import { ValueOut } from "./ValueOut.ts"
 import { Versions } from "./Versions.ts"
 import { Workbench } from "./Workbench.ts"
 
+export { Absent, Added, Found, Missing, NoSpace, Removed, Replaced, Written } from "./Answer.ts"
 export { Kind } from "./Leaf.ts"
 export type { Reference } from "./Reference.ts"
 export type { Root } from "./Split.ts"
-
-export const Absent = 0
-export const Found = 1
-export const Added = 2
-export const Replaced = 3
-export const Removed = 4
-export const Missing = -1
-export const NoSpace = -2
 
 export interface TreeOptions {
   readonly arena: Arena
@@ -55,9 +52,27 @@ export interface TreeOptions {
   readonly visible: number
   /** Structural events to remember; none by default. */
   readonly events?: number | undefined
+  readonly mode?: BufferMode | undefined
+  readonly secondChancePercent?: number | undefined
+  /** Reads of base pages, in percent, that leave a copy of what they found, or that they found nothing. */
+  readonly promotionPercent?: number | undefined
+  /** For the dice of promotion. */
+  readonly seed?: number | undefined
 }
 
-export class Tree {
+/** What answered reads, by where it stood; absent keys that the base page did not have are its as well. */
+export interface Hits {
+  leaf: number
+  insert: number
+  cache: number
+  tombstone: number
+  phantom: number
+  /** The base page, read for this or another record. */
+  guest: number
+  versions: number
+}
+
+export class Tree extends Finding {
   readonly pages: Pages
   readonly versions: Versions
   readonly events: Events
@@ -65,35 +80,46 @@ export class Tree {
   readonly key = new KeyScratch()
   /** The page to load after `Missing`. */
   missing = 0
-  /** Free blocks to ask for after `NoSpace`. */
+  /** Free blocks to ask for after `NoSpace`, and the leaf that must be in memory beside them; 0 = none. */
   blocksNeeded = 0
+  leafNeeded = 0
+  readonly hits: Hits = { leaf: 0, insert: 0, cache: 0, tombstone: 0, phantom: 0, guest: 0, versions: 0 }
   private readonly bench: Workbench
   private readonly ground: Ground
-  private readonly out = new ValueOut()
-  /** The record that was found: its address and stored key bytes; or an entry of Versions. */
-  private foundAt = 0
-  private foundKey = 0
-  private foundEntry = -1
+  private readonly inPlace: InPlace
+  private readonly minis: MiniWriter
+  private readonly consolidation: Consolidation
+  /** Of 2³²: promotion happens where the dice is below. */
+  private readonly promotion: number
+  private dice: number
 
   constructor(options: TreeOptions) {
     const { arena } = options
-    this.pages = new Pages(arena, { epoch: options.epoch })
-    this.versions = new Versions({ durable: options.durable, visible: options.visible })
+    const versions = new Versions({ durable: options.durable, visible: options.visible })
+    super(arena, versions)
+    this.pages = new Pages(arena, options)
+    this.versions = versions
     this.events = new Events(options.events ?? 0)
     this.bench = new Workbench(arena.pageWords)
-    this.ground = { pages: this.pages, bench: this.bench, events: this.events }
+    this.ground = { pages: this.pages, versions, bench: this.bench, events: this.events }
+    this.inPlace = new InPlace(this.ground)
+    this.minis = new MiniWriter(this.ground)
+    this.consolidation = new Consolidation(this.ground, this.inPlace, (root, key) => this.descend(root, key))
+    this.promotion = (options.promotionPercent ?? 20) / 100 * 2 ** 32
+    this.dice = (options.seed ?? 0) | 1
   }
 
   /** Makes an empty tree; undefined where no block is free. */
   create(treeId: number): Root | undefined {
     const { arena } = this.pages
     this.blocksNeeded = 1
-    if (arena.freeBlocks < 1) return undefined
-    const page = this.pages.create()
+    this.leafNeeded = 0
+    if (arena.available < 1) return undefined
+    const page = this.pages.create("ring")
     const address = this.pages.map.block[page] as number
     const words = arena.wordsOf(address)
     Page.begin(words, address & arena.mask, { size: arena.pageWords, level: 0, pageId: page, treeId })
-    return { treeId, page, count: 0 }
+    return { treeId, page, count: 0, unresolved: 0 }
   }
 
   /** Reads a key as of LSN `at` (exclusive): Found, Absent or Missing. */
@@ -112,14 +138,16 @@ export class Tree {
       const words = arena.words[address >>> arena.shift] as Int32Array
       const p = address & arena.mask
       if (((words[p + 1] as number) & 0xff0000) === 0) {
-        map.state[id] = (map.state[id] as number) | State.Referenced
+        const state = map.state[id] as number
+        if (!isInPlace(state)) return this.getBeside(root, id, at)
+        map.state[id] = state | State.Referenced
+        this.hits.leaf++
         return this.getInLeaf(root, words, p, address, at)
       }
       id = Inner.child(words, p, Inner.find(words, p, key))
       address = map.block[id] as number
     }
-    this.missing = id
-    return Missing
+    return this.getBeside(root, id, at)
   }
 
   private getInLeaf(root: Root, words: Int32Array, p: number, address: number, at: number): number {
@@ -129,119 +157,149 @@ export class Tree {
       const slot = words[p + Page.headerWords + ((words[p + 7] as number) >>> 16) + index] as number
       const record = p + (slot & 0xffff)
       if (Leaf.versionAt(words, record) < at) {
-        // An address, not views: storing a reference in a field costs the collector's write barrier.
         this.foundAt = address + (slot & 0xffff)
         this.foundKey = slot >>> 16
         this.foundEntry = -1
         return Found
       }
     }
-    if (at > this.versions.newest) return Absent
+    return at > this.versions.newest ? Absent : this.getOlder(root, at)
+  }
+
+  /** What Versions has of the key: Found, or Absent where it has nothing or knows that there was nothing. */
+  private getOlder(root: Root, at: number): number {
     this.foundEntry = this.versions.get(root.treeId, this.key, at)
-    return this.foundEntry < 0 ? Absent : Found
+    if (this.foundEntry < 0) return Absent
+    this.hits.versions++
+    return this.versions.kindOf(this.foundEntry) === Leaf.Kind.Tombstone ? Absent : Found
   }
 
-  private foundWords(): Int32Array {
-    return this.pages.arena.wordsOf(this.foundAt)
-  }
-
-  /** Word offset of the record found within its chunk. */
-  private foundRecord(): number {
-    return this.foundAt & this.pages.arena.mask
-  }
-
-  /** Version of the record found. */
-  foundVersion(): number {
-    return this.foundEntry < 0
-      ? Leaf.versionAt(this.foundWords(), this.foundRecord())
-      : this.versions.versionOf(this.foundEntry)
-  }
-
-  foundKind(): number {
-    return this.foundEntry < 0
-      ? Leaf.kindAt(this.foundWords(), this.foundRecord())
-      : this.versions.kindOf(this.foundEntry)
-  }
-
-  /** When the record found expires, in milliseconds; Infinity where it does not. */
-  foundExpiry(): number {
-    return this.foundEntry < 0
-      ? Leaf.expiryAt(this.foundWords(), this.foundRecord(), this.foundKey)
-      : this.versions.expiryOf(this.foundEntry)
-  }
-
-  /** Where the value found lives, if that is the log. */
-  foundReference(): Reference | undefined {
-    return this.foundKind() === Leaf.Kind.Reference ? readReference(this.value()) : undefined
-  }
-
-  /** Bytes of the value found. */
-  valueBytes(): number {
-    return this.foundEntry < 0
-      ? Leaf.valueBytesAt(this.foundWords(), this.foundRecord())
-      : this.versions.valueBytesOf(this.foundEntry)
-  }
-
-  /** A copy of the value found. */
-  value(): Uint8Array {
-    if (this.foundEntry >= 0) {
-      const from = this.versions.valueAt(this.foundEntry)
-      return this.versions.bytesOf(this.foundEntry).slice(from, from + this.valueBytes())
+  /** Reads from the mini-page of a leaf, and from its base page if that is here. */
+  private getBeside(root: Root, id: number, at: number): number {
+    const { map } = this.pages
+    const mini = map.mini[id] as number
+    let known = false
+    if (mini >= 0) {
+      const { arena } = this.pages
+      const words = arena.words[mini >>> arena.shift] as Int32Array
+      const p = mini & arena.mask
+      const index = Leaf.find(words, p, this.key)
+      if (index >= 0) {
+        const record = Leaf.recordAt(words, p, index)
+        MiniPage.touch(words, record)
+        if (Leaf.versionAt(words, record) < at) return this.getInMini(root, words, p, mini, index, at)
+        known = true
+      }
     }
-    const words = this.foundWords()
-    const record = this.foundRecord()
-    const bytes = this.pages.arena.bytesOf(this.foundAt)
-    return this.out.copy(
-      words,
-      bytes,
-      Leaf.valueAt(words, record, this.foundKey),
-      Leaf.valueBytesAt(words, record)
-    )
-  }
-
-  /** Copies the value found into `target` from `offset` on, where there must be room; answers its length. */
-  valueInto(target: Uint8Array, offset: number): number {
-    if (this.foundEntry >= 0) {
-      const from = this.versions.valueAt(this.foundEntry)
-      target.set(this.versions.bytesOf(this.foundEntry).subarray(from, from + this.valueBytes()), offset)
-      return this.valueBytes()
+    if (at <= this.versions.newest) {
+      const older = this.getOlder(root, at)
+      if (this.foundEntry >= 0) return older
     }
-    const words = this.foundWords()
-    const record = this.foundRecord()
-    const length = Leaf.valueBytesAt(words, record)
-    const bytes = this.pages.arena.bytesOf(this.foundAt)
-    this.out.copyInto(words, bytes, Leaf.valueAt(words, record, this.foundKey), length, target, offset)
-    return length
+    const address = map.block[id] as number
+    if (address < 0) {
+      this.missing = id
+      return Missing
+    }
+    return this.getInGuest(root, id, address, at, known)
   }
 
-  /** Goes down to the leaf of the key in `key`, leaving the way on the bench; its address, or Missing. */
-  private descend(root: Root): number {
+  private getInMini(
+    root: Root,
+    words: Int32Array,
+    p: number,
+    address: number,
+    index: number,
+    at: number
+  ): number {
+    const record = Leaf.recordAt(words, p, index)
+    const kind = Leaf.kindAt(words, record)
+    if (kind === Leaf.Kind.Phantom) {
+      this.hits.phantom++
+      return at > this.versions.newest ? Absent : this.getOlder(root, at)
+    }
+    if (kind === Leaf.Kind.Tombstone) {
+      this.hits.tombstone++
+      return Absent
+    }
+    if (MiniPage.isDirty(words, record)) this.hits.insert++
+    else this.hits.cache++
+    this.foundAt = address - p + record
+    this.foundKey = Page.slotBytes(words, p, index)
+    this.foundEntry = -1
+    return Found
+  }
+
+  /** Reads from a base page that is only visiting; now and then what it says of the key is remembered. */
+  private getInGuest(root: Root, id: number, address: number, at: number, known: boolean): number {
+    const { arena, map } = this.pages
+    const words = arena.words[address >>> arena.shift] as Int32Array
+    const p = address & arena.mask
+    map.state[id] = (map.state[id] as number) | State.Referenced
+    this.hits.guest++
+    const index = Leaf.find(words, p, this.key)
+    if (index < 0) {
+      if (!known && this.isPromoted()) this.remember(root, id, -1, 0)
+      return Absent
+    }
+    const record = Leaf.recordAt(words, p, index)
+    if (!known && this.isPromoted()) {
+      this.remember(root, id, address - p + record, Page.slotBytes(words, p, index))
+    }
+    if (Leaf.versionAt(words, record) >= at) return Absent
+    this.foundAt = address - p + record
+    this.foundKey = Page.slotBytes(words, p, index)
+    this.foundEntry = -1
+    return Found
+  }
+
+  /** Rolls the dice (xorshift). */
+  private isPromoted(): boolean {
+    if (this.pages.mode === "pages") return false
+    let dice = this.dice
+    dice ^= dice << 13
+    dice ^= dice >>> 17
+    dice ^= dice << 5
+    this.dice = dice
+    return dice >>> 0 < this.promotion
+  }
+
+  private remember(root: Root, id: number, address: number, keyBytes: number): void {
+    if (this.descend(root, this.key) === id) this.minis.remember(root, this.key, address, keyBytes)
+  }
+
+  /** Goes down to the leaf of a key, in memory or not, leaving the way on the bench: its id, or Missing. */
+  private descend(root: Root, key: KeyScratch): number {
     const { arena, map } = this.pages
     const { ids, taken } = this.bench
     let id = root.page
+    // What is not in memory is a leaf below a node of level 1, or where it has a mini-page.
+    let leafBelow = false
     for (let depth = 0;; depth++) {
       const address = map.block[id] as number
       ids[depth] = id
+      this.bench.depth = depth
       if (address < 0) {
+        if (leafBelow || (map.mini[id] as number) >= 0) return id
         this.missing = id
         return Missing
       }
       const words = arena.words[address >>> arena.shift] as Int32Array
       const p = address & arena.mask
-      if (((words[p + 1] as number) & 0xff0000) === 0) {
-        this.bench.depth = depth
+      const level = (words[p + 1] as number) & 0xff0000
+      if (level === 0) {
         Leaf.touchSlots(words, p)
-        return address
+        return id
       }
-      const index = Inner.find(words, p, this.key)
+      leafBelow = level === 0x10000
+      const index = Inner.find(words, p, key)
       taken[depth] = index
       id = Inner.child(words, p, index)
     }
   }
 
   /**
-   * Writes a record: Added, Replaced, Missing or NoSpace. `version` is the LSN of its commit; `expiry` in
-   * milliseconds, Infinity for none. The record must fit (`Page.maxRecordBytes`).
+   * Writes a record: Added, Replaced, Written (not known which), Missing or NoSpace. `version` is the LSN of its commit;
+   * `expiry` in milliseconds, Infinity for none. The record must fit (`Page.maxRecordBytes`).
    */
   put(
     root: Root,
@@ -258,125 +316,78 @@ export class Tree {
   /** The same for the key in `key`. */
   putLoaded(root: Root, kind: number, value: Uint8Array, version: number, expiry: number): number {
     while (true) {
-      const address = this.descend(root)
-      if (address < 0) return Missing
-      const { arena } = this.pages
-      const words = arena.words[address >>> arena.shift] as Int32Array
-      const bytes = arena.bytes[address >>> arena.shift] as Uint8Array
-      const p = address & arena.mask
-      const index = Leaf.find(words, p, this.key)
-      const need = Leaf.neededWords(words, p, this.key.length, value.length, expiry)
-      const answer = index < 0
-        ? this.add(words, bytes, p, ~index, need, kind, value, version, expiry)
-        : this.replace(root, words, bytes, p, index, need, kind, value, version, expiry)
-      if (answer === Added) root.count++
-      if (answer !== NoSpace) return answer
-      // One split makes room, or a second one after it; each leaves fewer records in the leaf.
-      this.blocksNeeded = this.bench.depth + 2
-      if (arena.freeBlocks < this.blocksNeeded) return NoSpace
-      const replaces = index < 0 ? 0 : this.recordWords(words, p, index)
-      splitLeaf(this.ground, root, this.key, { index: index < 0 ? ~index : index, need, replaces })
+      const id = this.descend(root, this.key)
+      if (id < 0) return Missing
+      if (this.takesInPlace(id)) {
+        const answer = this.inPlace.put(root, this.key, kind, value, version, expiry)
+        if (answer !== Again) return this.asked(answer, this.inPlace.blocksNeeded, id)
+        continue
+      }
+      const blind = this.pages.mode === "miniPages"
+      const answer = blind ? this.minis.put(root, this.key, kind, value, version, expiry) : Missing
+      if (answer !== Missing) return this.asked(answer, this.minis.blocksNeeded, 0)
+      const merged = this.mergeFor(root, id)
+      if (merged < 0) return merged
     }
   }
 
-  private recordWords(words: Int32Array, p: number, index: number): number {
-    return Leaf.recordWords(words, Leaf.recordAt(words, p, index), Page.slotBytes(words, p, index))
-  }
-
-  private add(
-    words: Int32Array,
-    bytes: Uint8Array,
-    p: number,
-    index: number,
-    need: number,
-    kind: number,
-    value: Uint8Array,
-    version: number,
-    expiry: number
-  ): number {
-    const counts = words[p + 7] as number
-    const slot = (counts & 0xffff) === counts >>> 16 ? Page.slotWords : 0
-    const cramped = Leaf.gap(words, p) < need + slot
-    if (cramped && !this.mayCompact(words, p, need + Page.slotWords, 0)) return NoSpace
-    this.pages.touch(Page.pageId(words, p))
-    if (cramped) compact(this.ground, words, p, need)
-    Leaf.insert(words, bytes, p, index, need, this.key, kind, value, version, expiry)
-    return Added
-  }
-
-  private replace(
-    root: Root,
-    words: Int32Array,
-    bytes: Uint8Array,
-    p: number,
-    index: number,
-    need: number,
-    kind: number,
-    value: Uint8Array,
-    version: number,
-    expiry: number
-  ): number {
-    const had = this.recordWords(words, p, index)
-    const cramped = need > had && need > Leaf.gap(words, p)
-    if (cramped && !this.mayCompact(words, p, need, had)) return NoSpace
-    this.pages.touch(Page.pageId(words, p))
-    this.displace(root, words, p, index, version)
-    if (!cramped) {
-      Leaf.replace(words, bytes, p, index, need, kind, value, version, expiry)
-    } else {
-      Leaf.remove(words, p, index)
-      compact(this.ground, words, p, need)
-      Leaf.insert(words, bytes, p, index, need, this.key, kind, value, version, expiry)
-    }
-    return Replaced
-  }
-
-  /**
-   * Whether compaction gives room for `need` words when `freed` more become garbage. If it would gain less than a
-   * 32nd of the page, a split is better: a page that stays nearly full would be compacted for every write.
-   */
-  private mayCompact(words: Int32Array, p: number, need: number, freed: number): boolean {
-    if (Leaf.spare(words, p) + freed < need) return false
-    const gained = Leaf.spare(words, p) - Leaf.gap(words, p) + freed
-    return gained >= Page.size(words, p) >>> 5 || Page.count(words, p) < 2
-  }
-
-  /** Hands record `index` to Versions before it goes (I3). */
-  private displace(root: Root, words: Int32Array, p: number, index: number, version: number): void {
-    const keyBytes = Page.slotBytes(words, p, index)
-    const record = Leaf.recordAt(words, p, index)
-    const from = Leaf.versionAt(words, record)
-    invariant(from <= version, "Tree I2")
-    this.versions.displace(
-      root.treeId,
-      this.key,
-      from,
-      version,
-      Leaf.kindAt(words, record),
-      Leaf.expiryAt(words, record, keyBytes),
-      words,
-      Leaf.valueAt(words, record, keyBytes),
-      Leaf.valueBytesAt(words, record)
-    )
-  }
-
-  /** Removes a record: Removed, Absent or Missing. `version` is the LSN of the commit. */
+  /** Removes a record: Removed, Absent, Written (not known which), Missing or NoSpace. */
   remove(root: Root, key: Uint8Array, version: number): number {
     this.key.load(key)
-    const address = this.descend(root)
-    if (address < 0) return Missing
-    const { arena } = this.pages
-    const words = arena.words[address >>> arena.shift] as Int32Array
-    const p = address & arena.mask
-    const index = Leaf.find(words, p, this.key)
-    if (index < 0) return Absent
-    this.pages.touch(Page.pageId(words, p))
-    this.displace(root, words, p, index, version)
-    Leaf.remove(words, p, index)
-    Page.raisePageLsn(words, p, version)
-    root.count--
-    if (Leaf.used(words, p) * 4 < Page.size(words, p)) mergeUp(this.ground, root)
-    return Removed
+    while (true) {
+      const id = this.descend(root, this.key)
+      if (id < 0) return Missing
+      if (this.takesInPlace(id)) return this.inPlace.remove(root, this.key, version)
+      const blind = this.pages.mode === "miniPages"
+      const answer = blind ? this.minis.remove(root, this.key, version) : Missing
+      if (answer !== Missing) return this.asked(answer, this.minis.blocksNeeded, 0)
+      const merged = this.mergeFor(root, id)
+      if (merged < 0) return merged
+    }
+  }
+
+  private asked(answer: number, blocks: number, leaf: number): number {
+    if (answer !== NoSpace) return answer
+    this.blocksNeeded = blocks
+    this.leafNeeded = leaf
+    return answer
+  }
+
+  /** Whether a leaf is changed where it is; without mini-pages a guest that is written to joins the ring again. */
+  private takesInPlace(id: number): boolean {
+    const { map, mode } = this.pages
+    const state = map.state[id] as number
+    if (isInPlace(state)) {
+      map.state[id] = state | State.Referenced
+      return true
+    }
+    if (mode === "miniPages" || (map.block[id] as number) < 0 || (state & State.Mini) !== 0) return false
+    this.pages.admit(id)
+    return true
+  }
+
+  /** The mini-page at hand is full, or there is to be none: it is merged if the base page is here. */
+  private mergeFor(root: Root, id: number): number {
+    const { map } = this.pages
+    if ((map.block[id] as number) < 0) {
+      this.missing = id
+      return Missing
+    }
+    const state = map.state[id] as number
+    if ((state & State.Mini) !== 0) return this.merge(root, id)
+    // The record is larger than any mini-page.
+    map.state[id] = state | State.Mutable
+    return Absent
+  }
+
+  /** Merges the mini-page of a leaf into its base page: Absent (done), Missing or NoSpace. */
+  merge(root: Root, id: number): number {
+    const { map } = this.pages
+    if ((map.block[id] as number) < 0 && ((map.state[id] as number) & State.Mini) !== 0) {
+      this.missing = id
+      return Missing
+    }
+    return this.asked(this.consolidation.merge(root, id), this.inPlace.blocksNeeded, id)
   }
 
   /** Adds records of a range as of `at` to a batch: Found = there may be more, Absent = done, or Missing. */

@@ -17,7 +17,8 @@
  * I2 Every live entry is in exactly one list, and in the hash table.
  *
  * Point reads go through a hash table; the order for ranges is made when the first range of the past is read, as most
- * overwritten versions are gone after the next sync. Entries are columns of typed arrays. A spill file would take the
+ * overwritten versions are gone after the next sync. An entry of kind Tombstone says that the key was absent in its
+ * span, which the base page behind the mini-page it came from does not know. Entries are columns of typed arrays. A spill file would take the
  * `kept` slabs. Rejected: a tree of pages, which costs every overwrite a second insert and removal.
  */
 import { invariant } from "../Invariant.ts"
@@ -246,6 +247,20 @@ export class Versions {
       if (this.compareKey(entry, key) === 0) return entry
     }
     return -1
+  }
+
+  /** Version of the oldest entry of a key that is newer than `from`; `otherwise` where there is none before that. */
+  nextAfter(treeId: number, key: KeyScratch, from: number, otherwise: number): number {
+    if (this.table.size === 0) return otherwise
+    const hash = hashOf(treeId, key.words, key.length)
+    let next = otherwise
+    let entry = this.table.first(hash)
+    for (; entry >= 0; entry = this.table.chain[entry] as number) {
+      const version = this.table.from[entry] as number
+      if (this.table.hash[entry] !== hash || version <= from || version >= next) continue
+      if (this.table.treeId[entry] === treeId && this.compareKey(entry, key) === 0) next = version
+    }
+    return next
   }
 
   isSeen(entry: number, at: number): boolean {

@@ -3,11 +3,16 @@
  * steps, and slots die as early as they may, so that whoever uses one too long is found out.
  */
 import { assert } from "@effect/vitest"
+import type { BufferMode } from "../../src/Limits.ts"
 import { Arena } from "../../src/tree/Arena.ts"
 import { audit } from "../../src/tree/Audit.ts"
 import { Batch } from "../../src/tree/Batch.ts"
 import type { Range } from "../../src/tree/Cursor.ts"
+import { Evictor, noChores } from "../../src/tree/Evict.ts"
 import { State } from "../../src/tree/MapTable.ts"
+import type { Pack } from "../../src/tree/Pack.ts"
+import { pack, unpack } from "../../src/tree/Pack.ts"
+import * as Page from "../../src/tree/Page.ts"
 import { seal, verify } from "../../src/tree/PageCheck.ts"
 import type { Cut, Image } from "../../src/tree/Pages.ts"
 import type { Root } from "../../src/tree/Tree.ts"
@@ -26,10 +31,18 @@ export interface Row {
 export const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin1")
 export const bytes = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text, "latin1"))
 
+interface Place {
+  readonly slot: number
+  readonly checksum: number
+}
+
+const nowhere: Place = { slot: 0, checksum: 0 }
+
 /** Where each page of a checkpoint is, and the roots at its cut. */
 interface Checkpoint {
   readonly version: number
-  readonly slots: Map<number, { readonly slot: number; readonly checksum: number }>
+  readonly slots: Map<number, Place>
+  readonly packs: Map<number, Place>
 }
 
 export interface WorldOptions {
@@ -37,6 +50,9 @@ export interface WorldOptions {
   readonly sharing?: "private" | "shared"
   readonly events?: number
   readonly epoch?: number
+  readonly mode?: BufferMode
+  readonly promotionPercent?: number
+  readonly secondChancePercent?: number
 }
 
 export class World {
@@ -46,6 +62,9 @@ export class World {
   readonly slots = new Map<number, Uint8Array>()
   private readonly dying: Array<{ readonly slot: number; readonly version: number }> = []
   private readonly random: Random
+  private readonly options: WorldOptions
+  readonly evictor: Evictor
+  private readonly roots = new Map<number, Root>()
   private nextSlot = 1
   /** The two retained checkpoints, older first. */
   checkpoints: Array<Checkpoint> = []
@@ -66,14 +85,24 @@ export class World {
       epoch: options.epoch ?? 1,
       durable: 0,
       visible: 0,
-      events: options.events ?? 0
+      events: options.events ?? 0,
+      mode: options.mode,
+      promotionPercent: options.promotionPercent,
+      secondChancePercent: options.secondChancePercent,
+      seed: random.int(2 ** 31)
     })
+    this.options = options
+    this.arena.reserve = Math.min(12, this.arena.blocks >>> 2)
+    this.evictor = new Evictor(this.tree.pages, { secondChancePercent: options.secondChancePercent ?? 10 })
   }
 
   create(treeId: number): Root {
     while (true) {
       const root = this.tree.create(treeId)
-      if (root !== undefined) return root
+      if (root !== undefined) {
+        this.roots.set(treeId, root)
+        return root
+      }
       this.makeRoom(1)
     }
   }
@@ -128,7 +157,7 @@ export class World {
     }
   }
 
-  load(id: number): void {
+  load(id: number, purpose: "read" | "merge" = "read"): void {
     const { map } = this.tree.pages
     assert.isTrue(map.isUsed(id), `page ${id} is asked for but free`)
     const generation = map.generation[id] as number
@@ -136,8 +165,9 @@ export class World {
     const checked = verify(image, { pageId: id, checksum: map.checksum[id] as number, pageBytes })
     assert.deepStrictEqual(checked, { _tag: "Sound" })
     this.loads++
-    if (this.arena.freeBlocks === 0) this.makeRoom(1, id)
-    assert.strictEqual(this.tree.pages.install(id, generation, image), "installed")
+    if (purpose === "read" && this.arena.available === 0) this.makeRoom(1)
+    if (map.generation[id] !== generation || (map.block[id] as number) >= 0) return
+    assert.strictEqual(this.tree.pages.install(id, generation, image, purpose), "installed")
   }
 
   readonly read = (id: number): Uint8Array => {
@@ -146,15 +176,51 @@ export class World {
     return image ?? assert.fail(`page ${id} is in slot ${slot}, which is free`)
   }
 
-  /** Evicts pages until `blocks` are free. */
-  makeRoom(blocks: number, except = 0): void {
-    const { map } = this.tree.pages
-    const start = this.random.int(map.bound)
-    for (let step = 0; step < map.bound && this.arena.freeBlocks < blocks; step++) {
-      const id = (start + step) % map.bound
-      if (id !== 0 && id !== except && map.isUsed(id)) this.evict(id)
+  /** Evicts until `blocks` are free. */
+  makeRoom(blocks: number): void {
+    for (let tries = 0; tries < 1000; tries++) {
+      const chores = noChores()
+      this.evictor.makeRoom(blocks, chores)
+      if (
+        this.arena.available < blocks && chores.merge.length + chores.write.length + this.flying.length === 0
+      ) {
+        this.evictor.squeeze(blocks, chores)
+      }
+      for (const id of [...chores.merge, ...this.tree.pages.ripe.splice(0)]) this.merge(id)
+      for (const id of chores.write) this.writeOut(id)
+      if (this.arena.available >= blocks) return
+      this.land(this.flying.length)
     }
-    assert.isAtLeast(this.arena.freeBlocks, blocks, "the arena is too small for this test")
+    assert.fail("the arena is too small for this test")
+  }
+
+  /** Merges the mini-page of a leaf, if it has one. */
+  merge(id: number): void {
+    const { map } = this.tree.pages
+    for (let tries = 0; tries < 100 && (map.mini[id] as number) >= 0; tries++) {
+      const address = map.mini[id] as number
+      const root = this.roots.get(Page.treeId(this.arena.wordsOf(address), address & this.arena.mask))
+      if (root === undefined) return assert.fail("a mini-page of no tree")
+      if ((map.block[id] as number) < 0) this.load(id, "merge")
+      const { reserve } = this.arena
+      this.arena.reserve = 0
+      const answer = this.tree.merge(root, id)
+      this.arena.reserve = reserve
+      if (answer === Missing) this.load(this.tree.missing, "merge")
+      // What merges have left so far can go.
+      for (let guest = 1; guest < map.bound; guest++) if (this.tree.pages.isGuest(guest)) this.writeOut(guest)
+      for (let guest = 1; guest < map.bound; guest++) {
+        if (this.tree.pages.isGuest(guest)) this.tree.pages.evict(guest)
+      }
+    }
+    assert.isBelow(map.mini[id] as number, 0, "a merge does not end")
+  }
+
+  private writeOut(id: number): void {
+    const { pages } = this.tree
+    if (((pages.map.state[id] as number) & (State.Dirty | State.Cut)) === State.Dirty) {
+      this.write(pages.image(id))
+    }
   }
 
   evict(id: number): void {
@@ -162,6 +228,7 @@ export class World {
     if ((pages.map.block[id] as number) < 0 || ((pages.map.state[id] as number) & State.Inner) !== 0) return
     if (((pages.map.state[id] as number) & State.Dirty) !== 0) this.write(pages.image(id))
     assert.isTrue(pages.evict(id))
+    this.bury()
   }
 
   /** Starts eviction writes of random dirty pages without waiting for them. */
@@ -183,10 +250,18 @@ export class World {
   }
 
   write(image: Image): void {
-    const checksum = seal(image.bytes)
     const slot = this.nextSlot++
-    this.slots.set(slot, image.bytes)
-    this.tree.pages.imaged(image, { slot, checksum })
+    if (image.form === "mini") {
+      const [{ bytes, checksum }] = pack([image], pageBytes) as [Pack]
+      // What lands after its checkpoint was given up is nobody's.
+      if (image.version !== this.tree.pages.inFlight) return
+      this.slots.set(slot, bytes)
+      this.tree.pages.packed(image, { slot, checksum })
+    } else {
+      const checksum = seal(image.bytes)
+      this.slots.set(slot, image.bytes)
+      this.tree.pages.imaged(image, { slot, checksum })
+    }
     this.bury()
   }
 
@@ -200,8 +275,8 @@ export class World {
   }
 
   private kill(slot: number): void {
-    for (const { slots, version } of this.checkpoints) {
-      for (const [id, place] of slots) {
+    for (const { packs, slots, version } of this.checkpoints) {
+      for (const [id, place] of [...slots, ...packs]) {
         assert.notStrictEqual(place.slot, slot, `checkpoint ${version} needs slot ${slot} for page ${id}`)
       }
     }
@@ -216,18 +291,18 @@ export class World {
   /** Captures what is left of a cut and lands everything of it. */
   finish(cut: Cut): Checkpoint {
     const { pages } = this.tree
-    for (const id of cut.pending) {
-      const image = pages.capture(id)
-      if (image !== undefined) this.flying.push(image)
-    }
+    for (const id of cut.pending) pages.capture(id, this.flying)
     this.flying.push(...pages.drainCaptured())
     this.land(this.flying.length)
-    const slots = new Map<number, { readonly slot: number; readonly checksum: number }>()
+    const slots = new Map<number, Place>()
+    const packs = new Map<number, Place>()
     for (let id = 1; id < pages.map.bound; id++) {
       const slot = pages.map.cutSlot[id] as number
       if (slot !== 0) slots.set(id, { slot, checksum: pages.map.cutChecksum[id] as number })
+      const packed = pages.map.pack[id] as number
+      if (packed !== 0) packs.set(id, { slot: packed, checksum: pages.map.packChecksum[id] as number })
     }
-    const checkpoint = { version: cut.version, slots }
+    const checkpoint = { version: cut.version, slots, packs }
     pages.complete()
     this.checkpoints = [...this.checkpoints.slice(-1), checkpoint]
     this.bury()
@@ -240,13 +315,26 @@ export class World {
   }
 
   /** Opens a checkpoint as a new world over the same slots. */
-  reopen(checkpoint: Checkpoint): World {
-    const world = new World(this.random, { blocks: 4096, epoch: checkpoint.version + 1 })
+  reopen(checkpoint: Checkpoint, roots: ReadonlyArray<Root> = []): World {
+    const world = new World(this.random, { ...this.options, blocks: 4096, epoch: checkpoint.version + 1 })
+    const { pages } = world.tree
+    const slotOf = (slot: number): Uint8Array => this.slots.get(slot) ?? assert.fail(`slot ${slot} is gone`)
+    for (const root of roots) world.roots.set(root.treeId, root)
     for (const [id, { checksum, slot }] of checkpoint.slots) {
-      world.tree.pages.map.restore(id, slot, checksum)
-      world.slots.set(slot, this.slots.get(slot) ?? assert.fail(`slot ${slot} of page ${id} is gone`))
+      const packed = checkpoint.packs.get(id) ?? nowhere
+      pages.map.restore(id, slot, checksum, packed.slot, packed.checksum)
+      world.slots.set(slot, slotOf(slot))
     }
-    world.tree.pages.map.restored()
+    pages.map.restored()
+    for (const [id, { checksum, slot }] of checkpoint.packs) {
+      const unpacked = unpack(slotOf(slot), checksum)
+      if (unpacked._tag === "Invalid") return assert.fail(unpacked.expected)
+      pages.packs.set(slot, (pages.packs.get(slot) ?? 0) + 1)
+      world.slots.set(slot, slotOf(slot))
+      for (const mini of unpacked.minis) {
+        if (mini.pageId === id) assert.isTrue(pages.restoreMini(id, unpacked.words, mini.at, mini.size))
+      }
+    }
     return world
   }
 

@@ -1,0 +1,189 @@
+/**
+ * Reads of pages, for the buffer: each page once, however many wait for it, and so many at a time.
+ *
+ * ```
+ *   wanted ── a read is free ──▶ reading ── Loaded ──▶ arrived ── a block is free ──▶ in memory: whoever waits goes on
+ *                                    └── failed: everybody who waits hears why
+ * ```
+ *
+ * I1 A loaded image is installed only if the page's generation is the one that was asked for.
+ * I2 At most `loadsInFlight` images are being read or wait for a block; others wait in order.
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type { DiskFile } from "../disk/Disk.ts"
+import type { Limits } from "../Limits.ts"
+import { Corrupted, StoreError, storeError } from "../StoreError.ts"
+import { verify } from "../tree/PageCheck.ts"
+import type { Pages } from "../tree/Pages.ts"
+import type { Reply } from "./Actor.ts"
+
+/** What a page is read for: a merge gives back more memory than it takes, and may use the reserve. */
+export type Purpose = "read" | "merge"
+
+export interface Loaded {
+  readonly _tag: "Loaded"
+  readonly pageId: number
+  readonly generation: number
+  readonly exit: Exit.Exit<Uint8Array, StoreError>
+}
+
+export interface Options {
+  readonly pages: Pages
+  readonly file: DiskFile
+  readonly limits: Limits
+  readonly fork: (effect: Effect.Effect<void>) => void
+}
+
+interface Wanted {
+  purpose: Purpose
+  readonly waiters: Array<Reply<void, StoreError>>
+}
+
+export class Loads {
+  readonly counters = { loads: 0, loadBytes: 0 }
+  answer: (message: Loaded) => void = () => {}
+  private readonly options: Options
+  /** Who waits for a page, by page id. */
+  private readonly wanted = new Map<number, Wanted>()
+  private queue: Array<number> = []
+  private reading = 0
+  private arrived: Array<Loaded> = []
+
+  constructor(options: Options) {
+    this.options = options
+  }
+
+  /** Pages that somebody waits for. */
+  get waiting(): number {
+    return this.wanted.size
+  }
+
+  /** Images that wait for a block, those of merges not among them. */
+  get homeless(): number {
+    return this.arrived.filter(({ pageId }) => this.wanted.get(pageId)?.purpose !== "merge").length
+  }
+
+  /** Reads that have not come back. */
+  get underWay(): number {
+    return this.reading
+  }
+
+  want(pageId: number, purpose: Purpose, done: Reply<void, StoreError>): void {
+    if (!this.isMissing(pageId)) return done(Exit.void)
+    const wanted = this.wanted.get(pageId)
+    if (wanted === undefined) {
+      this.wanted.set(pageId, { purpose, waiters: [done] })
+      this.queue.push(pageId)
+    } else {
+      wanted.waiters.push(done)
+      if (purpose === "merge") wanted.purpose = purpose
+    }
+  }
+
+  /** False where the page was loaded by another hand since it was asked for, or merged away: its reader asks again. */
+  private isMissing(pageId: number): boolean {
+    const { map } = this.options.pages
+    return map.isUsed(pageId) && (map.block[pageId] as number) < 0
+  }
+
+  loaded(message: Loaded): void {
+    this.reading--
+    this.arrived.push(message)
+  }
+
+  /** Installs what has arrived, as far as there are blocks, and starts reads. */
+  proceed(): void {
+    this.arrived = this.arrived.filter((loaded) => !this.install(loaded))
+    const { limits } = this.options
+    let next = 0
+    while (next < this.queue.length && this.reading + this.arrived.length < limits.loadsInFlight) {
+      this.start(this.queue[next++] as number)
+    }
+    if (next > 0) this.queue = this.queue.slice(next)
+  }
+
+  private start(pageId: number): void {
+    const { file, fork, limits, pages } = this.options
+    if (!this.isMissing(pageId)) return void this.finish(pageId, Exit.void)
+    const generation = pages.map.generation[pageId] as number
+    const bytes = new Uint8Array(limits.pageBytes)
+    this.reading++
+    this.counters.loads++
+    this.counters.loadBytes += bytes.length
+    const read = Effect.map(
+      file.read(bytes, (pages.map.slot[pageId] as number) * limits.pageBytes),
+      (length) => bytes.subarray(0, length)
+    )
+    fork(Effect.map(Effect.exit(read), (exit) => this.answer({ _tag: "Loaded", pageId, generation, exit })))
+  }
+
+  /** Installs an image that was read; false where there is no block for it yet. */
+  private install({ exit, generation, pageId }: Loaded): boolean {
+    const { map } = this.options.pages
+    // The page moved on while it was read: whoever waits asks again (I1).
+    if (map.generation[pageId] !== generation) return this.finish(pageId, Exit.void)
+    if (Exit.isFailure(exit)) return this.finish(pageId, exit)
+    const purpose = this.wanted.get(pageId)?.purpose ?? "read"
+    const installed = this.place(pageId, generation, exit.value, purpose)
+    if (installed === "full") return false
+    return this.finish(pageId, installed instanceof StoreError ? Exit.fail(installed) : Exit.void)
+  }
+
+  private place(
+    pageId: number,
+    generation: number,
+    bytes: Uint8Array,
+    purpose: Purpose
+  ): "installed" | "stale" | "full" | StoreError {
+    const { file, limits, pages } = this.options
+    const { map } = pages
+    const checked = verify(bytes, {
+      pageId,
+      checksum: map.checksum[pageId] as number,
+      pageBytes: limits.pageBytes
+    })
+    if (checked._tag === "Sound") return pages.install(pageId, generation, bytes, purpose)
+    const offset = (map.slot[pageId] as number) * limits.pageBytes
+    const { actual, expected } = checked
+    return storeError(new Corrupted({ path: file.path, offset, expected, actual }))
+  }
+
+  private finish(pageId: number, exit: Exit.Exit<void, StoreError>): true {
+    const wanted = this.wanted.get(pageId)
+    this.wanted.delete(pageId)
+    for (const done of wanted?.waiters ?? []) done(exit)
+    return true
+  }
+
+  /** Reads a page in the calling thread, where a block is free; false where it is not. Throws `StoreError`. */
+  now(pageId: number): boolean {
+    const { limits, pages } = this.options
+    const generation = pages.map.generation[pageId] as number
+    if (pages.arena.available === 0) return false
+    const installed = this.place(pageId, generation, this.imageNow(pageId), "read")
+    this.counters.loads++
+    this.counters.loadBytes += limits.pageBytes
+    if (installed instanceof StoreError) throw installed
+    return installed === "installed"
+  }
+
+  /** The image of a page that is not in memory, as its slot has it; read in the calling thread. */
+  imageNow(pageId: number): Uint8Array {
+    const { file, limits, pages } = this.options
+    const bytes = new Uint8Array(limits.pageBytes)
+    const read = file.readSync(bytes, (pages.map.slot[pageId] as number) * limits.pageBytes)
+    return bytes.subarray(0, read)
+  }
+
+  /** Images that wait for a block will get none. */
+  giveUp(error: StoreError): void {
+    for (const { pageId } of this.arrived.splice(0)) this.finish(pageId, Exit.fail(error))
+  }
+
+  halt(error: StoreError): void {
+    const waiters = [...this.wanted.values()].flatMap(({ waiters }) => waiters)
+    this.wanted.clear()
+    for (const done of waiters) done(Exit.fail(error))
+  }
+}

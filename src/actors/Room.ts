@@ -1,0 +1,220 @@
+/**
+ * Making room, for the buffer: what `Evict.ts` decides, and the disk work that it asks for.
+ *
+ * ```
+ *   dirty mini-page ── its base page is loaded ──▶ merged ──▶ dirty guest ── written ──▶ clean guest ──▶ gone
+ *                            └── failed, or no blocks: tried again later
+ * ```
+ *
+ * I1 A page is dropped from memory only while its slot holds the same bytes.
+ * I2 A mini-page that has been asked to be merged is merged in the end, or its leaf is freed.
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type { StoreError } from "../StoreError.ts"
+import type { Chores } from "../tree/Evict.ts"
+import { Evictor, noChores } from "../tree/Evict.ts"
+import type { Place } from "../tree/MapChunk.ts"
+import { State } from "../tree/MapTable.ts"
+import * as Page from "../tree/Page.ts"
+import { seal } from "../tree/PageCheck.ts"
+import type { SealedImage } from "../tree/PageFile.ts"
+import type { Image, Pages } from "../tree/Pages.ts"
+import type { Root, Tree } from "../tree/Tree.ts"
+import { Missing, NoSpace } from "../tree/Tree.ts"
+import type { Loads } from "./Loads.ts"
+
+export interface Written {
+  readonly _tag: "Written"
+  readonly images: ReadonlyArray<Image>
+  readonly exit: Exit.Exit<ReadonlyArray<Place>, StoreError>
+}
+
+export interface Options {
+  readonly tree: Tree
+  readonly secondChancePercent: number
+  readonly loadsInFlight: number
+  /** The root of a tree; undefined where nobody can read it any more. */
+  readonly rootOf: (treeId: number) => Root | undefined
+  readonly fork: (effect: Effect.Effect<void>) => void
+  /** Hands images to Flush; absent where nothing may be written, and changed pages stay. */
+  readonly write:
+    | ((images: ReadonlyArray<SealedImage>) => Effect.Effect<ReadonlyArray<Place>, StoreError>)
+    | undefined
+  /** There may be room again. */
+  readonly relieved: () => void
+}
+
+/** How often changed pages are handed to Flush, which itself tries several slots, before whoever waits is refused. */
+export const attemptsMax = 4
+
+/** The wait after a failed attempt; doubled after each. */
+const retryMillis = 50
+
+/** Pages handed to Flush at a time. */
+const writeBatchPages = 256
+
+/** Blocks that a split through all levels may take. */
+const splitBlocks = 6
+
+/** Merges that wait for their turn before no more are asked for. */
+const mergesMax = 1_024
+
+export class Room {
+  readonly counters = { evictionWrites: 0, merges: 0 }
+  readonly evictor: Evictor
+  answer: (message: Written) => void = () => {}
+  /** Why the last attempt to write failed; the attempts since the last success. */
+  failure: StoreError | undefined
+  attempts = 0
+  private readonly options: Options
+  private readonly pages: Pages
+  private readonly loads: Loads
+  /** Leaves whose mini-pages are to be merged: in a queue, while their base pages are loaded, and for want of blocks. */
+  private readonly due: Set<number> = new Set()
+  private readonly merging = new Set<number>()
+  private stuck: Array<number> = []
+  private dirty: Array<number> = []
+  private writing = false
+
+  constructor(options: Options, loads: Loads) {
+    this.options = options
+    this.loads = loads
+    this.pages = options.tree.pages
+    this.evictor = new Evictor(this.pages, options)
+  }
+
+  /** Whether something is under way that will free blocks. */
+  get hopeful(): boolean {
+    return this.writing || this.merging.size > this.stuck.length || this.dirty.length > 0
+  }
+
+  /** Frees blocks until `target` can be handed out; what needs the disk is begun. */
+  make(target: number): void {
+    const { arena, ripe } = this.pages
+    const chores = noChores()
+    if (arena.available < target && this.due.size < mergesMax) this.evictor.makeRoom(target, chores)
+    for (const pageId of ripe.splice(0)) chores.merge.push(pageId)
+    this.take(chores)
+    this.proceed()
+  }
+
+  /** The last resort. */
+  squeeze(target: number): void {
+    const chores = noChores()
+    this.evictor.squeeze(target, chores)
+    this.take(chores)
+    this.proceed()
+  }
+
+  private take(chores: Chores): void {
+    if (this.options.write === undefined) return
+    for (const pageId of chores.merge) if (!this.merging.has(pageId)) this.due.add(pageId)
+    this.dirty.push(...chores.write)
+  }
+
+  /** Begins what can be begun. */
+  proceed(): void {
+    for (const pageId of this.stuck.splice(0)) this.merge(pageId)
+    // Each merge takes a block for the base page, and may take one for a split and some for the nodes above.
+    const most = Math.max(
+      1,
+      Math.min(this.options.loadsInFlight, this.pages.arena.freeBlocks - splitBlocks >>> 1)
+    )
+    for (const pageId of this.due) {
+      if (this.merging.size >= most) break
+      this.due.delete(pageId)
+      this.merging.add(pageId)
+      this.load(pageId, pageId)
+    }
+    const batch = this.merging.size === 0 || this.dirty.length >= writeBatchPages >>> 2
+    if (batch && this.dirty.length > 0 && !this.writing) this.write(this.dirty.splice(0, writeBatchPages))
+  }
+
+  /** Loads a page that the merge of a mini-page needs. */
+  private load(pageId: number, leaf: number): void {
+    this.loads.want(pageId, "merge", (exit) => {
+      if (Exit.isSuccess(exit)) return this.merge(leaf)
+      this.retry(leaf, exit)
+    })
+  }
+
+  /** A base page that cannot be read is tried again: until then the mini-page stays where it is (I2). */
+  private retry(leaf: number, exit: Exit.Exit<void, StoreError>): void {
+    const { fork, relieved } = this.options
+    const failure = Exit.findErrorOption(exit)
+    if (failure._tag === "Some") this.failure = failure.value
+    this.attempts++
+    this.merging.delete(leaf)
+    fork(Effect.map(Effect.sleep(retryMillis * 2 ** Math.min(this.attempts, attemptsMax)), () => {
+      this.due.add(leaf)
+      relieved()
+    }))
+  }
+
+  private merge(leaf: number): void {
+    const { rootOf, tree } = this.options
+    const { arena, map } = this.pages
+    this.merging.delete(leaf)
+    this.pages.kept.delete(leaf)
+    const address = map.mini[leaf] as number
+    if (address < 0) return
+    const root = rootOf(Page.treeId(arena.wordsOf(address), address & arena.mask))
+    // A tree that is being taken down: nobody will ask for its records.
+    if (root === undefined) return this.pages.end(leaf)
+    const { reserve } = arena
+    arena.reserve = 0
+    const answer = (map.block[leaf] as number) < 0 ? Missing : tree.merge(root, leaf)
+    arena.reserve = reserve
+    if (answer === Missing) {
+      this.merging.add(leaf)
+      return this.load((map.block[leaf] as number) < 0 ? leaf : tree.missing, leaf)
+    }
+    if (answer === NoSpace) {
+      this.merging.add(leaf)
+      this.stuck.push(leaf)
+      this.pages.kept.add(leaf)
+      return
+    }
+    this.counters.merges++
+    const chores = noChores()
+    this.evictor.collect(chores)
+    this.dirty.push(...chores.write)
+  }
+
+  private write(pageIds: ReadonlyArray<number>): void {
+    const { fork, write } = this.options
+    if (write === undefined) return
+    const { map } = this.pages
+    const images = pageIds.filter((pageId) => {
+      const state = map.state[pageId] as number
+      return this.pages.isGuest(pageId) && (state & (State.Dirty | State.Imaged | State.Cut)) === State.Dirty
+    }).map((pageId) => this.pages.image(pageId))
+    if (images.length === 0) return
+    this.writing = true
+    this.counters.evictionWrites += images.length
+    const written = write(images.map(({ bytes, version }) => ({ bytes, version, checksum: seal(bytes) })))
+    fork(Effect.map(Effect.exit(written), (exit) => this.answer({ _tag: "Written", images, exit })))
+  }
+
+  /** Pages that were not touched while they were written are clean now, and leave when room is needed. */
+  written({ exit, images }: Written): void {
+    const { fork, relieved } = this.options
+    if (Exit.isFailure(exit)) {
+      for (const image of images) this.pages.imageLost(image)
+      const error = Exit.findErrorOption(exit)
+      if (error._tag === "Some") this.failure = error.value
+      this.attempts++
+      return fork(
+        Effect.map(Effect.sleep(retryMillis * 2 ** Math.min(this.attempts - 1, attemptsMax)), () => {
+          this.writing = false
+          relieved()
+        })
+      )
+    }
+    this.writing = false
+    this.attempts = 0
+    this.failure = undefined
+    images.forEach((image, index) => this.pages.imaged(image, exit.value[index] as Place))
+  }
+}

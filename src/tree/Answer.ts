@@ -1,0 +1,112 @@
+/**
+ * What an operation of the tree answers, and the record that a read has found.
+ *
+ * A found record is remembered as an address, or as an entry of Versions: a view would cost the collector's write
+ * barrier, and a copy its bytes. It is valid until the next operation.
+ */
+import type { Arena } from "./Arena.ts"
+import * as Leaf from "./Leaf.ts"
+import type { Reference } from "./Reference.ts"
+import { readReference } from "./Reference.ts"
+import { ValueOut } from "./ValueOut.ts"
+import type { Versions } from "./Versions.ts"
+
+export const Absent = 0
+export const Found = 1
+export const Added = 2
+export const Replaced = 3
+export const Removed = 4
+/** Written or removed without a look at the base page: nobody knows whether the key was there. */
+export const Written = 5
+export const Missing = -1
+export const NoSpace = -2
+/** The way to the leaf has changed: the operation starts again. Never leaves the kernel. */
+export const Again = -3
+
+export class Finding {
+  private readonly memory: Arena
+  private readonly past: Versions
+  private readonly out = new ValueOut()
+  /** The record that was found: its address and stored key bytes; or an entry of Versions. */
+  protected foundAt = 0
+  protected foundKey = 0
+  protected foundEntry = -1
+
+  constructor(memory: Arena, past: Versions) {
+    this.memory = memory
+    this.past = past
+  }
+
+  private foundWords(): Int32Array {
+    return this.memory.wordsOf(this.foundAt)
+  }
+
+  /** Word offset of the record found within its chunk. */
+  private foundRecord(): number {
+    return this.foundAt & this.memory.mask
+  }
+
+  /** Version of the record found. */
+  foundVersion(): number {
+    return this.foundEntry < 0
+      ? Leaf.versionAt(this.foundWords(), this.foundRecord())
+      : this.past.versionOf(this.foundEntry)
+  }
+
+  foundKind(): number {
+    return this.foundEntry < 0
+      ? Leaf.kindAt(this.foundWords(), this.foundRecord())
+      : this.past.kindOf(this.foundEntry)
+  }
+
+  /** When the record found expires, in milliseconds; Infinity where it does not. */
+  foundExpiry(): number {
+    return this.foundEntry < 0
+      ? Leaf.expiryAt(this.foundWords(), this.foundRecord(), this.foundKey)
+      : this.past.expiryOf(this.foundEntry)
+  }
+
+  /** Where the value found lives, if that is the log. */
+  foundReference(): Reference | undefined {
+    return this.foundKind() === Leaf.Kind.Reference ? readReference(this.value()) : undefined
+  }
+
+  /** Bytes of the value found. */
+  valueBytes(): number {
+    return this.foundEntry < 0
+      ? Leaf.valueBytesAt(this.foundWords(), this.foundRecord())
+      : this.past.valueBytesOf(this.foundEntry)
+  }
+
+  /** A copy of the value found. */
+  value(): Uint8Array {
+    if (this.foundEntry >= 0) {
+      const from = this.past.valueAt(this.foundEntry)
+      return this.past.bytesOf(this.foundEntry).slice(from, from + this.valueBytes())
+    }
+    const words = this.foundWords()
+    const record = this.foundRecord()
+    const bytes = this.memory.bytesOf(this.foundAt)
+    return this.out.copy(
+      words,
+      bytes,
+      Leaf.valueAt(words, record, this.foundKey),
+      Leaf.valueBytesAt(words, record)
+    )
+  }
+
+  /** Copies the value found into `target` from `offset` on, where there must be room; answers its length. */
+  valueInto(target: Uint8Array, offset: number): number {
+    if (this.foundEntry >= 0) {
+      const from = this.past.valueAt(this.foundEntry)
+      target.set(this.past.bytesOf(this.foundEntry).subarray(from, from + this.valueBytes()), offset)
+      return this.valueBytes()
+    }
+    const words = this.foundWords()
+    const record = this.foundRecord()
+    const length = Leaf.valueBytesAt(words, record)
+    const bytes = this.memory.bytesOf(this.foundAt)
+    this.out.copyInto(words, bytes, Leaf.valueAt(words, record, this.foundKey), length, target, offset)
+    return length
+  }
+}

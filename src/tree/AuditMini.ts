@@ -1,0 +1,106 @@
+/**
+ * Looking at a mini-page beside its base page: whether what it says of that page is so.
+ */
+import { KeyScratch } from "./KeyScratch.ts"
+import * as Leaf from "./Leaf.ts"
+import * as MiniPage from "./MiniPage.ts"
+import * as Page from "./Page.ts"
+import { checkMini } from "./PageCheck.ts"
+import type { Pages } from "./Pages.ts"
+import { compareKeys } from "./Search.ts"
+
+export interface MiniView {
+  /** Bytes of its block. */
+  readonly bytes: number
+  readonly inserts: number
+  readonly tombstones: number
+  readonly caches: number
+  readonly phantoms: number
+}
+
+interface Found {
+  readonly view: MiniView
+  /** By how much its records change the number of the tree's. */
+  readonly counted: number
+  readonly unresolved: number
+}
+
+const key = new KeyScratch()
+
+/** Checks the mini-page of a leaf, whose base page is `base` from word 0 on. */
+export const auditMini = (
+  pages: Pages,
+  id: number,
+  base: Int32Array,
+  fail: (rule: string, actual: string | number) => void
+): Found => {
+  const address = pages.map.mini[id] as number
+  const p = address & pages.arena.mask
+  const size = pages.ring.wordsOf(address)
+  const words = pages.arena.wordsOf(address).slice(p, p + size)
+  words[0] = 0
+  const view = { bytes: size * 4, inserts: 0, tombstones: 0, caches: 0, phantoms: 0 }
+  const checked = checkMini(words, 0, size)
+  if (checked._tag === "Invalid") {
+    fail(checked.expected, checked.actual)
+    return { view, counted: 0, unresolved: 0 }
+  }
+  if (Page.pageId(words, 0) !== id) fail("its own id in its mini-page", Page.pageId(words, 0))
+  if (Page.treeId(words, 0) !== Page.treeId(base, 0)) fail("its tree in its mini-page", Page.treeId(words, 0))
+  let counted = 0
+  let unresolved = 0
+  for (let index = 0; index < Page.count(words, 0); index++) {
+    const record = Leaf.recordAt(words, 0, index)
+    MiniPage.loadKey(words, 0, index, key)
+    if (!isWithin(base)) fail("keys of its mini-page within its fences", index)
+    counted += MiniPage.countAt(words, record)
+    if (MiniPage.isUnresolved(words, record)) unresolved++
+    const rule = broken(words, record, Page.slotBytes(words, 0, index), base)
+    if (rule !== undefined) fail(rule, `record ${index}`)
+    const kind = Leaf.kindAt(words, record)
+    if (kind === Leaf.Kind.Phantom) view.phantoms++
+    else if (kind === Leaf.Kind.Tombstone) view.tombstones++
+    else if (MiniPage.isDirty(words, record)) view.inserts++
+    else view.caches++
+  }
+  return { view, counted, unresolved }
+}
+
+/** Whether the key at hand lies within the fences of the base page. */
+const isWithin = (base: Int32Array): boolean => {
+  if (compareKeys(key.words, 0, key.length, base, Page.lowAt(base, 0), Page.lowBytes(base, 0)) < 0) {
+    return false
+  }
+  const high = Page.highBytes(base, 0)
+  return high === Page.unbounded ||
+    compareKeys(key.words, 0, key.length, base, Page.highAt(base, 0), high) < 0
+}
+
+/** What a record says of the base page that is not so. */
+const broken = (
+  words: Int32Array,
+  record: number,
+  keyBytes: number,
+  base: Int32Array
+): string | undefined => {
+  const found = Leaf.find(base, 0, key)
+  const flags = MiniPage.flagsAt(words, record)
+  const kind = Leaf.kindAt(words, record)
+  if (kind === Leaf.Kind.Phantom) return found < 0 ? undefined : "no record where its mini-page has a phantom"
+  if ((flags & MiniPage.Flag.isNew) !== 0 && found >= 0) return "no record where its mini-page has a new one"
+  if ((flags & MiniPage.Flag.replaces) !== 0 && found < 0) return "a record where its mini-page replaces one"
+  if (MiniPage.isDirty(words, record)) return undefined
+  if (found < 0) return "a record where its mini-page has a copy"
+  const own = Leaf.recordAt(base, 0, found)
+  const same = Leaf.kindAt(base, own) === kind && Leaf.versionAt(base, own) === Leaf.versionAt(words, record)
+    && Leaf.expiryAt(base, own, Page.slotBytes(base, 0, found)) === Leaf.expiryAt(words, record, keyBytes)
+    && valueOf(base, own, Page.slotBytes(base, 0, found)).equals(valueOf(words, record, keyBytes))
+  return same ? undefined : "the record that its mini-page has a copy of"
+}
+
+const valueOf = (words: Int32Array, record: number, keyBytes: number): Buffer =>
+  Buffer.from(
+    words.buffer,
+    words.byteOffset + Leaf.valueAt(words, record, keyBytes) * 4,
+    Leaf.valueBytesAt(words, record)
+  )

@@ -1,0 +1,169 @@
+/**
+ * Who leaves memory when room is needed, and what must be done first.
+ *
+ * Guests beyond their share go first, oldest first. Then the ring's head: what was not used in the second-chance region
+ * leaves, what was goes on at the tail without what went cold in it.
+ *
+ * | at the head                          | untouched                | touched                                        |
+ * |--------------------------------------|--------------------------|------------------------------------------------|
+ * | leaf, clean                          | leaves                   | tail                                           |
+ * | leaf, dirty                          | is written, then leaves  | tail                                           |
+ * | mini-page, nothing dirty             | is forgotten             | tail, with what is touched                     |
+ * | mini-page, most of what is dirty hot |                          | tail, with what is dirty or touched            |
+ * | mini-page, else                      | is merged                | is merged, what is touched stays as copies     |
+ *
+ * Nothing here waits: what needs the disk is answered as a chore.
+ *
+ * I1 A block is given up only where `Pages.evict`, `forget` or a merge allows it.
+ * I2 While there are chores, what was used since it was last passed stays: whoever waits for room is about to use it.
+ */
+import { State } from "./MapTable.ts"
+import * as MiniPage from "./MiniPage.ts"
+import * as Page from "./Page.ts"
+import type { Pages } from "./Pages.ts"
+
+/** Page ids. */
+export interface Chores {
+  /** Base pages to be loaded so that their mini-pages can be merged. */
+  readonly merge: Array<number>
+  /** Guests to be written. */
+  readonly write: Array<number>
+}
+
+export const noChores = (): Chores => ({ merge: [], write: [] })
+
+export interface EvictCounters {
+  /** Leaves and mini-pages that left memory. */
+  leaves: number
+  minis: number
+  /** Those that got a second chance. */
+  spared: number
+}
+
+/** Guests keep a sixteenth of memory, and a few in any case, so that whoever asked for one finds it. */
+const guestShift = 4
+const guestsLeast = 4
+
+export class Evictor {
+  readonly counters: EvictCounters = { leaves: 0, minis: 0, spared: 0 }
+  private readonly pages: Pages
+  /** Whether touched pages are spared at all. */
+  private readonly spares: boolean
+
+  constructor(pages: Pages, options: { readonly secondChancePercent: number }) {
+    this.pages = pages
+    this.spares = options.secondChancePercent > 0
+  }
+
+  /** Frees blocks until `target` can be handed out, or until no more can be freed without the chores being done. */
+  makeRoom(target: number, chores: Chores): void {
+    const { arena, ring } = this.pages
+    this.collect(chores)
+    this.dismiss(target, Math.max(guestsLeast, arena.limit >>> guestShift))
+    this.turn(target, { frames: ring.frames, promises: "count" }, chores)
+    this.dismiss(target, guestsLeast)
+  }
+
+  /** The same when nothing is on its way that would free any: even what was used lately goes, but for one guest. */
+  squeeze(target: number, chores: Chores): void {
+    this.turn(target, { frames: 2 * this.pages.ring.frames, promises: "ignore" }, chores)
+    this.dismiss(target, 1)
+    this.collect(chores)
+  }
+
+  /** Finds the guests that are to be written. */
+  collect(chores: Chores): void {
+    const { leaving, map } = this.pages
+    for (let left = leaving.length; left > 0; left--) {
+      const id = leaving.shift()
+      const state = map.state[id] as number
+      if (!this.pages.isGuest(id) || (state & State.Dirty) === 0 || (state & State.Imaged) !== 0) continue
+      // A page of the cut is written by the checkpoint.
+      if ((state & State.Cut) !== 0) leaving.push(id)
+      else chores.write.push(id)
+    }
+  }
+
+  /** The oldest guests leave, all but `kept`. */
+  private dismiss(target: number, kept: number): void {
+    const { arena, guests } = this.pages
+    for (let left = guests.length; left > kept && arena.available < target; left--) {
+      const id = guests.shift()
+      if (this.pages.kept.has(id)) guests.push(id)
+      else if (this.pages.isGuest(id)) this.leave(id)
+    }
+  }
+
+  /** Passes frames at the head of the ring until enough blocks are free, or promised by what has been asked for. */
+  private turn(
+    target: number,
+    options: { readonly frames: number; readonly promises: "count" | "ignore" },
+    chores: Chores
+  ): void {
+    const { arena, leaving, ring } = this.pages
+    // What is moved to the tail may need a block before it frees one.
+    const { reserve } = arena
+    arena.reserve = 0
+    for (let left = options.frames; left > 0; left--) {
+      const promised = options.promises === "count" ? ring.evacuating + leaving.length : 0
+      if (arena.available + promised >= target + reserve) break
+      this.pages.advanceRegion()
+      const frame = ring.pop()
+      if (frame < 0) break
+      if (ring.isMinis(frame)) this.passMinis(frame, chores)
+      else this.passLeaf(frame)
+    }
+    arena.reserve = reserve
+    this.collect(chores)
+  }
+
+  private leave(id: number): boolean {
+    const left = this.pages.evict(id)
+    if (left) this.counters.leaves++
+    return left
+  }
+
+  private passLeaf(frame: number): void {
+    const { arena, map, ring } = this.pages
+    const id = Page.pageId(arena.wordsOf(frame), frame & arena.mask)
+    const state = map.state[id] as number
+    const spared = this.spares && (state & State.Referenced) !== 0
+    if (spared || this.pages.kept.has(id)) {
+      map.state[id] = state & ~State.Referenced
+      ring.addPage(frame)
+      this.counters.spared++
+    } else if (!this.leave(id)) {
+      this.pages.demote(id)
+    }
+  }
+
+  private passMinis(frame: number, chores: Chores): void {
+    const { arena, ring } = this.pages
+    const words = arena.wordsOf(frame)
+    let at = ring.nextLive(frame, frame)
+    while (at >= 0) {
+      // Releasing the last block of the frame gives the frame away: what follows is looked up before.
+      const next = ring.nextLive(frame, at + ring.wordsOf(at))
+      this.passMini(Page.pageId(words, at & arena.mask), words, at & arena.mask, chores)
+      at = next
+    }
+  }
+
+  private passMini(id: number, words: Int32Array, p: number, chores: Chores): void {
+    const { pages } = this
+    const dirty = MiniPage.wantedWords(words, p, "dirty")
+    const touched = this.spares ? MiniPage.wantedWords(words, p, "touched") : 0
+    const cold = touched === 0 ? dirty : MiniPage.wantedWords(words, p, "dirty or touched") - touched
+    const spared = touched > 0 && cold * 2 <= dirty
+    if (spared && pages.move(id, dirty === 0 ? "touched" : "dirty or touched", 0)) {
+      const address = pages.map.mini[id] as number
+      MiniPage.untouch(pages.arena.wordsOf(address), address & pages.arena.mask)
+      this.counters.spared++
+    } else if (dirty === 0) {
+      pages.forget(id)
+      this.counters.minis++
+    } else {
+      chores.merge.push(id)
+    }
+  }
+}

@@ -1,0 +1,250 @@
+/**
+ * Writing to the mini-page of a leaf: without reading the disk, whatever the leaf holds.
+ *
+ * The leaf is the one at the end of the way on the bench.
+ *
+ * ```
+ *   no mini-page ── the smallest class that fits ──▶ room ── next class ──▶ … ── the largest is full ──▶ to be merged
+ * ```
+ *
+ * I1 Nothing has changed where the answer is Missing or NoSpace.
+ * I2 What a dirty record displaces goes to Versions. What stands in the base page does not: it is still there, and goes
+ *    when the mini-page is merged.
+ */
+import { invariant } from "../Invariant.ts"
+import { Absent, Added, Found, Missing, NoSpace, Removed, Replaced, Written } from "./Answer.ts"
+import type { KeyScratch } from "./KeyScratch.ts"
+import * as Leaf from "./Leaf.ts"
+import { State } from "./MapTable.ts"
+import * as MiniPage from "./MiniPage.ts"
+import * as Page from "./Page.ts"
+import type { Ground, Root } from "./Split.ts"
+import { pathPrefix } from "./Workbench.ts"
+
+const { Flag } = MiniPage
+const { Kind } = Leaf
+const nothing = new Uint8Array(0)
+
+export class MiniWriter {
+  /** Free blocks to ask for after `NoSpace`. */
+  readonly blocksNeeded = 1
+  private readonly ground: Ground
+  /** The mini-page at hand. */
+  private words: Int32Array = new Int32Array(0)
+  private p = 0
+
+  constructor(ground: Ground) {
+    this.ground = ground
+  }
+
+  /** Writes a record: Added, Replaced, Written, NoSpace, or Missing where the mini-page must be merged first. */
+  put(root: Root, key: KeyScratch, kind: number, value: Uint8Array, version: number, expiry: number): number {
+    const id = this.ground.bench.ids[this.ground.bench.depth] as number
+    const answer = this.makeRoom(root, id, key, value.length, expiry)
+    if (answer < 0) return answer
+    const before = this.write(root, id, key, kind, value, version, expiry)
+    return before === Found ? Replaced : before === Absent ? Added : Written
+  }
+
+  /** Removes a record: Removed, Written, Absent, NoSpace or Missing. */
+  remove(root: Root, key: KeyScratch, version: number): number {
+    const { bench, pages } = this.ground
+    const id = bench.ids[bench.depth] as number
+    if ((pages.map.mini[id] as number) >= 0) {
+      this.enter(id)
+      const index = Leaf.find(this.words, this.p, key)
+      if (index >= 0) return this.removeAt(root, id, key, index, version)
+    }
+    if (this.inBase(id, key) === Flag.isNew) return Absent
+    const answer = this.makeRoom(root, id, key, 0, Infinity)
+    if (answer < 0) return answer
+    const before = this.write(root, id, key, Kind.Tombstone, nothing, version, Infinity)
+    return before === Found ? Removed : Written
+  }
+
+  /** The mini-page has a record of the key, which is large enough to become a tombstone. */
+  private removeAt(root: Root, id: number, key: KeyScratch, index: number, version: number): number {
+    const record = Leaf.recordAt(this.words, this.p, index)
+    const kind = Leaf.kindAt(this.words, record)
+    if (kind === Kind.Tombstone || kind === Kind.Phantom) return Absent
+    // Where the base page has no such key, nothing needs to hide it: what is left is the knowledge.
+    const known = MiniPage.statusAt(this.words, record) === Flag.isNew
+    this.write(root, id, key, known ? Kind.Phantom : Kind.Tombstone, nothing, known ? 0 : version, Infinity)
+    return Removed
+  }
+
+  private enter(id: number): void {
+    const { arena, map } = this.ground.pages
+    const address = map.mini[id] as number
+    this.words = arena.wordsOf(address)
+    this.p = address & arena.mask
+  }
+
+  /** What the base page, if it is in memory, says of a key: a status. */
+  inBase(id: number, key: KeyScratch): number {
+    const { arena, map } = this.ground.pages
+    const address = map.block[id] as number
+    if (address < 0) return 0
+    return Leaf.find(arena.wordsOf(address), address & arena.mask, key) < 0 ? Flag.isNew : Flag.replaces
+  }
+
+  /**
+   * Makes sure that the leaf has a mini-page with room for a record, and enters it: Absent (done), NoSpace or Missing.
+   */
+  private makeRoom(root: Root, id: number, key: KeyScratch, valueBytes: number, expiry: number): number {
+    const { pages } = this.ground
+    if ((pages.map.mini[id] as number) < 0) return this.begin(root, id, key, valueBytes, expiry)
+    this.enter(id)
+    const { p, words } = this
+    const need = Leaf.neededWords(words, p, key.length, valueBytes, expiry)
+    const index = Leaf.find(words, p, key)
+    if (index >= 0) {
+      const record = Leaf.recordAt(words, p, index)
+      if (need <= Leaf.recordWords(words, record, Page.slotBytes(words, p, index))) return Absent
+      if (need <= Leaf.gap(words, p)) return Absent
+    } else if (
+      Leaf.gap(words, p) >= need + (Page.count(words, p) === Page.capacity(words, p) ? Page.slotWords : 0)
+    ) {
+      return Absent
+    }
+    return this.grow(id, need)
+  }
+
+  private begin(root: Root, id: number, key: KeyScratch, valueBytes: number, expiry: number): number {
+    const { bench, pages } = this.ground
+    const prefixBytes = pathPrefix(bench, pages)
+    const stored = key.length - (prefixBytes & ~3)
+    const need = Page.recordHeaderWords + (stored + 3 >>> 2) + (expiry === Infinity ? 0 : 2) +
+      (valueBytes + 3 >>> 2)
+    if (pages.ring.classFor(MiniPage.frameWords(prefixBytes) + Page.slotWords + need) < 0) return Missing
+    if (!pages.begin(id, root.treeId, need, bench.low, prefixBytes)) return NoSpace
+    this.enter(id)
+    return Absent
+  }
+
+  /** Moves the mini-page to where there is room; what is clean and cold stays behind if the class would grow. */
+  private grow(id: number, need: number): number {
+    const { pages } = this.ground
+    const { ring } = pages
+    const classes = ring.classes
+    const now = ring.classFor(Page.size(this.words, this.p))
+    let wanted: MiniPage.Wanted = "all"
+    let sizeClass = ring.classFor(pages.wantedMini(id, wanted, need))
+    if (sizeClass !== now) {
+      // The record at hand may be the one that stays behind: it is written anew in any case.
+      wanted = "dirty or touched"
+      sizeClass = ring.classFor(pages.wantedMini(id, wanted, need))
+    }
+    if (sizeClass < 0) return Missing
+    if (!pages.move(id, wanted, need)) return NoSpace
+    if (sizeClass >= classes.length - 1) pages.ripe.push(id)
+    this.enter(id)
+    invariant(Leaf.gap(this.words, this.p) >= need, "MiniWriter: room was made")
+    return Absent
+  }
+
+  /** Writes a record for which there is room; answers whether the key was there: Found, Absent, or Written. */
+  private write(
+    root: Root,
+    id: number,
+    key: KeyScratch,
+    kind: number,
+    value: Uint8Array,
+    version: number,
+    expiry: number
+  ): number {
+    const { pages } = this.ground
+    const { p, words } = this
+    const bytes = pages.arena.bytesOf(pages.map.mini[id] as number)
+    const index = Leaf.find(words, p, key)
+    const need = Leaf.neededWords(words, p, key.length, value.length, expiry)
+    pages.touchMini(id)
+    if (index < 0) {
+      const status = this.inBase(id, key)
+      const flags = kind === Kind.Phantom ? 0 : status
+      Leaf.insert(words, bytes, p, ~index, need, key, kind | flags << 8, value, version, expiry)
+      this.count(root, words, Leaf.recordAt(words, p, ~index), 1)
+      return status === Flag.replaces ? Found : status === Flag.isNew ? Absent : Written
+    }
+    const record = Leaf.recordAt(words, p, index)
+    const status = MiniPage.statusAt(words, record)
+    const before = isThere(Leaf.kindAt(words, record)) ? Found : Absent
+    this.displace(root, words, p, index, key, version)
+    this.count(root, words, record, -1)
+    const flags = kind === Kind.Phantom ? Flag.touched : status | Flag.touched
+    const written = Leaf.replace(words, bytes, p, index, need, kind | flags << 8, value, version, expiry)
+    invariant(written, "MiniWriter: room was made")
+    this.count(root, words, Leaf.recordAt(words, p, index), 1)
+    return before
+  }
+
+  /** Adds what a record says of the number of records, or takes it back. */
+  private count(root: Root, words: Int32Array, record: number, times: 1 | -1): void {
+    root.count += times * MiniPage.countAt(words, record)
+    if (MiniPage.isUnresolved(words, record)) root.unresolved += times
+  }
+
+  private displace(
+    root: Root,
+    words: Int32Array,
+    p: number,
+    index: number,
+    key: KeyScratch,
+    version: number
+  ): void {
+    const record = Leaf.recordAt(words, p, index)
+    if (!MiniPage.isDirty(words, record)) return
+    const keyBytes = Page.slotBytes(words, p, index)
+    const from = Leaf.versionAt(words, record)
+    this.ground.versions.displace(
+      root.treeId,
+      key,
+      from,
+      version,
+      Leaf.kindAt(words, record),
+      Leaf.expiryAt(words, record, keyBytes),
+      words,
+      Leaf.valueAt(words, record, keyBytes),
+      Leaf.valueBytesAt(words, record)
+    )
+  }
+
+  /**
+   * Remembers what the base page says of a key, if that costs no merge and nobody else's place: a copy of the record at
+   * `address`, or that there is none (-1). The mini-page has no record of it.
+   */
+  remember(root: Root, key: KeyScratch, address: number, keyBytes: number): void {
+    const { bench, pages } = this.ground
+    const id = bench.ids[bench.depth] as number
+    const at = address & pages.arena.mask
+    const source = address < 0 ? this.words : pages.arena.wordsOf(address)
+    const length = address < 0 ? 0 : Leaf.valueBytesAt(source, at)
+    const expiry = address < 0 ? Infinity : Leaf.expiryAt(source, at, keyBytes)
+    if (this.makeRoom(root, id, key, length, expiry) < 0) return
+    const { p, words } = this
+    const bytes = pages.arena.bytesOf(pages.map.mini[id] as number)
+    const need = Leaf.neededWords(words, p, key.length, length, expiry)
+    const index = ~Leaf.find(words, p, key)
+    invariant(index >= 0, "MiniPage I1")
+    const kind = address < 0 ? Kind.Phantom : Leaf.kindAt(source, at) | Flag.cached << 8
+    const from = address < 0 ? 0 : Leaf.valueAt(source, at, keyBytes) * 4
+    const value = address < 0 ? nothing : pages.arena.bytesOf(address).subarray(from, from + length)
+    Leaf.insert(
+      words,
+      bytes,
+      p,
+      index,
+      need,
+      key,
+      kind,
+      value,
+      address < 0 ? 0 : Leaf.versionAt(source, at),
+      expiry
+    )
+  }
+}
+
+const isThere = (kind: number): boolean => kind === Kind.Value || kind === Kind.Reference
+
+/** Whether a leaf's base page may be changed where it is, without its mini-page. */
+export const isInPlace = (state: number): boolean => (state & (State.Mutable | State.Mini)) === State.Mutable
