@@ -10,6 +10,12 @@
 /** When a commit is acknowledged: applied, handed to the operating system, or synced. */
 export type Durability = "memory" | "buffered" | "synced"
 
+/** Whether a file goes through the system's cache: always, only where nothing else works, never. */
+export type SystemCache = "use" | "avoid" | "bypass"
+
+/** What passes by the system's cache begins and ends on multiples of this: no block of a device is larger. */
+export const directBytes = 4_096
+
 interface Range {
   readonly unit: "bytes" | "records" | "writes" | "messages" | "milliseconds" | "percent" | "items"
   readonly least: number

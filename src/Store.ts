@@ -75,6 +75,7 @@ export const make = (
       mode,
       durability: options.durability ?? "synced",
       limits: yield* check(options),
+      systemCache: options.systemCache ?? "use",
       recovery: yield* Recovery,
       checkpointed: (report) => {
         const event: Event = { _tag: "Checkpoint", report }
