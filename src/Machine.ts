@@ -83,6 +83,7 @@ export interface Machine {
 
 /** The parts themselves, for looking at and for the raw doors. */
 export interface Parts {
+  /** The page file; its counters say what of the work reached the disk. */
   readonly file: DiskFile
   readonly slots: PageFile
   readonly tail: Tail

@@ -29,10 +29,11 @@ const Words = Keyspace.bytes("words")
 
 /** Whether the file system of the tests can do it; an old tmpfs cannot. */
 const able = ((): boolean => {
+  if (O_DIRECT === undefined) return false
   const name = path.join(os.tmpdir(), `heartwood-${process.pid}`)
   fs.writeFileSync(name, "")
   try {
-    fs.closeSync(fs.openSync(name, fs.constants.O_RDONLY | (O_DIRECT ?? NaN)))
+    fs.closeSync(fs.openSync(name, fs.constants.O_RDONLY | O_DIRECT))
     return true
   } catch {
     return false
@@ -158,6 +159,31 @@ describe.skipIf(!able)(`past the system's cache${where}`, () => {
         yield* Effect.all(reads, { concurrency: "unbounded" })
       })
   )
+
+  for (let seed = 1; seed <= 8; seed++) {
+    test(
+      `keeps side by side what goes past the cache and what goes through it (seed ${seed})`,
+      (disk, directory) =>
+        Effect.gen(function*() {
+          const file = yield* opened(disk, `${directory}/a`, "create")
+          const { bool, bytes, int } = random(seed)
+          const expected = new Uint8Array(400 * block)
+          yield* file.write([expected], 0)
+          for (let round = 0; round < 4; round++) {
+            const writes = Array.from({ length: 100 }, (_, index) => {
+              const whole = bool(0.5)
+              const at = 4 * index * block + (whole ? int(2) * block : int(2 * block))
+              const data = bytes(whole ? (1 + int(2)) * block : 1 + int(2 * block))
+              expected.set(data, at)
+              return file.write([data], at)
+            })
+            yield* Effect.all([...writes, file.sync], { concurrency: "unbounded" })
+            yield* file.sync
+            assert.deepStrictEqual(yield* contentOf(file), expected, `round ${round}`)
+          }
+        })
+    )
+  }
 
   test("fails a transfer that waited, and gives its buffer on", (disk, directory) =>
     Effect.gen(function*() {
@@ -353,12 +379,12 @@ const watching = (calls: Array<string>) => (real: typeof fs) =>
     }
   ]))
 
-/** A system that moves two blocks and a half at most, and is interrupted at every third call. */
+/** A system that moves two blocks and a piece at most, and is interrupted at every third call. */
 const inPieces = replaceCalls((real) => {
   const interruption = Object.assign(new Error("interrupted"), { code: "EINTR" })
   let count = 0
   const hiccup = () => ++count % 3 === 0
-  const piece = 2 * block + 2_048
+  const piece = 2 * block + 1_000
   const later =
     (name: "read" | "write") =>
     (fd: number, buffer: Uint8Array, offset: number, length: number, at: number, answer: Answer) => {
