@@ -18,12 +18,11 @@ import * as Tx from "../src/Tx.ts"
 import type { Body, Place } from "./support/diskSuite.ts"
 import { codeOf, contentOf, onDisk, refusalOf, suite } from "./support/diskSuite.ts"
 import type { Answer } from "./support/nodeCalls.ts"
-import { replaceCalls } from "./support/nodeCalls.ts"
+import { isDirect, O_DIRECT, replaceCalls, watching } from "./support/nodeCalls.ts"
 import type { Random } from "./support/random.ts"
 import { random } from "./support/random.ts"
 import { directory as temporary, refusal, small } from "./support/stores.ts"
 
-const { O_DIRECT } = fs.constants as { readonly O_DIRECT?: number }
 const block = 4_096
 const Words = Keyspace.bytes("words")
 
@@ -356,28 +355,6 @@ const exitOf = <A>(call: () => A): A | string => {
     throw error
   }
 }
-
-/** As the kernel knows the descriptor. */
-const isDirect = (fd: number): boolean => {
-  const info = fs.readFileSync(`/proc/self/fdinfo/${fd}`, "utf8")
-  const flags = Number.parseInt(/flags:\s*(\d+)/.exec(info)?.[1] ?? "", 8)
-  return (flags & (O_DIRECT ?? 0)) !== 0
-}
-
-/** Notes every transfer, which way it went; one past the cache must be aligned in all three places. */
-const watching = (calls: Array<string>) => (real: typeof fs) =>
-  Object.fromEntries((["read", "readSync", "write", "writeSync"] as const).map((name) => [
-    name,
-    (fd: number, buffer: Uint8Array, offset: number, length: number, at: number, ...rest: Array<Answer>) => {
-      const past = isDirect(fd)
-      calls.push(`${name} ${past ? "past" : "through"} ${length} at ${at}`)
-      if (past) {
-        assert.deepStrictEqual([length % block, at % block, (buffer.byteOffset + offset) % block], [0, 0, 0])
-        assert.isAbove(length, 0)
-      }
-      return Reflect.apply(real[name], real, [fd, buffer, offset, length, at, ...rest])
-    }
-  ]))
 
 /** A system that moves two blocks and a piece at most, and is interrupted at every third call. */
 const inPieces = replaceCalls((real) => {
