@@ -10,7 +10,7 @@ import * as Flag from "effect/cli/Flag"
 import * as Config from "effect/Config"
 import * as Schema from "effect/Schema"
 import type { Options } from "./Options.ts"
-import { buffers, durabilities, grouped, prefix, single } from "./Options.ts"
+import { buffers, durabilities, grouped, prefix, single, systemCaches } from "./Options.ts"
 
 const size = (name: string): Flag.Flag<ByteSize.ByteSize> =>
   Flag.withSchema(Flag.String(name), Schema.ByteSizeFromString)
@@ -19,9 +19,9 @@ const fallback = <A>(config: Config.Config<A>) => <B>(flag: Flag.Flag<B>): Flag.
   Flag.withFallbackConfig(flag, Config.nested(config, prefix))
 
 /**
- * `--path`, `--memory`, `--durability`, `--buffer`, `--page-size`, `--segment-size`, `--undurable`, `--checkpoint-log-bytes`,
- * `--checkpoint-interval`, `--checkpoint-leaf-records` and `--checkpoint-records`, for `Command.make`; what they give
- * is turned into options by {@link toOptions}.
+ * `--path`, `--memory`, `--durability`, `--buffer`, `--system-cache`, `--page-size`, `--segment-size`, `--undurable`,
+ * `--checkpoint-log-bytes`, `--checkpoint-interval`, `--checkpoint-leaf-records` and `--checkpoint-records`, for
+ * `Command.make`; what they give is turned into options by {@link toOptions}.
  */
 export const flags = {
   path: Flag.String("path").pipe(fallback(single.path), Flag.withDescription("directory of the store")),
@@ -33,6 +33,10 @@ export const flags = {
   buffer: Flag.Literals("buffer", buffers).pipe(
     fallback(single.buffer),
     Flag.withDescription("what is kept in memory of leaves")
+  ),
+  systemCache: Flag.Literals("system-cache", systemCaches).pipe(
+    fallback(single.systemCache),
+    Flag.withDescription("whether pages pass through the system's cache")
   ),
   pageSize: size("page-size").pipe(
     fallback(single.pageSize),

@@ -12,6 +12,12 @@ export type Durability = "memory" | "buffered" | "synced"
 /** What is kept in memory of a leaf that does not fit as a whole: its records in use and its changes, or nothing. */
 export type BufferMode = "miniPages" | "pages"
 
+/** Whether a file goes through the system's cache: always, only where nothing else works, never. */
+export type SystemCache = "use" | "avoid" | "bypass"
+
+/** What passes by the system's cache begins and ends on multiples of this: no block of a device is larger. */
+export const directBytes = 4_096
+
 interface Range {
   readonly unit: "bytes" | "records" | "writes" | "messages" | "milliseconds" | "percent" | "items"
   readonly least: number

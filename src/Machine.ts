@@ -39,7 +39,7 @@ import * as TreeActor from "./actors/Tree.ts"
 import * as Triggers from "./actors/Triggers.ts"
 import * as Values from "./actors/Values.ts"
 import * as Wal from "./actors/Wal.ts"
-import type { Disk } from "./disk/Disk.ts"
+import type { Disk, DiskFile } from "./disk/Disk.ts"
 import type { Durability, Limits } from "./Limits.ts"
 import { inlinePairBytesOf } from "./Limits.ts"
 import { Tail } from "./log/Tail.ts"
@@ -84,6 +84,8 @@ export interface Machine {
 
 /** The parts themselves, for looking at and for the raw doors. */
 export interface Parts {
+  /** The page file; its counters say what of the work reached the disk. */
+  readonly file: DiskFile
   readonly slots: PageFile
   readonly tail: Tail
   readonly segments: Segments
@@ -208,7 +210,7 @@ const serve = Effect.fnUntraced(function*(
   tail: Tail,
   fuse: Fuse
 ) {
-  const { generations, limits, mode, segments, slots, tree } = ground
+  const { file, generations, limits, mode, segments, slots, tree } = ground
   const { buffer, flush, treeActor } = views
   const { pages, versions } = tree
   const clock = yield* Clock.Clock
@@ -261,7 +263,7 @@ const serve = Effect.fnUntraced(function*(
     freeSlice: (count) => treeActor.freeSlice(count),
     load: buffer.load
   })
-  const parts: Parts = { slots, tail, segments, generations, wal, treeActor, buffer, flush, checkpoint }
+  const parts: Parts = { file, slots, tail, segments, generations, wal, treeActor, buffer, flush, checkpoint }
   fuse.blown = (error) => stop(parts, versions, error)
   yield* Effect.addFinalizer(() => close(parts, fuse, running))
   // The open group: the first thing that this life says, durable before anything else is served.

@@ -9,7 +9,7 @@ import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type { BufferMode, Durability, Limits, Options as LimitOptions } from "./Limits.ts"
+import type { BufferMode, Durability, Limits, Options as LimitOptions, SystemCache } from "./Limits.ts"
 import * as Limits_ from "./Limits.ts"
 import type { StoreError } from "./StoreError.ts"
 import { InvalidOptions, storeError } from "./StoreError.ts"
@@ -19,6 +19,8 @@ export const durabilities = ["memory", "buffered", "synced"] as const satisfies 
 
 /** What the buffer holds. */
 export const buffers = ["miniPages", "pages"] as const satisfies ReadonlyArray<BufferMode>
+/** How pages get to the disk and back, from the one that works everywhere to the one that asks most. */
+export const systemCaches = ["use", "avoid", "bypass"] as const satisfies ReadonlyArray<SystemCache>
 
 /** How a store is opened. Everything but the path has a default (`docs/tuning.md`). */
 export interface Options {
@@ -33,6 +35,14 @@ export interface Options {
    * (the default), or `"pages"`, all of it or nothing, as a page cache does.
    */
   readonly buffer?: BufferMode | undefined
+  /**
+   * Whether pages pass through the operating system's cache. Default `"use"`: its free memory holds pages that
+   * `memory` does not. `"bypass"` keeps each page in memory once and leaves the machine's memory to others, for the
+   * price of a trip to the device at every page that is not in `memory` (`docs/tuning.md` has figures); opening
+   * fails with `DiskFailed`, code `"NODIRECT"`, where the file system cannot do it, and with `InvalidOptions` where
+   * pages are smaller than 4 KiB. `"avoid"` does the same where it can be done, and uses the cache elsewhere.
+   */
+  readonly systemCache?: SystemCache | undefined
   /** Fixed when the store is made. Default 4 KiB; an existing store keeps its own. */
   readonly pageSize?: ByteSize.Input | undefined
   /** One file of the log. Default 16 MiB. */
@@ -78,6 +88,8 @@ export const check = (options: Options): Effect.Effect<LimitOptions, StoreError>
   Effect.suspend(() => {
     const asked = toLimits(options)
     const problems = [...words(options), ...contradictions(options)]
+    const small = tooSmall(options.systemCache, asked.pageBytes)
+    if (small !== undefined) problems.push(small)
     const resolved = Limits_.resolve(asked)
     if (resolved._tag === "Invalid") problems.push(...resolved.problems)
     return problems.length === 0
@@ -86,7 +98,7 @@ export const check = (options: Options): Effect.Effect<LimitOptions, StoreError>
   })
 
 /** What is wrong with options that are words. Types rule it out; JavaScript and configuration do not. */
-const words = ({ buffer, durability, path }: Options): ReadonlyArray<string> => {
+const words = ({ buffer, durability, path, systemCache }: Options): ReadonlyArray<string> => {
   const problems: Array<string> = []
   if (typeof path !== "string" || path === "") {
     problems.push(`path is ${JSON.stringify(path)}: name a directory`)
@@ -97,7 +109,27 @@ const words = ({ buffer, durability, path }: Options): ReadonlyArray<string> => 
   if (buffer !== undefined && !buffers.includes(buffer)) {
     problems.push(`buffer is ${JSON.stringify(buffer)}: make it one of ${buffers.join(", ")}`)
   }
+  if (systemCache !== undefined && !systemCaches.includes(systemCache)) {
+    problems.push(`systemCache is ${JSON.stringify(systemCache)}: make it one of ${systemCaches.join(", ")}`)
+  }
   return problems
+}
+
+/** A page that is a part of a block can be written past the system's cache by no single call. */
+const tooSmall = (systemCache: SystemCache | undefined, pageBytes: number | undefined): string | undefined =>
+  systemCache === "bypass" && pageBytes !== undefined && pageBytes < Limits_.directBytes
+    ? `systemCache is "bypass" and pageBytes is ${pageBytes}: `
+      + `make systemCache "use", or the store with pages of ${Limits_.directBytes} bytes or more`
+    : undefined
+
+/** How to open the page file of a store with such pages. */
+export const systemCacheOf = (
+  asked: SystemCache,
+  pageBytes: number
+): Effect.Effect<SystemCache, StoreError> => {
+  const problem = tooSmall(asked, pageBytes)
+  if (problem !== undefined) return Effect.fail(storeError(new InvalidOptions({ problems: [problem] })))
+  return Effect.succeed(pageBytes < Limits_.directBytes ? "use" : asked)
 }
 
 /** Options that stand for a limit, where that limit is given beside them and differs. */
@@ -171,6 +203,7 @@ export const single = {
   memory: optional(Config.ByteSize("MEMORY")),
   durability: optional(Config.Literals(durabilities, "DURABILITY")),
   buffer: optional(Config.Literals(buffers, "BUFFER")),
+  systemCache: optional(Config.Literals(systemCaches, "SYSTEM_CACHE")),
   pageSize: optional(Config.ByteSize("PAGE_SIZE")),
   segmentSize: optional(Config.ByteSize("SEGMENT_SIZE")),
   undurable: optional(Config.ByteSize("UNDURABLE")),

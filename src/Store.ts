@@ -76,6 +76,7 @@ export const make = (
       durability: options.durability ?? "synced",
       buffer: options.buffer ?? "miniPages",
       limits: yield* check(options),
+      systemCache: options.systemCache ?? "use",
       recovery: yield* Recovery,
       checkpointed: (report) => {
         const event: Event = { _tag: "Checkpoint", report }

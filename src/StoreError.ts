@@ -13,7 +13,10 @@ import * as Data from "effect/Data"
 export class DiskFailed extends Data.TaggedError("DiskFailed")<{
   readonly operation: string
   readonly path: string
-  /** The system's code (`"EIO"`, `"ENOSPC"`, …), or `"SHORT"` where a transfer ended early. */
+  /**
+   * The system's code (`"EIO"`, `"ENOSPC"`, …); `"SHORT"` where a transfer ended early, `"NODIRECT"` where the
+   * system's cache was to be bypassed and cannot be.
+   */
   readonly code: string
   readonly cause?: unknown
 }> {
@@ -36,6 +39,8 @@ const advice: Record<string, string> = {
   ELOOP: "the path is a symbolic link, which a store does not follow; name the real path",
   EEXIST: "something of that name is in the way; choose another path",
   EIO: "the device failed; check it, then open the store again: recovery keeps every acknowledged commit",
+  NODIRECT: "this file system or platform cannot bypass the system's cache; set systemCache to \"avoid\" or "
+    + "\"use\", or choose another path",
   SHORT: "the file ended early or the disk took only part of the data; check the disk, then open again",
   default: "check the path and the disk, then open the store again"
 }

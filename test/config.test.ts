@@ -19,6 +19,7 @@ const everything: Record<string, string> = {
   HEARTWOOD_PATH: "/data",
   HEARTWOOD_MEMORY: "64 MiB",
   HEARTWOOD_DURABILITY: "buffered",
+  HEARTWOOD_SYSTEM_CACHE: "avoid",
   HEARTWOOD_PAGE_SIZE: "8 KiB",
   HEARTWOOD_SEGMENT_SIZE: "1MiB",
   HEARTWOOD_UNDURABLE: "65536 B",
@@ -44,7 +45,10 @@ describe("the environment", () => {
   it.effect("all variables", () =>
     Effect.gen(function*() {
       const options = yield* parsed(everything)
-      assert.deepStrictEqual([options.path, options.durability], ["/data", "buffered"])
+      assert.deepStrictEqual(
+        [options.path, options.durability, options.systemCache],
+        ["/data", "buffered", "avoid"]
+      )
       assert.deepStrictEqual(Options.toLimits(options), expected)
       assert.deepStrictEqual(yield* Options.check(options), expected)
     }))
@@ -68,6 +72,7 @@ describe("the environment", () => {
     ["HEARTWOOD_MEMORY", "-1 MiB"],
     ["HEARTWOOD_MEMORY", "1.5 B"],
     ["HEARTWOOD_DURABILITY", "true"],
+    ["HEARTWOOD_SYSTEM_CACHE", "none"],
     ["HEARTWOOD_PAGE_SIZE", "4 KKB"],
     ["HEARTWOOD_SEGMENT_SIZE", "MiB"],
     ["HEARTWOOD_UNDURABLE", "1e3"],
@@ -140,6 +145,7 @@ describe("flags", () => {
     ["--path", "/flag"],
     ["--memory", "32MiB"],
     ["--durability", "memory"],
+    ["--system-cache", "bypass"],
     ["--page-size", "4 KiB"],
     ["--segment-size", "2 MiB"],
     ["--undurable", "128 KiB"],
@@ -160,7 +166,10 @@ describe("flags", () => {
     Effect.gen(function*() {
       for (const environment of [{}, everything]) {
         const options = yield* run(args.flat(), environment)
-        assert.deepStrictEqual([options.path, options.durability], ["/flag", "memory"])
+        assert.deepStrictEqual(
+          [options.path, options.durability, options.systemCache],
+          ["/flag", "memory", "bypass"]
+        )
         assert.deepStrictEqual(Options.toLimits(options), given)
       }
     }))
@@ -170,8 +179,9 @@ describe("flags", () => {
       const fromFlags = Options.toLimits(yield* run(args.flat()))
       for (const [flag] of args) {
         const options = yield* run(args.filter(([name]) => name !== flag).flat(), everything)
-        const limits = { ...Options.toLimits(options), path: options.path, durability: options.durability }
-        const all = { ...fromFlags, path: "/flag", durability: "memory" }
+        const { durability, path: at, systemCache } = options
+        const limits = { ...Options.toLimits(options), path: at, durability, systemCache }
+        const all = { ...fromFlags, path: "/flag", durability: "memory", systemCache: "bypass" }
         const changed = JSON.stringify(limits) !== JSON.stringify(all)
         assert.isTrue(changed, `${flag} falls back`)
       }
@@ -184,6 +194,7 @@ describe("flags", () => {
         const [flag, value] of [
           ["--memory", "plenty"],
           ["--durability", "sync"],
+          ["--system-cache", "none"],
           ["--checkpoint-interval", "soon"],
           ["--checkpoint-records", "1.5"],
           ["--page-size", "4"]

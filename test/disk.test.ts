@@ -18,6 +18,8 @@ import * as NodeDisk from "../src/disk/NodeDisk.ts"
 import type { StoreError } from "../src/StoreError.ts"
 import type { Body, Place } from "./support/diskSuite.ts"
 import { bytesOf, codeOf, contentOf, onDisk, opened, refusalOf, suite } from "./support/diskSuite.ts"
+import type { Answer } from "./support/nodeCalls.ts"
+import { replaceCalls } from "./support/nodeCalls.ts"
 import { random } from "./support/random.ts"
 import type { Random } from "./support/random.ts"
 
@@ -344,20 +346,6 @@ const use = (
 }
 
 const source = (name: string): string => new URL(`../src/disk/${name}.ts`, import.meta.url).href
-
-type Answer = (error: Error | null, count?: number) => void
-
-/** Replaces calls of `node:fs` until the scope closes. */
-const replaceCalls = (fakes: (real: typeof fs) => Record<string, unknown>) =>
-  Effect.acquireRelease(
-    Effect.sync(() => {
-      const { close, read, readSync, write, writeSync, writev, writevSync } = fs
-      const real = { close, read, readSync, write, writeSync, writev, writevSync }
-      Object.assign(fs, fakes({ ...fs, ...real }))
-      return real
-    }),
-    (real) => Effect.sync(() => Object.assign(fs, real))
-  )
 
 /** A system that moves 700 bytes at most, and is interrupted at every third call. */
 const inPieces = replaceCalls((real) => {

@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type { Disk, DiskFile } from "../src/disk/Disk.ts"
-import { bytesOf, contentOf, opened } from "./support/diskSuite.ts"
+import type { Fault } from "../src/disk/FaultDisk.ts"
+import { bytesOf, codeOf, contentOf, opened } from "./support/diskSuite.ts"
 import { durableFile, everyImage, filled, hex, onFaultDisk, read, test } from "./support/faultDisk.ts"
 import { random } from "./support/random.ts"
 
@@ -182,6 +183,47 @@ describe("a power cut", () => {
         grown.add(bytes.length)
       }
       assert.strictEqual(grown.size, 11)
+    }))
+
+  test(
+    "keeps or undoes a truncation apart from what is written after it",
+    (disk, faults) =>
+      Effect.gen(function*() {
+        const file = yield* durableFile(disk, "/a", filled(4_096, 1))
+        yield* file.truncate(1_024)
+        yield* file.write([filled(512, 2)], 1_024)
+        const found = new Set<string>()
+        for (const image of everyImage(faults, 50)) {
+          const bytes = image.read("/a")!
+          assert.deepStrictEqual(bytes.subarray(0, 1_024), filled(1_024, 1), "below the cut nothing happened")
+          found.add(`${bytes.length} ${bytes[1_024] ?? "end"}`)
+        }
+        for (const state of ["4096 1", "4096 2", "1024 end", "1536 2"]) assert.isTrue(found.has(state), state)
+        yield* file.sync
+        for (const image of everyImage(faults, 5)) assert.strictEqual(image.read("/a")!.length, 1_536)
+      })
+  )
+
+  test("lets faults strike a truncation as any other change", (disk, faults) =>
+    Effect.gen(function*() {
+      /** Cuts a durable file to one byte under a fault; what readers see then, and what the medium has once synced. */
+      const cut = (path: string, outcome: Fault["outcome"]) =>
+        Effect.gen(function*() {
+          const file = yield* durableFile(disk, path, bytesOf(1, 2, 3))
+          yield* faults.fail({ operation: "truncate", path, outcome })
+          const code = yield* codeOf(file.truncate(1))
+          const seen = yield* Effect.catch(file.size, () => Effect.succeed(-1))
+          yield* Effect.ignore(file.sync)
+          return [code, seen, faults.crashImage({ keep: "nothing" }).read(path)!.length]
+        })
+      assert.deepStrictEqual(yield* cut("/a", { _tag: "Refused", code: "EIO" }), ["EIO", 3, 3])
+      const done = { _tag: "Refused", code: "EIO", done: "everything" } as const
+      assert.deepStrictEqual(yield* cut("/b", done), ["EIO", 1, 1])
+      assert.deepStrictEqual(yield* cut("/c", { _tag: "Lost" }), ["done", 1, 3])
+      for (const [path, keep, bytes] of [["/d", "nothing", 3], ["/e", "everything", 1]] as const) {
+        assert.deepStrictEqual(yield* cut(path, { _tag: "Cut", crash: { keep } }), ["EIO", -1, bytes])
+        yield* faults.restart
+      }
     }))
 
   test("keeps what an allocation gave", (disk, faults) =>

@@ -309,6 +309,7 @@ describe("an error of the device", () => {
 /** A file whose operations are replaced here and there. */
 const watched = (file: DiskFile, changes: Partial<DiskFile>): DiskFile => ({
   path: file.path,
+  counters: file.counters,
   read: (buffer, position) => file.read(buffer, position),
   readSync: (buffer, position) => file.readSync(buffer, position),
   write: (buffers, position) => file.write(buffers, position),

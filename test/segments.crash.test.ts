@@ -364,6 +364,7 @@ describe("Segments", () => {
             const watched: DiskFile = {
               ...file,
               path: file.path,
+              counters: file.counters,
               read: (buffer, position) => file.read(buffer, position),
               readSync: (buffer, position) => file.readSync(buffer, position),
               write: (buffers, position) => file.write(buffers, position),

@@ -31,6 +31,7 @@ const slow = (disk: Disk["Service"], pause: Effect.Effect<void>): Disk["Service"
   open: (path, options) =>
     Effect.map(disk.open(path, options), (file): DiskFile => ({
       path: file.path,
+      counters: file.counters,
       read: (buffer, position) => file.read(buffer, position),
       readSync: (buffer, position) => file.readSync(buffer, position),
       write: (buffers, position) => Effect.andThen(pause, file.write(buffers, position)),

@@ -17,7 +17,7 @@ import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import { dirname } from "node:path"
-import type { Disk, DiskFile } from "../disk/Disk.ts"
+import type { Disk, DiskFile, OpenOptions } from "../disk/Disk.ts"
 import { GROUP_HEADER_BYTES } from "../log/Group.ts"
 import { FIRST_LSN } from "../log/Lsn.ts"
 import type { Incarnation } from "../log/Record.ts"
@@ -67,7 +67,7 @@ export const open = (options: Options): Effect.Effect<DiskFile, StoreError, Scop
       if ((yield* disk.kind(`${directory}/${name}`)) !== "missing") yield* disk.unlink(`${directory}/${name}`)
     }
     yield* disk.syncDirectory(directory)
-    return yield* openFile(disk, `${directory}/${SUPERBLOCK_FILE}`, "readWrite")
+    return yield* openFile(disk, `${directory}/${SUPERBLOCK_FILE}`, { mode: "readWrite" })
   })
 
 /** The same without the lock, beside a living owner. */
@@ -79,20 +79,25 @@ export const openReadOnly = (
     const kind = yield* disk.kind(directory)
     if (kind !== "directory") return yield* notAStore(directory, kind === "missing" ? "nothing" : `a ${kind}`)
     if ((yield* survey(disk, directory)) === "none") return yield* notAStore(directory, "an empty directory")
-    return yield* openFile(disk, `${directory}/${SUPERBLOCK_FILE}`, "readOnly")
+    return yield* openFile(disk, `${directory}/${SUPERBLOCK_FILE}`, { mode: "readOnly" })
   })
+
+/** How the page file is opened. */
+interface PagesOptions extends OpenOptions {
+  readonly mode: "readWrite" | "readOnly"
+}
 
 /** Opens the page file and checks that it belongs to the superblock. */
 export const openPages = (
   disk: Disk["Service"],
   directory: string,
   superblock: Superblock,
-  mode: "readWrite" | "readOnly"
+  options: PagesOptions
 ): Effect.Effect<DiskFile, StoreError, Scope.Scope> =>
   Effect.gen(function*() {
     const path = `${directory}/${pagesName}`
     if ((yield* disk.kind(path)) !== "file") return yield* missing(path)
-    const file = yield* openFile(disk, path, mode)
+    const file = yield* openFile(disk, path, options)
     const header = new Uint8Array(superblock.pageBytes)
     const read = yield* file.read(header, 0)
     const fault = PageFileHeader.fault(header.subarray(0, read), superblock.pageBytes, superblock.storeId)
@@ -108,8 +113,8 @@ const lock = (disk: Disk["Service"], directory: string): Effect.Effect<void, Sto
       ? storeError(new Locked({ path: directory, pid: error.reason.pid }))
       : error)
 
-const openFile = (disk: Disk["Service"], path: string, mode: "readWrite" | "readOnly") =>
-  Effect.acquireRelease(disk.open(path, { mode }), (file) => file.close)
+const openFile = (disk: Disk["Service"], path: string, options: OpenOptions) =>
+  Effect.acquireRelease(disk.open(path, options), (file) => file.close)
 
 /** Looks at what there is: a store, or nothing that a new one would overwrite. */
 const survey = (disk: Disk["Service"], directory: string): Effect.Effect<"store" | "none", StoreError> =>

@@ -7,8 +7,8 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { Disk } from "../disk/Disk.ts"
-import type { BufferMode, Limits, Options as LimitOptions } from "../Limits.ts"
-import { resolve } from "../Options.ts"
+import type { BufferMode, Limits, Options as LimitOptions, SystemCache } from "../Limits.ts"
+import { resolve, systemCacheOf } from "../Options.ts"
 import { Arena } from "../tree/Arena.ts"
 import { Generations } from "../tree/Generations.ts"
 import { Tree } from "../tree/Tree.ts"
@@ -26,6 +26,8 @@ export interface Settings {
   readonly limits: LimitOptions
   /** What the buffer holds of a leaf: `miniPages`, its records, or `pages`, all of it or nothing. */
   readonly buffer: BufferMode
+  /** For the page file. */
+  readonly systemCache: SystemCache
 }
 
 /** What is found in the directory: the newest checkpoint, in memory. */
@@ -46,7 +48,10 @@ export const lay = Effect.fnUntraced(function*(settings: Settings) {
   const roots = yield* Restore.roots(superblockFile)
   const { newest } = roots
   const limits = yield* resolve(settings.limits, newest.pageBytes)
-  const file = yield* Directory.openPages(disk, directory, newest, mode)
+  const file = yield* Directory.openPages(disk, directory, newest, {
+    mode,
+    systemCache: yield* systemCacheOf(settings.systemCache, newest.pageBytes)
+  })
   const tree = new Tree({
     arena: new Arena(arenaOf(limits)),
     // A superblock that cannot be read may have had the next version, which is never used again.

@@ -19,8 +19,10 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import type { SystemCache } from "../Limits.ts"
 import type { StoreError } from "../StoreError.ts"
 import { DiskFailed, storeError } from "../StoreError.ts"
+import type { Counters, FileCounters } from "./Counters.ts"
 
 /** An open file. After `close` every operation fails with code `EBADF`. */
 export interface DiskFile {
@@ -57,10 +59,16 @@ export interface DiskFile {
    * and need no space. Never shortens it, never touches what is there.
    */
   readonly allocate: (bytes: number) => Effect.Effect<void, StoreError>
-  /** Sets the end of the file to `bytes`; what this adds reads as zeros and occupies nothing. */
+  /**
+   * Sets the end of the file to `bytes`. What this adds reads as zeros and occupies nothing; what it cuts off is
+   * given back to the file system and never comes back. As little durable before a sync as a write is: a power
+   * cut may keep or undo it.
+   */
   readonly truncate: (bytes: number) => Effect.Effect<void, StoreError>
   /** Lets go of the file once its operations under way have ended. A second close does nothing. */
   readonly close: Effect.Effect<void>
+  /** What passed through this file since it was opened. */
+  readonly counters: Readonly<FileCounters>
 }
 
 /** What a path names. A symbolic link is `"other"`, wherever it leads. */
@@ -69,33 +77,16 @@ export type Kind = "missing" | "file" | "directory" | "other"
 /** `create`: nothing may be there (`EEXIST`), mode 0600. The others: the file must exist (`ENOENT`). */
 export type OpenMode = "create" | "readWrite" | "readOnly"
 
-/** What passed through the door since the layer was built. Calls of this interface, not system calls. */
-export interface Counters {
-  opens: number
-  reads: number
-  readBytes: number
-  /** Of `reads`, those that blocked the calling thread. */
-  blockingReads: number
-  writes: number
-  writeBytes: number
-  syncs: number
-  directorySyncs: number
-  /** Calls that failed. */
-  failures: number
+/** How a file is opened. */
+export interface OpenOptions {
+  readonly mode: OpenMode
+  /**
+   * Whether transfers go through the system's cache; default `"use"`. `"bypass"` fails with code `NODIRECT` where
+   * file system or platform cannot do without (and leaves nothing behind where it was to create), `"avoid"` uses
+   * the cache there. Answers are the same in every case. A disk that has no cache below it does nothing else.
+   */
+  readonly systemCache?: SystemCache
 }
-
-/** Counters at zero. */
-export const makeCounters = (): Counters => ({
-  opens: 0,
-  reads: 0,
-  readBytes: 0,
-  blockingReads: 0,
-  writes: 0,
-  writeBytes: 0,
-  syncs: 0,
-  directorySyncs: 0,
-  failures: 0
-})
 
 /** Counts the failures of an effect. */
 export const countFailures = <A, R>(
@@ -111,7 +102,7 @@ export class Disk extends Context.Service<Disk, {
   /** Opens a regular file; a directory is `EISDIR`, a symbolic link `ELOOP`, any other thing `EINVAL`. */
   readonly open: (
     path: string,
-    options: { readonly mode: OpenMode }
+    options: OpenOptions
   ) => Effect.Effect<DiskFile, StoreError>
   readonly kind: (path: string) => Effect.Effect<Kind, StoreError>
   /** Names in a directory, in the order of their UTF-16 code units. */

@@ -4,6 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import fs from "node:fs"
 import type { StoreError } from "../StoreError.ts"
 import { diskFailed } from "./Disk.ts"
 
@@ -28,3 +29,7 @@ export const nodeCall = <A>(
 
 /** For calls that answer with an error or nothing. */
 export const bare = (done: Done<void>) => (error: Error | null): void => done(error, undefined)
+
+/** Gives a descriptor back. An error of close says nothing that a sync did not say, so there is none. */
+export const closed = (path: string, fd: number): Effect.Effect<void> =>
+  Effect.ignore(nodeCall<void>("close", path, (done) => fs.close(fd, bare(done))))

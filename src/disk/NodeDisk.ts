@@ -11,12 +11,18 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import fs from "node:fs"
 import type { StoreError } from "../StoreError.ts"
-import type { Counters, Kind, OpenMode } from "./Disk.ts"
-import { countFailures, Disk, diskFailed, makeCounters, SystemError } from "./Disk.ts"
+import { Bounce } from "./Bounce.ts"
+import type { Counters } from "./Counters.ts"
+import { makeCounters } from "./Counters.ts"
+import type { Kind, OpenMode, OpenOptions } from "./Disk.ts"
+import { countFailures, Disk, diskFailed, SystemError } from "./Disk.ts"
 import type { Done } from "./NodeCall.ts"
-import { bare, nodeCall } from "./NodeCall.ts"
+import { bare, closed, nodeCall } from "./NodeCall.ts"
+import { isNoDirect, openDirect } from "./NodeDirect.ts"
 import { NodeFile } from "./NodeFile.ts"
 import { lock } from "./NodeLock.ts"
+import type { Transfer } from "./NodeTransfer.ts"
+import { CachedTransfer } from "./NodeTransfer.ts"
 
 const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR } = fs.constants
 
@@ -34,13 +40,15 @@ const make = (counters: Counters): Disk["Service"] => {
   const counted = <A, R>(effect: Effect.Effect<A, StoreError, R>) => countFailures(counters, effect)
   const call = <A>(operation: string, path: string, start: (done: Done<A>) => void) =>
     counted(nodeCall(operation, path, start))
+  let made: Bounce | undefined
+  const bounce = () => made ??= new Bounce()
   return {
     counters,
-    open: (path, { mode }) =>
+    open: (path, options) =>
       Effect.suspend(() => {
         counters.opens++
-        return counted(open(path, mode))
-      }).pipe(Effect.map((fd) => new NodeFile(path, fd, counters))),
+        return counted(openTransfer(path, options, bounce))
+      }).pipe(Effect.map((transfer) => new NodeFile(path, transfer, counters))),
     kind: (path) => counted(kind(path)),
     list: (path) => Effect.map(call<Array<string>>("list", path, (done) => fs.readdir(path, done)), sorted),
     makeDirectory: (path) => counted(makeDirectory(path)),
@@ -74,8 +82,26 @@ const open = (path: string, mode: OpenMode): Effect.Effect<number, StoreError> =
     return yield* diskFailed("open", path, new SystemError(stats.isDirectory() ? "EISDIR" : "EINVAL"))
   }))
 
-const closed = (path: string, fd: number): Effect.Effect<void> =>
-  Effect.ignore(nodeCall<void>("close", path, (done) => fs.close(fd, bare(done))))
+/** Uninterruptible as a whole: what was opened must get to whoever closes it. */
+const openTransfer = (
+  path: string,
+  { mode, systemCache = "use" }: OpenOptions,
+  bounce: () => Bounce
+): Effect.Effect<Transfer, StoreError> =>
+  Effect.uninterruptible(Effect.gen(function*() {
+    const fd = yield* open(path, mode)
+    if (systemCache === "use") return new CachedTransfer(fd)
+    return yield* openDirect({ path, fd, flags: flags[mode] & ~(O_CREAT | O_EXCL), bounce }).pipe(
+      Effect.catchIf(
+        (error) => systemCache === "avoid" && isNoDirect(error),
+        () => Effect.succeed(new CachedTransfer(fd))
+      ),
+      Effect.onError(() => Effect.andThen(closed(path, fd), mode === "create" ? removed(path) : Effect.void))
+    )
+  }))
+
+const removed = (path: string): Effect.Effect<void> =>
+  Effect.ignore(nodeCall<void>("unlink", path, (done) => fs.unlink(path, bare(done))))
 
 const kind = (path: string): Effect.Effect<Kind, StoreError> =>
   nodeCall<Kind>("kind", path, (done) =>

@@ -4,55 +4,58 @@
  * - N1 A descriptor is used only between open and close: what is under way is counted, close waits for it,
  *   and what comes later fails with `EBADF` here, because the system may have given the number to another
  *   file.
- * - N2 Every transfer loops until all bytes are moved. The system moves fewer without an error where a disk
- *   fills up, and reports it at the next attempt only.
+ *
+ * How its bytes are moved, through the system's cache or past it, is the matter of its {@link Transfer}.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import fs from "node:fs"
 import type { StoreError } from "../StoreError.ts"
-import type { Counters, DiskFile } from "./Disk.ts"
-import { codeOf, diskFailed, SystemError } from "./Disk.ts"
+import type { Counters, FileCounters } from "./Counters.ts"
+import { Meter } from "./Counters.ts"
+import type { DiskFile } from "./Disk.ts"
+import { diskFailed, SystemError } from "./Disk.ts"
 import type { Done } from "./NodeCall.ts"
 import { bare, nodeCall } from "./NodeCall.ts"
-
-/** Bytes that one call is asked to move: Node refuses 2 GiB, Linux stops a page short of it. */
-const callBytes = 1 << 30
+import type { Transfer } from "./NodeTransfer.ts"
 
 /** Allocation writes its zeros in pieces of this size. */
 const zeros = new Uint8Array(1 << 20)
 
 export class NodeFile implements DiskFile {
   readonly path: string
+  readonly counters: Readonly<FileCounters>
   private readonly fd: number
-  private readonly counters: Counters
+  private readonly transfer: Transfer
+  private readonly meter: Meter
   private underWay = 0
   private closed = false
   /** Set while a close waits for what is under way. */
   private whenIdle: (() => void) | undefined
 
-  constructor(path: string, fd: number, counters: Counters) {
+  constructor(path: string, transfer: Transfer, disk: Counters) {
     this.path = path
-    this.fd = fd
-    this.counters = counters
+    this.fd = transfer.descriptors[0]
+    this.transfer = transfer
+    this.meter = new Meter(disk)
+    this.counters = this.meter.file
   }
 
   readonly read = (buffer: Uint8Array, position: number): Effect.Effect<number, StoreError> =>
     this.run<number>("read", (done) => {
-      this.counters.reads++
-      readAll(this.fd, buffer, position, (error, count) => {
-        this.counters.readBytes += count
+      this.meter.read()
+      this.transfer.read(buffer, position, (error, count) => {
+        this.meter.readBytes(count)
         done(error, count)
       })
     })
 
-  /** The hot one: a page missing from memory but not from the system's cache. Nothing is allocated here. */
+  /** The hot one: a page missing from memory. Nothing is allocated here. */
   readonly readSync = (buffer: Uint8Array, position: number): number => {
-    this.counters.reads++
-    this.counters.blockingReads++
+    this.meter.blockingRead()
     try {
-      const count = readAllSync(this.usable(), buffer, position)
-      this.counters.readBytes += count
+      const count = this.usable().readSync(buffer, position)
+      this.meter.readBytes(count)
       return count
     } catch (cause) {
       throw this.refused("read", cause)
@@ -64,14 +67,14 @@ export class NodeFile implements DiskFile {
     position: number
   ): Effect.Effect<void, StoreError> =>
     this.run<void>("write", (done) => {
-      this.countWrite(buffers)
-      writeAll(this.fd, buffers, position, bare(done))
+      this.meter.write(buffers)
+      this.transfer.write(buffers, position, done)
     })
 
   readonly writeSync = (buffers: ReadonlyArray<Uint8Array>, position: number): void => {
-    this.countWrite(buffers)
+    this.meter.write(buffers)
     try {
-      writeAllSync(this.usable(), buffers, position)
+      this.usable().writeSync(buffers, position)
     } catch (cause) {
       throw this.refused("write", cause)
     }
@@ -79,15 +82,15 @@ export class NodeFile implements DiskFile {
 
   readonly sync: Effect.Effect<void, StoreError> = Effect.suspend(() =>
     this.run<void>("sync", (done) => {
-      this.counters.syncs++
+      this.meter.sync()
       fs.fdatasync(this.fd, bare(done))
     })
   )
 
   readonly syncSync = (): void => {
-    this.counters.syncs++
+    this.meter.sync()
     try {
-      fs.fdatasyncSync(this.usable())
+      fs.fdatasyncSync(this.usable().descriptors[0])
     } catch (cause) {
       throw this.refused("sync", cause)
     }
@@ -107,7 +110,11 @@ export class NodeFile implements DiskFile {
   readonly close: Effect.Effect<void> = Effect.uninterruptible(Effect.callback<void>((resume) => {
     if (this.closed) return resume(Exit.void)
     this.closed = true
-    const close = () => fs.close(this.fd, () => resume(Exit.void))
+    const { descriptors } = this.transfer
+    let open = descriptors.length
+    const close = () => {
+      for (const fd of descriptors) fs.close(fd, () => --open === 0 && resume(Exit.void))
+    }
     if (this.underWay === 0) close()
     else this.whenIdle = close
   }))
@@ -121,16 +128,11 @@ export class NodeFile implements DiskFile {
     )
   }
 
-  private countWrite(buffers: ReadonlyArray<Uint8Array>): void {
-    this.counters.writes++
-    for (let i = 0; i < buffers.length; i++) this.counters.writeBytes += buffers[i]!.length
-  }
-
   /** Runs an operation on the descriptor (N1). */
   private run<A>(operation: string, start: (done: Done<A>) => void): Effect.Effect<A, StoreError> {
     return nodeCall<A>(operation, this.path, (done) => {
       if (this.closed) {
-        this.counters.failures++
+        this.meter.failure()
         throw new SystemError("EBADF")
       }
       this.underWay++
@@ -147,104 +149,20 @@ export class NodeFile implements DiskFile {
   }
 
   private ended(error: unknown): void {
-    if (error !== null) this.counters.failures++
+    if (error !== null) this.meter.failure()
     if (--this.underWay > 0) return
     const close = this.whenIdle
     this.whenIdle = undefined
     close?.()
   }
 
-  private usable(): number {
+  private usable(): Transfer {
     if (this.closed) throw new SystemError("EBADF")
-    return this.fd
+    return this.transfer
   }
 
   private refused(operation: string, cause: unknown): StoreError {
-    this.counters.failures++
+    this.meter.failure()
     return diskFailed(operation, this.path, cause)
   }
-}
-
-const interrupted = (error: unknown): boolean => codeOf(error) === "EINTR"
-
-const readAll = (fd: number, buffer: Uint8Array, position: number, done: Done<number>): void => {
-  let count = 0
-  const step = (): void => {
-    const asked = Math.min(buffer.length - count, callBytes)
-    if (asked === 0) return done(null, count)
-    fs.read(fd, buffer, count, asked, position + count, (error, moved) => {
-      if (error !== null && !interrupted(error)) return done(error, count)
-      if (error === null && moved === 0) return done(null, count)
-      if (error === null) count += moved
-      step()
-    })
-  }
-  step()
-}
-
-const readAllSync = (fd: number, buffer: Uint8Array, position: number): number => {
-  let count = 0
-  while (count < buffer.length) {
-    try {
-      const asked = Math.min(buffer.length - count, callBytes)
-      const moved = fs.readSync(fd, buffer, count, asked, position + count)
-      if (moved === 0) break
-      count += moved
-    } catch (error) {
-      if (!interrupted(error)) throw error
-    }
-  }
-  return count
-}
-
-const writeAll = (
-  fd: number,
-  buffers: ReadonlyArray<Uint8Array>,
-  position: number,
-  done: (error: Error | null) => void
-): void => {
-  let rest = advance(buffers, 0)
-  const moved = (error: Error | null, count: number): void => {
-    if (error !== null && !interrupted(error)) return done(error)
-    if (error === null && count === 0) return done(new SystemError("SHORT"))
-    if (error === null) {
-      position += count
-      rest = advance(rest, count)
-    }
-    step()
-  }
-  const step = (): void => {
-    const first = rest[0]
-    if (first === undefined) done(null)
-    else if (rest.length === 1) fs.write(fd, first, 0, Math.min(first.length, callBytes), position, moved)
-    else fs.writev(fd, rest, position, moved)
-  }
-  step()
-}
-
-const writeAllSync = (fd: number, buffers: ReadonlyArray<Uint8Array>, position: number): void => {
-  let rest = advance(buffers, 0)
-  for (let first = rest[0]; first !== undefined; first = rest[0]) {
-    try {
-      const count = rest.length === 1
-        ? fs.writeSync(fd, first, 0, Math.min(first.length, callBytes), position)
-        : fs.writevSync(fd, rest, position)
-      if (count === 0) throw new SystemError("SHORT")
-      position += count
-      rest = advance(rest, count)
-    } catch (error) {
-      if (!interrupted(error)) throw error
-    }
-  }
-}
-
-/** What is left of the buffers after their first `count` bytes; empty buffers are dropped. */
-const advance = (buffers: ReadonlyArray<Uint8Array>, count: number): Array<Uint8Array> => {
-  const rest: Array<Uint8Array> = []
-  for (const buffer of buffers) {
-    const taken = Math.min(count, buffer.length)
-    count -= taken
-    if (taken < buffer.length) rest.push(buffer.subarray(taken))
-  }
-  return rest
 }

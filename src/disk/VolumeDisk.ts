@@ -7,8 +7,10 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { Locked, StoreError, storeError } from "../StoreError.ts"
-import type { Counters, Disk, DiskFile, OpenMode } from "./Disk.ts"
-import { countFailures, diskFailed, makeCounters, SystemError } from "./Disk.ts"
+import type { Counters, FileCounters } from "./Counters.ts"
+import { makeCounters, Meter } from "./Counters.ts"
+import type { Disk, DiskFile, OpenMode } from "./Disk.ts"
+import { countFailures, diskFailed, SystemError } from "./Disk.ts"
 import type { Operation } from "./Faults.ts"
 import type { Handle, Volume } from "./Volume.ts"
 
@@ -106,22 +108,30 @@ const openCall = (volume: Volume, path: string, mode: OpenMode): Call<readonly [
 
 class VolumeFile implements DiskFile {
   readonly path: string
+  readonly counters: Readonly<FileCounters>
   private readonly volume: Volume
   private readonly handle: Handle
   private readonly runner: Runner
-  private readonly counters: Counters
+  private readonly disk: Counters
+  private readonly meter: Meter
 
-  constructor(volume: Volume, handle: Handle, runner: Runner, counters: Counters) {
+  constructor(volume: Volume, handle: Handle, runner: Runner, disk: Counters) {
     this.path = handle.path
+    this.disk = disk
+    this.meter = new Meter(disk)
+    this.counters = this.meter.file
     this.volume = volume
     this.handle = handle
     this.runner = runner
-    this.counters = counters
   }
 
-  readonly read = (buffer: Uint8Array, position: number) => this.run(() => this.readCall(buffer, position))
+  readonly read = (buffer: Uint8Array, position: number) =>
+    this.run(() => {
+      this.meter.read()
+      return this.readCall(buffer, position)
+    })
   readonly readSync = (buffer: Uint8Array, position: number) => {
-    this.counters.blockingReads++
+    this.meter.blockingRead()
     return this.runSync(this.readCall(buffer, position))
   }
   readonly write = (buffers: ReadonlyArray<Uint8Array>, position: number) =>
@@ -141,22 +151,20 @@ class VolumeFile implements DiskFile {
   readonly close = Effect.sync(() => this.volume.close(this.handle))
 
   private readCall(buffer: Uint8Array, position: number): Call<number> {
-    this.counters.reads++
     return this.call("read", () => {
       const count = this.volume.read(this.handle, buffer, position)
-      this.counters.readBytes += count
+      this.meter.readBytes(count)
       return count
     }, { buffers: [buffer], position })
   }
 
   private writeCall(buffers: ReadonlyArray<Uint8Array>, position: number): Call<void> {
-    this.counters.writes++
-    for (const buffer of buffers) this.counters.writeBytes += buffer.length
+    this.meter.write(buffers)
     return this.call("write", () => this.volume.write(this.handle, buffers, position), { buffers, position })
   }
 
   private syncCall(): Call<void> {
-    this.counters.syncs++
+    this.meter.sync()
     return this.call("sync", () => this.volume.sync(this.handle), {})
   }
 
@@ -169,14 +177,14 @@ class VolumeFile implements DiskFile {
   }
 
   private run<A>(call: () => Call<A>): Effect.Effect<A, StoreError> {
-    return Effect.suspend(() => countFailures(this.counters, this.runner.effect(call())))
+    return Effect.suspend(() => countFailures(this.disk, this.runner.effect(call())))
   }
 
   private runSync<A>(call: Call<A>): A {
     try {
       return this.runner.sync(call)
     } catch (error) {
-      this.counters.failures++
+      this.meter.failure()
       throw error
     }
   }

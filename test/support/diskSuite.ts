@@ -237,6 +237,16 @@ const files = (test: Test): void => {
         directorySyncs: 1,
         failures: 1
       })
+      assert.deepStrictEqual({ ...file.counters }, {
+        reads: 2,
+        readBytes: 6,
+        blockingReads: 1,
+        writes: 2,
+        writeBytes: 4,
+        syncs: 1
+      })
+      const other = yield* opened(disk, `${directory}/a`, "readOnly")
+      assert.strictEqual(other.counters.reads, 0, "each open file counts for itself")
     }))
 }
 
