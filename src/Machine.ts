@@ -149,7 +149,7 @@ const build = Effect.fnUntraced(function*(ground: Ground.Ground, fuse: Fuse) {
       }
       return false
     },
-    reserve: (blocks) => whenDone(buffer.reserve(blocks)),
+    reserve: (blocks, beside) => whenDone(buffer.reserve(blocks, beside)),
     segmentBase: (lsn) => segments.baseOf(lsn)
   })
   return { flush, buffer, treeActor }

@@ -15,6 +15,8 @@
  * I3 At most `loadsInFlight` reads are under way; others wait in order.
  * I4 Whoever waits for room is told so when there can be none: every page is in use, or none of the changed ones
  *    could be written in several attempts.
+ * I5 The page that room is needed beside does not leave memory to make it: its writer would bring it back, find as
+ *    little room as before, and ask again for ever.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -31,7 +33,12 @@ import * as Actor from "./Actor.ts"
 
 export type Message =
   | { readonly _tag: "Load"; readonly pageId: number; readonly done: Actor.Reply<void, StoreError> }
-  | { readonly _tag: "Reserve"; readonly blocks: number; readonly done: Actor.Reply<void, StoreError> }
+  | {
+    readonly _tag: "Reserve"
+    readonly blocks: number
+    readonly beside: number
+    readonly done: Actor.Reply<void, StoreError>
+  }
   | {
     readonly _tag: "Loaded"
     readonly pageId: number
@@ -67,7 +74,8 @@ export interface Counters {
 
 export interface Buffer extends Actor.Actor<Message> {
   readonly load: (pageId: number) => Effect.Effect<void, StoreError>
-  readonly reserve: (blocks: number) => Effect.Effect<void, StoreError>
+  /** Makes room for so many pages, beside a page that is needed with them (I5). */
+  readonly reserve: (blocks: number, beside?: number) => Effect.Effect<void, StoreError>
   /**
    * Brings a page in at once, in the calling thread; false where there is no room without waiting. Throws `StoreError`.
    */
@@ -108,7 +116,8 @@ export const make = Effect.fnUntraced(
     return {
       ...actor,
       load: (pageId) => Actor.ask(actor, (done): Message => ({ _tag: "Load", pageId, done })),
-      reserve: (blocks) => Actor.ask(actor, (done): Message => ({ _tag: "Reserve", blocks, done })),
+      reserve: (blocks, beside = 0) =>
+        Actor.ask(actor, (done): Message => ({ _tag: "Reserve", blocks, beside, done })),
       loadNow: (pageId) => live.loadNow(pageId),
       imageNow: (pageId) => live.imageNow(pageId),
       relieved: () => live.relieved(),
@@ -167,9 +176,16 @@ class Live {
   }
 
   settle(): void {
-    const { arena } = this.options.pages
+    while (!this.serve()) { /* Again, for fewer. */ }
+    this.startReads()
+  }
+
+  /** Serves whoever waits for room; false where some are left who must be served another way, or refused (I4). */
+  private serve(): boolean {
+    const { limits, pages: { arena } } = this.options
     const low = Math.max(4, arena.blocks >>> 5)
-    const wanted = this.reserves.reduce((sum, { blocks }) => sum + blocks, this.arrived.length)
+    const arrived = this.arrived.length
+    const wanted = this.reserves.reduce((sum, { blocks }) => sum + blocks, arrived)
     const hope = arena.freeBlocks >= low + wanted || this.evict(low + wanted) || this.writing
     while (
       this.arrived.length > 0 && this.install(this.arrived[0] as Message & { readonly _tag: "Loaded" })
@@ -179,13 +195,17 @@ class Live {
     while (this.reserves.length > 0 && (this.reserves[0]?.blocks ?? 0) <= arena.freeBlocks) {
       this.reserves.shift()?.done(Exit.void)
     }
-    if (!hope) {
-      const { blocks } = arena
-      this.giveUp(
-        storeError(new LimitExceeded({ limit: "memoryBytes", actual: blocks + 1, maximum: blocks }))
-      )
-    }
-    this.startReads()
+    if (hope || this.arrived.length + this.reserves.length === 0) return true
+    // What has just come in may leave again.
+    if (this.arrived.length < arrived) return false
+    const maximum = limits.memoryBytes
+    const actual = maximum + limits.pageBytes
+    const error = storeError(new LimitExceeded({ limit: "memoryBytes", actual, maximum }))
+    // Writers first: the pages that they need may make room for readers.
+    const refused = this.reserves.splice(0)
+    for (const { done } of refused) done(Exit.fail(error))
+    if (refused.length === 0) this.giveUp(error)
+    return refused.length === 0
   }
 
   /** Nothing will make room (I4). */
@@ -302,6 +322,7 @@ class Live {
   private evict(target: number): boolean {
     const { pages, write } = this.options
     const { arena, map } = pages
+    const kept = this.reserves.map(({ beside }) => beside)
     const dirty: Array<number> = []
     let imaged = false
     for (let steps = 2 * map.bound; steps > 0 && arena.freeBlocks < target; steps--) {
@@ -309,6 +330,7 @@ class Live {
       this.hand = this.hand + 1 < map.bound ? this.hand + 1 : 1
       const state = map.state[pageId] as number
       if ((state & (State.Free | State.Inner)) !== 0 || (map.block[pageId] as number) < 0) continue
+      if (kept.includes(pageId)) continue
       if ((state & State.Referenced) !== 0) {
         map.state[pageId] = state & ~State.Referenced
       } else if ((state & State.Dirty) === 0) {

@@ -36,8 +36,8 @@ export interface Options {
   readonly visible: number
   /** Has a page loaded: true where it is there already, otherwise `resume` is called when it is. */
   readonly load: (pageId: number) => boolean
-  /** Has blocks freed; `resume` is called when they are. */
-  readonly reserve: (blocks: number) => void
+  /** Has blocks freed beside a page that stays; `resume` is called when they are. */
+  readonly reserve: (blocks: number, beside: number) => void
   /** Base of the segment that holds an LSN. */
   readonly segmentBase: (lsn: number) => number
 }
@@ -158,7 +158,7 @@ export class Tree {
       if (index < from) continue
       let answer = this.write(reader)
       while (answer === Missing && load(kernel.missing)) answer = this.write(reader)
-      if (answer === NoSpace) reserve(kernel.blocksNeeded)
+      if (answer === NoSpace) reserve(kernel.blocksNeeded, kernel.leafNeeded)
       if (answer < 0) return index
       this.counters.writes++
     }

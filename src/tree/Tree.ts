@@ -65,8 +65,9 @@ export class Tree {
   readonly key = new KeyScratch()
   /** The page to load after `Missing`. */
   missing = 0
-  /** Free blocks to ask for after `NoSpace`. */
+  /** Free blocks to ask for after `NoSpace`, and the leaf that must be in memory beside them; 0 = none. */
   blocksNeeded = 0
+  leafNeeded = 0
   private readonly bench: Workbench
   private readonly ground: Ground
   private readonly out = new ValueOut()
@@ -88,6 +89,7 @@ export class Tree {
   create(treeId: number): Root | undefined {
     const { arena } = this.pages
     this.blocksNeeded = 1
+    this.leafNeeded = 0
     if (arena.freeBlocks < 1) return undefined
     const page = this.pages.create()
     const address = this.pages.map.block[page] as number
@@ -273,6 +275,7 @@ export class Tree {
       if (answer !== NoSpace) return answer
       // One split makes room, or a second one after it; each leaves fewer records in the leaf.
       this.blocksNeeded = this.bench.depth + 2
+      this.leafNeeded = Page.pageId(words, p)
       if (arena.freeBlocks < this.blocksNeeded) return NoSpace
       const replaces = index < 0 ? 0 : this.recordWords(words, p, index)
       splitLeaf(this.ground, root, this.key, { index: index < 0 ? ~index : index, need, replaces })
@@ -381,9 +384,8 @@ export class Tree {
 
   /** Adds records of a range as of `at` to a batch: Found = there may be more, Absent = done, or Missing. */
   scan(root: Root, range: Range, at: number, batch: Batch): number {
-    const missing = pull(this.pages, this.versions, root, range, at, batch)
-    if (missing > 0) this.missing = missing
-    return missing > 0 ? Missing : batch.ended ? Absent : Found
+    this.missing = pull(this.pages, this.versions, root, range, at, batch)
+    return this.missing > 0 ? Missing : batch.ended ? Absent : Found
   }
 
   /**
