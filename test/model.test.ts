@@ -17,7 +17,7 @@ const steps = 120
 const asked = process.env["HEARTWOOD_SEED"]
 
 const runSeed = (seed: number, counts: ReturnType<typeof tally>) =>
-  Effect.forEach(shapesOf(seed, { roomyEvery: 10 }), (shape) =>
+  Effect.forEach(shapesOf(seed, { roomyEvery: 20 }), (shape) =>
     run(seed, shape, { steps, counts }).pipe(
       Effect.provide(layer({ seed })),
       Random.withSeed(seed),
