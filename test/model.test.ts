@@ -7,7 +7,8 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import { layer } from "../src/disk/FaultDisk.ts"
-import { run, tally } from "./support/storeRun.ts"
+import { run } from "./support/storeRun.ts"
+import { nameOf, shapesOf, tally } from "./support/storeSize.ts"
 
 const seeds = 200
 const perTest = 20
@@ -16,11 +17,12 @@ const steps = 120
 const asked = process.env["HEARTWOOD_SEED"]
 
 const runSeed = (seed: number, counts: ReturnType<typeof tally>) =>
-  run(seed, steps, counts).pipe(
-    Effect.provide(layer({ seed })),
-    Random.withSeed(seed),
-    Effect.catchCause((cause) => Effect.die(new Error(`HEARTWOOD_SEED=${seed}: ${cause}`, { cause })))
-  )
+  Effect.forEach(shapesOf(seed, { roomyEvery: 20 }), (shape) =>
+    run(seed, shape, { steps, counts }).pipe(
+      Effect.provide(layer({ seed })),
+      Random.withSeed(seed),
+      Effect.catchCause((cause) => Effect.die(new Error(`${nameOf(seed, shape)}: ${cause}`, { cause })))
+    ), { discard: true })
 
 /** What 200 seeds reach at the least; a store that is never short of anything proves little. */
 const corners: Partial<ReturnType<typeof tally>> = {
@@ -36,7 +38,7 @@ const corners: Partial<ReturnType<typeof tally>> = {
   images: 20_000,
   segments: 2_000,
   heights: 3,
-  pageIds: 100,
+  pageIds: 400,
   snapshots: 500,
   parked: 100,
   conflicts: 100

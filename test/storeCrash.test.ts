@@ -16,7 +16,9 @@ import { auditStore } from "./support/storeAudit.ts"
 import { directory, dump, open, quiesce } from "./support/storeDoor.ts"
 import type { State } from "./support/storeModel.ts"
 import { stateDifference } from "./support/storeModel.ts"
-import { begin, names, passing, tally } from "./support/storeRun.ts"
+import { begin } from "./support/storeRun.ts"
+import type { Shape } from "./support/storeSize.ts"
+import { nameOf, names, passing, shapesOf, tally } from "./support/storeSize.ts"
 
 const asked = process.env["HEARTWOOD_SEED"]
 const seeds = asked === undefined ? Array.from({ length: 12 }, (_, index) => index + 1) : [Number(asked)]
@@ -132,7 +134,7 @@ const check = (
     })
   )
 
-const workload = (seed: number): Effect.Effect<void, StoreError> =>
+const workload = (seed: number, shape: Shape): Effect.Effect<void, StoreError> =>
   Effect.gen(function*() {
     let durable = (): number => 0
     let history: ReadonlyArray<State> = []
@@ -140,11 +142,11 @@ const workload = (seed: number): Effect.Effect<void, StoreError> =>
     const taken = yield* shots(
       { seed, every: 1, durable: () => durable() },
       Effect.gen(function*() {
-        const begun = yield* begin(seed, tally())
+        const begun = yield* begin(seed, shape, tally())
         options = begun.options
         durable = () => begun.life.history.durable
         for (let step = 0; step < steps; step++) yield* begun.life.work
-        yield* begun.life.letAllGo
+        yield* begun.life.readers.letAllGo
         history = begun.life.history.states
         yield* begun.life.shut
       })
@@ -154,12 +156,18 @@ const workload = (seed: number): Effect.Effect<void, StoreError> =>
   }).pipe(
     Effect.provide(layer({ seed })),
     Random.withSeed(seed),
-    Effect.catchCause((cause) => Effect.die(new Error(`HEARTWOOD_SEED=${seed}: ${cause}`, { cause })))
+    Effect.catchCause((cause) => Effect.die(new Error(`${nameOf(seed, shape)}: ${cause}`, { cause })))
   )
 
 describe("a power cut at any time", () => {
   for (const seed of seeds) {
-    it.effect(`leaves a prefix of the commits (seed ${seed})`, () => workload(seed), 120_000)
+    for (const shape of shapesOf(seed, { roomyEvery: Infinity })) {
+      it.effect(
+        `leaves a prefix of the commits: ${nameOf(seed, shape)}`,
+        () => workload(seed, shape),
+        120_000
+      )
+    }
   }
 
   it("was tried often", () => {

@@ -20,7 +20,7 @@ import { auditStore } from "./support/storeAudit.ts"
 import { directory, dump, open, perform, quiesce } from "./support/storeDoor.ts"
 import type { State, Step } from "./support/storeModel.ts"
 import { Draw, play, stateDifference } from "./support/storeModel.ts"
-import { names as few, passing } from "./support/storeRun.ts"
+import { names as few, passing } from "./support/storeSize.ts"
 
 const pageBytes = 1024
 
@@ -164,10 +164,21 @@ const bounded = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R
       })
     ]))
 
+/** What a store that is opened again shows is durable by then, whatever a page cache may have made it believe. */
 const reopened = Effect.gen(function*() {
+  const faults = yield* FaultDisk
   const { close, store } = yield* open(options)
   const found = yield* dump(store, names)
+  const image = faults.crashImage({ keep: "nothing" })
   yield* close
+  const kept = yield* Effect.gen(function*() {
+    const again = yield* open(options)
+    const state = yield* dump(again.store, names)
+    yield* again.close
+    return state
+  }).pipe(Effect.provide(layer({ image })))
+  const differs = stateDifference(kept, found)
+  if (differs !== undefined) throw new Error(`what is reopened was not durable: ${differs}`)
   return found
 })
 
@@ -262,6 +273,8 @@ const kinds: ReadonlyArray<readonly [string, (at: number) => Fault]> = [
   })]
 ]
 
+const looking: ReadonlySet<string> = new Set(["kind", "list", "size", "read"])
+
 const strikes = ({ operation, path }: Fault, observed: Observed): boolean =>
   (operation === undefined || [operation].flat().includes(observed.operation))
   && (path === undefined || observed.path.search(path) >= 0)
@@ -271,9 +284,13 @@ describe("a disk that refuses", () => {
     it.effect(`any operation: ${title}`, () =>
       Effect.gen(function*() {
         const operations = yield* runWith(undefined)
-        const most = operations.filter((each) => strikes(fault(1), each)).length
-        for (let at = 1; at <= most; at++) yield* runWith(fault(at))
-        figures.operations += most
+        const struck = operations.filter((each) => strikes(fault(1), each))
+        for (const [index, { operation }] of struck.entries()) {
+          // Of the many that only look, every fourth; "a page read" has its own row.
+          if (looking.has(operation) && index % 4 > 0) continue
+          yield* runWith(fault(index + 1))
+          figures.operations++
+        }
       }), 180_000)
   }
 

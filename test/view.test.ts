@@ -13,7 +13,9 @@ import type { StoreError } from "../src/StoreError.ts"
 import { dump } from "./support/storeDoor.ts"
 import { checkpointOf, Fold } from "./support/storeFold.ts"
 import { stateDifference } from "./support/storeModel.ts"
-import { begin, names, tally } from "./support/storeRun.ts"
+import { begin } from "./support/storeRun.ts"
+import type { Shape } from "./support/storeSize.ts"
+import { nameOf, names, shapesOf, tally } from "./support/storeSize.ts"
 
 const asked = process.env["HEARTWOOD_SEED"]
 const seeds = asked === undefined ? Array.from({ length: 40 }, (_, index) => 1_001 + index) : [Number(asked)]
@@ -27,7 +29,7 @@ const expectSame = (what: string, ...states: Parameters<typeof stateDifference>)
   if (differs !== undefined) throw new Error(`${what}: ${differs}`)
 }
 
-const view = (seed: number): Effect.Effect<void, StoreError> =>
+const view = (seed: number, shape: Shape): Effect.Effect<void, StoreError> =>
   Effect.scoped(Effect.gen(function*() {
     const faults = yield* FaultDisk
     const fold = new Fold()
@@ -42,11 +44,11 @@ const view = (seed: number): Effect.Effect<void, StoreError> =>
       if (sealing) sealed.push({ image: faults.crashImage({ keep: "nothing" }), tail: tail() })
       sealing = path.endsWith("/super") && operation === "sync"
     })
-    const { life } = yield* begin(seed, tally())
+    const { life } = yield* begin(seed, shape, tally())
     fold.advance(faults.killImage())
     tail = () => life.store.machine.parts.tail.end
     for (let step = 1; step <= steps; step++) {
-      yield* life.work
+      yield* shape.size === "roomy" && step % 20 === 0 ? life.overtake : life.work
       if (step % 10 > 0) continue
       const { store } = life
       yield* store.awaitDurable(yield* store.visibleLsn)
@@ -54,7 +56,7 @@ const view = (seed: number): Effect.Effect<void, StoreError> =>
       expectSame(`the tree at step ${step}`, yield* dump(store, names), fold.state(Infinity, "whole"))
       figures.trees++
     }
-    yield* life.letAllGo
+    yield* life.readers.letAllGo
     yield* life.shut
     fold.advance(faults.killImage())
     for (const { image, tail } of sealed) {
@@ -68,13 +70,21 @@ const view = (seed: number): Effect.Effect<void, StoreError> =>
   })).pipe(
     Effect.provide(layer({ seed })),
     Random.withSeed(seed),
-    Effect.catchCause((cause) => Effect.die(new Error(`HEARTWOOD_SEED=${seed}: ${cause}`, { cause })))
+    Effect.catchCause((cause) => Effect.die(new Error(`${nameOf(seed, shape)}: ${cause}`, { cause })))
   )
 
 describe("the log is the truth", () => {
   it.effect(
     "and trees and checkpoints are its folds",
-    () => Effect.forEach(seeds, view, { discard: true }),
+    () =>
+      Effect.forEach(
+        seeds,
+        (seed) =>
+          Effect.forEach(shapesOf(seed, { roomyEvery: 5 }), (shape) => view(seed, shape), { discard: true }),
+        {
+          discard: true
+        }
+      ),
     120_000
   )
 

@@ -138,8 +138,6 @@ const create = (options: Options): Effect.Effect<void, StoreError> =>
   Effect.gen(function*() {
     const { directory, disk, pageBytes, storeId } = options
     const at = (name: string): string => `${directory}/${name}`
-    // Whoever made the directory, a power cut could still take its name, and all that is in it.
-    yield* disk.syncDirectory(parentOf(directory))
     if ((yield* disk.kind(at(creatingName))) === "missing") {
       const marker = yield* disk.open(at(creatingName), { mode: "create" })
       yield* marker.sync
@@ -167,7 +165,8 @@ const create = (options: Options): Effect.Effect<void, StoreError> =>
 const syncName = (disk: Disk["Service"], directory: string): Effect.Effect<void, StoreError> =>
   // Whoever may not read the parent did not make the directory, and cannot sync its name.
   Effect.catchIf(
-    disk.syncDirectory(dirname(directory)),
+    // The slash makes a symbolic link in the place of the parent be followed.
+    disk.syncDirectory(`${dirname(directory)}/`),
     ({ reason }) => reason._tag === "DiskFailed" && reason.code === "EACCES",
     () => Effect.void
   )
@@ -210,12 +209,6 @@ export const randomIncarnation: Effect.Effect<Incarnation> = Effect.map(
   Effect.all([randomWord, randomWord]),
   ([low, high]) => ({ low: (low | 1) >>> 0, high })
 )
-
-/** The directory that holds the name of `path`; the slash at its end makes a symbolic link in its place be followed. */
-const parentOf = (path: string): string => {
-  const end = path.replace(/\/+$/, "").lastIndexOf("/")
-  return end < 0 ? "./" : path.slice(0, end + 1)
-}
 
 const notAStore = (path: string, found: string): Effect.Effect<never, StoreError> =>
   Effect.fail(storeError(new NotAStore({ path, found })))

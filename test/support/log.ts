@@ -25,6 +25,7 @@ export const makeTail = (
     incarnation: Incarnation
     segmentBytes: number
     inlineValueBytes: number
+    inlinePairBytes: number
     storeId: StoreId
   }> = {}
 ): Tail =>

@@ -83,12 +83,32 @@ export const find = (rows: ReadonlyArray<Row>, key: string): Row | undefined => 
   return row?.key === key ? row : undefined
 }
 
-const change = (state: State, keyspace: string, key: string, value: string | undefined): State => {
-  const rows = rowsOf(state, keyspace)
-  const index = lowerBound(rows, key)
-  const has = rows[index]?.key === key
-  const written = value === undefined ? [] : [{ key, value, lsn: undefined }]
-  return new Map(state).set(keyspace, rows.toSpliced(index, has ? 1 : 0, ...written))
+/** A state that is being made of another: each keyspace is copied once, when it is first written. */
+class Draft {
+  state: State
+  private readonly copies = new Map<string, Array<Row>>()
+
+  constructor(state: State) {
+    this.state = state
+  }
+
+  change(keyspace: string, key: string, value: string | undefined): void {
+    const known = this.copies.get(keyspace)
+    const rows = known ?? [...rowsOf(this.state, keyspace)]
+    if (known === undefined) {
+      this.copies.set(keyspace, rows)
+      this.state = new Map(this.state).set(keyspace, rows)
+    }
+    const index = lowerBound(rows, key)
+    const written = value === undefined ? [] : [{ key, value, lsn: undefined }]
+    rows.splice(index, rows[index]?.key === key ? 1 : 0, ...written)
+  }
+
+  /** Goes on from another state. */
+  become(state: State): void {
+    this.copies.clear()
+    this.state = state
+  }
 }
 
 export const inRange = (rows: ReadonlyArray<Row>, range: Range): ReadonlyArray<Row> => {
@@ -103,41 +123,42 @@ export const inRange = (rows: ReadonlyArray<Row>, range: Range): ReadonlyArray<R
 /** Plays steps; the rows that they write have no LSN yet. */
 export const play = (state: State, steps: ReadonlyArray<Step>): Played => {
   const results: Array<Result> = []
+  const draft = new Draft(state)
   for (const step of steps) {
     if (step._tag === "savepoint") {
-      const played = play(state, step.steps)
+      const played = play(draft.state, step.steps)
       results.push(...played.results)
-      if (!step.fails) state = played.state
+      if (!step.fails) draft.become(played.state)
       continue
     }
     const { keyspace } = step
-    const rows = rowsOf(state, keyspace)
+    const rows = rowsOf(draft.state, keyspace)
     switch (step._tag) {
       case "put":
-        state = change(state, keyspace, step.key, step.value)
+        draft.change(keyspace, step.key, step.value)
         break
       case "remove":
-        state = change(state, keyspace, step.key, undefined)
+        draft.change(keyspace, step.key, undefined)
         break
       case "insert": {
         const absent = find(rows, step.key) === undefined
         results.push(absent ? "inserted" : "there")
-        if (absent) state = change(state, keyspace, step.key, step.value)
+        if (absent) draft.change(keyspace, step.key, step.value)
         break
       }
       case "replace":
         results.push(step.expects === "right" ? "replaced" : "mismatch")
-        if (step.expects === "right") state = change(state, keyspace, step.key, step.value)
+        if (step.expects === "right") draft.change(keyspace, step.key, step.value)
         break
       case "modify": {
         const value = find(rows, step.key)?.value
         results.push(value ?? "absent")
-        state = change(state, keyspace, step.key, modified(value, step.tail))
+        draft.change(keyspace, step.key, modified(value, step.tail))
         break
       }
       case "clear":
       case "drop":
-        state = new Map(state).set(keyspace, none)
+        draft.become(new Map(draft.state).set(keyspace, none))
         break
       case "get":
         results.push([find(rows, step.key)])
@@ -156,7 +177,7 @@ export const play = (state: State, steps: ReadonlyArray<Step>): Played => {
         break
     }
   }
-  return { state, results }
+  return { state: draft.state, results }
 }
 
 /** The state with the LSN of the commit in every row that it wrote. */
@@ -194,6 +215,18 @@ const show = (result: Result | undefined): string => {
 }
 
 const digest = (value: string): string => `${value.length} bytes ${JSON.stringify(value.slice(0, 12))}`
+
+/** Throws where answers differ from what was expected. */
+export const compare = (
+  what: string,
+  results: ReadonlyArray<Result>,
+  expected: ReadonlyArray<Result>
+): void => {
+  for (let index = 0; index < Math.max(results.length, expected.length); index++) {
+    const differs = difference(results[index], expected[index])
+    if (differs !== undefined) throw new Error(`${what}, answer ${index}: ${differs}`)
+  }
+}
 
 /** How two states differ in their rows; undefined where they do not. */
 export const stateDifference = (actual: State, expected: State): string | undefined => {

@@ -5,7 +5,6 @@
  * is committed is kept as a list of states; after a power cut the store must be one of them, whole, at or after the
  * last that was acknowledged as synced.
  */
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -21,85 +20,21 @@ import type { Random } from "./random.ts"
 import { random } from "./random.ts"
 import { auditStore } from "./storeAudit.ts"
 import type { Look, Opened } from "./storeDoor.ts"
-import { contents, directory, dump, keyspaceOf, look, open, perform, quiesce } from "./storeDoor.ts"
+import { directory, dump, keyspaceOf, look, open, perform, quiesce } from "./storeDoor.ts"
 import type { Result, State, Step } from "./storeModel.ts"
-import { difference, Draw, play, rowsOf, stamped, stateDifference } from "./storeModel.ts"
+import { compare, Draw, play, rowsOf, stamped, stateDifference } from "./storeModel.ts"
+import { Readers } from "./storeReaders.ts"
+import type { Options, Shape, Tally } from "./storeSize.ts"
+import { names, optionsOf, passing } from "./storeSize.ts"
 
-/** What happened, over all seeds: a test that does not reach its corners proves nothing. */
-export interface Tally {
-  commits: number
-  rollbacks: number
-  reopens: number
-  crashes: number
-  lostCommits: number
-  audits: number
-  loads: number
-  evictions: number
-  checkpoints: number
-  images: number
-  segments: number
-  leaves: number
-  heights: number
-  pageIds: number
-  snapshots: number
-  parked: number
-  conflicts: number
+/** One transaction of many. */
+interface Job {
+  readonly steps: ReadonlyArray<Step>
+  readonly durability: Durability
+  readonly results: Array<Result>
 }
 
-export const tally = (): Tally => ({
-  commits: 0,
-  rollbacks: 0,
-  reopens: 0,
-  crashes: 0,
-  lostCommits: 0,
-  audits: 0,
-  loads: 0,
-  evictions: 0,
-  checkpoints: 0,
-  images: 0,
-  segments: 0,
-  leaves: 0,
-  heights: 0,
-  pageIds: 0,
-  snapshots: 0,
-  parked: 0,
-  conflicts: 0
-})
-
-interface Held {
-  readonly snapshot: Snapshot.Snapshot["Service"]
-  readonly state: State
-  readonly latch: Deferred.Deferred<void>
-  readonly fiber: Fiber.Fiber<void, StoreError>
-}
-
-type Options = Omit<Store.Options, "path">
-
-export const names = ["one", "two", "three"]
-
-const optionsOf = (chance: Random): Options => {
-  const pageBytes = 1024
-  const blocks = chance.pick([24, 32, 48, 96])
-  return {
-    limits: {
-      pageBytes,
-      memoryBytes: (blocks + 4) * pageBytes,
-      stagingBytes: 4 * pageBytes,
-      mergeWorkspaces: 1,
-      loadsInFlight: chance.pick([1, 2, 4]),
-      inlineValueBytes: chance.pick([0, 40, 232]),
-      segmentBytes: 4096,
-      undurableBytes: chance.pick([1024, 4096]),
-      mailbox: chance.pick([1, 2, 1024]),
-      checkpoint: {
-        logBytes: chance.pick([8192, 16384, 65536]),
-        hardLogBytes: 1_048_576,
-        records: chance.pick([20, 200, 100_000]),
-        leafRecords: 20
-      }
-    }
-  }
-}
+type Ended = Exit.Exit<Tx.Commit<void>, StoreError>
 
 export class Run {
   private readonly chance: Random
@@ -112,7 +47,7 @@ export class Run {
   private states: Array<State> = [new Map()]
   /** Index of the first state that may be found after a power cut. */
   private durable = 0
-  private held: Array<Held> = []
+  readonly readers: Readers
 
   constructor(options: {
     readonly chance: Random
@@ -127,6 +62,7 @@ export class Run {
     this.opened = options.opened
     this.counts = options.counts
     this.draw = new Draw(this.chance, { keyspaces: names, keyBytes: 216, valueBytes: 700 })
+    this.readers = new Readers({ chance: this.chance, draw: this.draw, counts: this.counts })
   }
 
   private get state(): State {
@@ -162,15 +98,29 @@ export class Run {
     if (kind < 0.6) return this.transact(this.draw.load(1 + chance.int(chance.bool(0.1) ? 600 : 60)))
     if (kind < 0.7) return this.read
     if (kind < 0.79) return this.burst({ failures: "none" })
-    if (kind < 0.83) return this.hold
-    if (kind < 0.9) return this.readHeld
-    if (kind < 0.93) return this.letGo(chance.int(3))
+    if (kind < 0.83) return this.readers.hold(this.opened.store, this.state)
+    if (kind < 0.9) return this.readers.read
+    if (kind < 0.93) return this.readers.letGo(chance.int(3))
     return kind < 0.97 ? this.checkpoint : TestClock.adjust("20 millis")
   })
 
   private durability(): Durability {
     return this.chance.pick(["memory", "buffered", "synced"] as const)
   }
+
+  /** Changes more pages than a checkpoint writes at a time, then overtakes one. */
+  readonly overtake: Effect.Effect<void, StoreError> = Effect.suspend(() =>
+    Effect.gen({ self: this }, function*() {
+      const steps = this.draw.load(4_000)
+      yield* this.transact(steps)
+      const running = yield* Effect.forkChild(this.opened.store.checkpoint, { startImmediately: true })
+      for (let index = 0; index < 8; index++) {
+        const from = this.chance.int(steps.length)
+        yield* this.transact(steps.filter((_, index) => index >= from && index % 50 === 0))
+      }
+      yield* Fiber.join(running)
+    })
+  )
 
   /** A transaction by itself. */
   private transact(steps: ReadonlyArray<Step>): Effect.Effect<void, StoreError> {
@@ -188,7 +138,7 @@ export class Run {
         )
       })
       const exit = yield* this.provide(Effect.exit(Tx.commit({ durability })(body)))
-      this.compare("in a transaction", results, played.results)
+      compare("in a transaction", results, played.results)
       if (fails) {
         if (Exit.isSuccess(exit)) throw new Error("a body that failed was committed")
         const error = Exit.findErrorOption(exit)
@@ -209,28 +159,20 @@ export class Run {
     if (durability === "synced") this.durable = this.states.length - 1
   }
 
-  private compare(what: string, results: ReadonlyArray<Result>, expected: ReadonlyArray<Result>): void {
-    for (let index = 0; index < Math.max(results.length, expected.length); index++) {
-      const differs = difference(results[index], expected[index])
-      if (differs !== undefined) throw new Error(`${what}, answer ${index}: ${differs}`)
-    }
-  }
-
   /** Many transactions at once: they share syncs, and find each other's pages on the way. */
   private burst(options: { readonly failures: "none" | "expected" }): Effect.Effect<void, StoreError> {
     const { chance } = this
-    const jobs = Array.from({ length: 2 + chance.int(8) }, () => ({
+    const jobs = Array.from({ length: 2 + chance.int(8) }, (): Job => ({
       // One that only reads may see an older snapshot: it has no place in the order.
       steps: [...this.draw.load(chance.bool(0.2) ? 10 : 1), ...this.draw.steps(4)].filter((step) =>
         // One that looked may lose, and fail before it runs again: nobody knows then that it has no place either.
         options.failures === "none" || blind.has(step._tag)
       ),
       durability: this.durability(),
-      results: [] as Array<Result>
+      results: []
     }))
-    type Job = (typeof jobs)[number]
     let order: Array<Job> = []
-    const runJob = (job: Job) =>
+    const commit = (job: Job) =>
       Tx.commit({ durability: job.durability })(Effect.suspend(() => {
         job.results.length = 0
         return Effect.map(perform(job.steps, job.results), () => {
@@ -243,26 +185,33 @@ export class Run {
       if (chance.bool(0.3)) yield* Effect.forkDetach(Effect.exit(this.opened.store.checkpoint))
       const fibers = yield* Effect.forEach(
         jobs,
-        (job) => Effect.forkChild(this.provide(Effect.exit(runJob(job))))
+        (job) => Effect.forkChild(this.provide(Effect.exit(commit(job))))
       )
-      const exits = new Map<Job, Exit.Exit<Tx.Commit<void>, StoreError>>()
-      for (const [index, fiber] of fibers.entries()) exits.set(jobs[index] as Job, yield* Fiber.join(fiber))
-      let lastLsn = 0
-      for (const job of order) {
-        const exit = exits.get(job) as Exit.Exit<Tx.Commit<void>, StoreError>
-        const before = this.state
-        const played = play(before, job.steps)
-        if (Exit.isSuccess(exit)) {
-          this.compare("in a burst", job.results, played.results)
-          if (exit.value.lsn < lastLsn) throw new Error(`LSN ${exit.value.lsn} after ${lastLsn}`)
-          lastLsn = exit.value.lsn
-        } else if (options.failures === "none") {
-          return yield* Effect.failCause(exit.cause)
-        }
-        const lsn = Exit.isSuccess(exit) ? exit.value.lsn : undefined
-        this.committed(stamped(before, played.state, lsn), Exit.isSuccess(exit) ? job.durability : "memory")
+      const ended = new Map<Job, Ended>()
+      for (const [index, fiber] of fibers.entries()) ended.set(jobs[index] as Job, yield* Fiber.join(fiber))
+      for (const exit of ended.values()) {
+        if (Exit.isFailure(exit) && options.failures === "none") return yield* Effect.failCause(exit.cause)
       }
+      this.inOrder(order.map((job) => [job, ended.get(job) as Ended]))
     })
+  }
+
+  /** Plays transactions in the order in which they were handed over; one that failed may have been committed. */
+  private inOrder(jobs: ReadonlyArray<readonly [Job, Ended]>): void {
+    let last = 0
+    for (const [{ durability, results, steps }, exit] of jobs) {
+      const before = this.state
+      const played = play(before, steps)
+      if (Exit.isFailure(exit)) {
+        this.committed(stamped(before, played.state, undefined), "memory")
+        continue
+      }
+      const { lsn } = exit.value
+      compare("in a burst", results, played.results)
+      if (lsn < last) throw new Error(`LSN ${lsn} after ${last}`)
+      last = lsn
+      this.committed(stamped(before, played.state, lsn), durability)
+    }
   }
 
   private readonly read: Effect.Effect<void, StoreError> = Effect.suspend(() => {
@@ -271,7 +220,7 @@ export class Run {
     const boundary = this.chance.bool(0.5) ? Snapshot.read() : Tx.transact()
     return Effect.gen({ self: this }, function*() {
       const results = yield* this.provide(boundary(Effect.forEach(steps, look)))
-      this.compare("in a snapshot", results, expected)
+      compare("in a snapshot", results, expected)
       for (const keyspace of names) {
         const count = (yield* this.provide(keyspaceOf(keyspace).stat)).count
         const rows = rowsOf(this.state, keyspace).length
@@ -279,51 +228,6 @@ export class Run {
       }
     })
   })
-
-  /** Opens a snapshot that stays while others write. */
-  private readonly hold: Effect.Effect<void, StoreError> = Effect.suspend(() => {
-    if (this.held.length >= 4) return this.readHeld
-    const past = this.chance.bool(0.3) && this.held.length > 0 ? this.chance.pick(this.held) : undefined
-    return Effect.gen({ self: this }, function*() {
-      const latch = yield* Deferred.make<void>()
-      const taken = yield* Deferred.make<Snapshot.Snapshot["Service"]>()
-      const body = Snapshot.Snapshot.use((snapshot) =>
-        Effect.andThen(Deferred.succeed(taken, snapshot), Deferred.await(latch))
-      )
-      const options = past === undefined ? {} : { at: past.snapshot.at }
-      const fiber = yield* Effect.forkDetach(this.provide(Snapshot.read(options)(body)), {
-        startImmediately: true
-      })
-      const snapshot = yield* Deferred.await(taken)
-      this.counts.snapshots++
-      this.held.push({ snapshot, state: past?.state ?? this.state, latch, fiber })
-    })
-  })
-
-  private readonly readHeld: Effect.Effect<void, StoreError> = Effect.suspend(() => {
-    if (this.held.length === 0) return Effect.void
-    const { snapshot, state } = this.chance.pick(this.held)
-    const steps = Array.from({ length: 3 }, () => this.draw.look() as Look)
-    const whole = this.chance.bool(0.3)
-    return Effect.gen({ self: this }, function*() {
-      const results = yield* Effect.provideService(Effect.forEach(steps, look), Snapshot.Snapshot, snapshot)
-      this.compare(`at ${snapshot.at}`, results, play(state, steps).results)
-      if (!whole) return
-      const found = yield* Effect.provideService(contents(names), Snapshot.Snapshot, snapshot)
-      const differs = stateDifference(found, state)
-      if (differs !== undefined) throw new Error(`at ${snapshot.at}: ${differs}`)
-    })
-  })
-
-  private letGo(index: number): Effect.Effect<void, StoreError> {
-    const [held] = this.held.splice(index, 1)
-    if (held === undefined) return Effect.void
-    return Effect.andThen(Deferred.succeed(held.latch, undefined), Fiber.join(held.fiber))
-  }
-
-  readonly letAllGo: Effect.Effect<void, StoreError> = Effect.suspend(() =>
-    this.held.length === 0 ? Effect.void : Effect.andThen(this.letGo(0), this.letAllGo)
-  )
 
   private readonly checkpoint: Effect.Effect<void, StoreError> = Effect.suspend(() =>
     Effect.map(this.opened.store.checkpoint, () => {
@@ -359,7 +263,7 @@ export class Run {
 
   private readonly reopen: Effect.Effect<void, StoreError, Disk> = Effect.gen({ self: this }, function*() {
     this.counts.reopens++
-    yield* this.letAllGo
+    yield* this.readers.letAllGo
     yield* this.shut
     this.opened = yield* open(this.options)
     yield* this.settle([this.state])
@@ -372,7 +276,7 @@ export class Run {
 
   /** Power cut or process death at rest. */
   private readonly crash: Effect.Effect<void, StoreError, Disk> = Effect.gen({ self: this }, function*() {
-    yield* this.letAllGo
+    yield* this.readers.letAllGo
     const power = this.chance.bool(0.7)
     if (power) yield* this.faults.cut({ seed: this.chance.int(2 ** 31) })
     else yield* this.faults.kill
@@ -383,7 +287,7 @@ export class Run {
   private readonly crashDuring: Effect.Effect<void, StoreError, Disk> = Effect.gen(
     { self: this },
     function*() {
-      yield* this.letAllGo
+      yield* this.readers.letAllGo
       const crash = { seed: this.chance.int(2 ** 31) }
       yield* this.faults.fail({ at: 1 + this.chance.int(12), outcome: { _tag: "Cut", crash } })
       yield* this.burst({ failures: "expected" })
@@ -426,20 +330,15 @@ export class Run {
 
 const blind: ReadonlySet<Step["_tag"]> = new Set(["put", "remove", "clear", "drop"])
 
-/** Time goes by: what failed is tried again after a while. */
-export const passing: Effect.Effect<never> = Effect.forever(Effect.andThen(
-  TestClock.adjust("50 millis"),
-  Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
-))
-
 /** Opens a new store and its model. */
 export const begin = (
   seed: number,
+  shape: Shape,
   counts: Tally
 ): Effect.Effect<{ readonly life: Run; readonly options: Options }, StoreError, Disk | FaultDisk> =>
   Effect.gen(function*() {
     const chance = random(seed)
-    const options = optionsOf(chance)
+    const options = optionsOf(chance, shape)
     const faults = yield* FaultDisk
     return { life: new Run({ chance, options, faults, opened: yield* open(options), counts }), options }
   })
@@ -447,13 +346,14 @@ export const begin = (
 /** Runs one seed. */
 export const run = (
   seed: number,
-  steps: number,
-  counts: Tally
+  shape: Shape,
+  options: { readonly steps: number; readonly counts: Tally }
 ): Effect.Effect<void, StoreError, Disk | FaultDisk> =>
   Effect.gen(function*() {
-    const { life } = yield* begin(seed, counts)
-    for (let step = 1; step <= steps; step++) {
-      yield* life.next
+    const { life } = yield* begin(seed, shape, options.counts)
+    for (let step = 1; step <= options.steps; step++) {
+      // In little memory the inner pages of so large a tree would leave no room for leaves.
+      yield* shape.size === "roomy" && step % 40 === 0 ? life.overtake : life.next
       if (step % 10 === 0) yield* life.audit
     }
     yield* life.end
