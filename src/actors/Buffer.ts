@@ -13,7 +13,8 @@
  * I1 A loaded image is installed only if the page's generation is the one that was asked for.
  * I2 A page is dropped from memory only while its slot holds the same bytes.
  * I3 At most `loadsInFlight` reads are under way; others wait in order.
- * I4 Whoever waits for room is told so when there can be none: every page is in use, or none of the changed ones
+ * I4 A slot is not written anew while it is read.
+ * I5 Whoever waits for room is told so when there can be none: every page is in use, or none of the changed ones
  *    could be written in several attempts.
  */
 import * as Effect from "effect/Effect"
@@ -22,12 +23,14 @@ import type * as Scope from "effect/Scope"
 import type { DiskFile } from "../disk/Disk.ts"
 import type { Limits } from "../Limits.ts"
 import { Corrupted, LimitExceeded, StoreError, storeError } from "../StoreError.ts"
+import type { Epoch } from "../tree/Epoch.ts"
 import type { Place } from "../tree/MapChunk.ts"
 import { State } from "../tree/MapTable.ts"
 import { seal, verify } from "../tree/PageCheck.ts"
 import type { SealedImage as Image } from "../tree/PageFile.ts"
 import type { Image as PageImage, Pages } from "../tree/Pages.ts"
 import * as Actor from "./Actor.ts"
+import { pinned } from "./Pinned.ts"
 
 export type Message =
   | { readonly _tag: "Load"; readonly pageId: number; readonly done: Actor.Reply<void, StoreError> }
@@ -49,6 +52,8 @@ export type Message =
 export interface Options {
   readonly pages: Pages
   readonly file: DiskFile
+  /** Of the slots: pinned while one is read beside everything else. */
+  readonly epoch: Epoch<number>
   readonly limits: Limits
   readonly fork: (effect: Effect.Effect<void>) => void
   /** Hands images to Flush; absent where nothing may be written, and changed pages stay. */
@@ -188,7 +193,7 @@ class Live {
     this.startReads()
   }
 
-  /** Nothing will make room (I4). */
+  /** Nothing will make room (I5). */
   private giveUp(error: StoreError): void {
     for (const { pageId } of this.arrived.splice(0)) this.finish(pageId, Exit.fail(error))
     for (const { done } of this.reserves.splice(0)) done(Exit.fail(error))
@@ -237,7 +242,7 @@ class Live {
   }
 
   private startReads(): void {
-    const { file, fork, limits, pages } = this.options
+    const { epoch, file, fork, limits, pages } = this.options
     while (this.reading < limits.loadsInFlight && this.queued.length > 0) {
       const pageId = this.queued.shift() as number
       if (!this.isMissing(pageId)) {
@@ -249,10 +254,12 @@ class Live {
       this.reading++
       this.counters.loads++
       this.counters.loadBytes += bytes.length
-      const read = Effect.map(
-        file.read(bytes, (pages.map.slot[pageId] as number) * limits.pageBytes),
-        (length) => bytes.subarray(0, length)
-      )
+      // The page may be moved meanwhile; its older slot keeps the image until this has ended.
+      const read = pinned(epoch, () =>
+        Effect.map(
+          file.read(bytes, (pages.map.slot[pageId] as number) * limits.pageBytes),
+          (length) => bytes.subarray(0, length)
+        ))
       fork(Effect.map(Effect.exit(read), (exit) => this.answer({ _tag: "Loaded", pageId, generation, exit })))
     }
   }

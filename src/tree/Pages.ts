@@ -263,6 +263,25 @@ export class Pages {
     map.state[id] = (map.state[id] as number) & ~State.Imaged
   }
 
+  /**
+   * The newest image of a page was copied from `slot` to `place`. What the page says is the same, so its generation
+   * stays; the next cut refers to the copy. False where the page has moved on since, and the copy is of no use (I3).
+   */
+  moved(id: number, from: { readonly generation: number; readonly slot: number }, place: Place): boolean {
+    const { map } = this
+    const { generation, slot } = from
+    if (slot === 0 || map.slot[id] !== slot || map.generation[id] !== generation) {
+      this.retired.push({ slot: place.slot, version: 0 })
+      return false
+    }
+    if (slot !== map.cutSlot[id]) this.retired.push({ slot, version: 0 })
+    map.slot[id] = place.slot
+    const state = map.state[id] as number
+    if ((state & State.Changed) === 0) this.changed.push(id)
+    map.state[id] = state | State.Changed
+    return true
+  }
+
   /** The checkpoint in flight exists: its superblock is durable. */
   complete(): void {
     invariant(this.inFlight !== 0 && this.uncaptured === 0, "Pages I1")
