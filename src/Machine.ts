@@ -32,6 +32,7 @@ import { make as makeFuse } from "./actors/Fuse.ts"
 import * as Ground from "./actors/Ground.ts"
 import { Names } from "./actors/Intent.ts"
 import * as Janitor from "./actors/Janitor.ts"
+import * as Mover from "./actors/Mover.ts"
 import * as Recovery from "./actors/Recovery.ts"
 import * as Restore from "./actors/Restore.ts"
 import type { Segments } from "./actors/Segments.ts"
@@ -127,6 +128,7 @@ const build = Effect.fnUntraced(function*(ground: Ground.Ground, fuse: Fuse) {
     tree,
     rootOf: (treeId) => generations.rootOf(treeId),
     file,
+    epoch: slots.epoch,
     limits,
     fork,
     write: ground.mode === "readOnly" ? undefined : flush.write,
@@ -309,6 +311,8 @@ const coordinate = (
     },
     stalledMillis: wal.stalledMillis,
     rescue: Buffer_.rescue(buffer, ground.tree.pages, flush.suspects),
+    move: Mover.make({ ...ground, pages: ground.tree.pages, ...flush }),
+    trim: flush.trim,
     oldestHeld: () => ground.generations.oldestLarge(),
     beginOf: (lsn) => ground.segments.beginOf(lsn),
     truncate: ground.segments.truncate,

@@ -294,6 +294,26 @@ describe("an error of the device", () => {
     )
   }
 
+  test("is tried again after a while that grows tenfold", (world) =>
+    Effect.gen(function*() {
+      const { counters } = world.flush
+      yield* world.faults.fail({ operation: "write", times: 2, outcome: { _tag: "Refused", code: "EIO" } })
+      const images = world.images(3)
+      const fiber = yield* world.fork(images)
+      const after = (millis: number) => Effect.andThen(TestClock.adjust(millis), quiet)
+      yield* quiet
+      assert.deepInclude(counters, { writes: 1, failures: 1 })
+      yield* after(9)
+      assert.strictEqual(counters.writes, 1)
+      yield* after(1)
+      assert.deepInclude(counters, { writes: 2, failures: 2 })
+      yield* after(99)
+      assert.strictEqual(counters.writes, 2)
+      yield* after(1)
+      assert.deepInclude(counters, { writes: 3, failures: 2, images: 3 })
+      world.check(images, valueOf(yield* Fiber.join(fiber)))
+    }))
+
   const defect = new Error("broken")
   test("is not tried for ever where it is a defect", (world) =>
     Effect.gen(function*() {
@@ -304,6 +324,112 @@ describe("an error of the device", () => {
       const inner = valueOf(yield* Fiber.await(fiber))
       assert.isTrue(Exit.hasDies(inner))
     }), { wrap: (file) => watched(file, { write: () => Effect.die(defect) }) })
+})
+
+describe("what waits", () => {
+  const staging = limits.stagingBytes / pageBytes
+
+  test("is bounded by bytes: whoever has more waits for those before", (world) =>
+    Effect.gen(function*() {
+      yield* world.faults.fail({
+        operation: "write",
+        times: Infinity,
+        outcome: { _tag: "Delayed", millis: 10 }
+      })
+      const jobs = Array.from({ length: 9 }, () => world.images(staging / 4))
+      const fibers = yield* Effect.forEach(jobs, (images) => world.fork(images))
+      yield* quiet
+      assert.strictEqual(world.flush.held(), limits.stagingBytes)
+      assert.isAtMost(world.flush.waiting(), 4, "the others are not in the mailbox")
+      for (let round = 0; round < 20; round++) {
+        yield* Effect.andThen(TestClock.adjust(10), quiet)
+        assert.isAtMost(world.flush.held(), limits.stagingBytes)
+      }
+      for (const [index, fiber] of fibers.entries()) {
+        world.check(jobs[index] as Array<SealedImage>, valueOf(yield* Fiber.join(fiber)))
+      }
+      assert.strictEqual(world.flush.held(), 0)
+    }))
+
+  test("may be one write that is larger than the bound, and a failed one counts no more", (world) =>
+    Effect.gen(function*() {
+      yield* world.faults.fail({ operation: "write", outcome: { _tag: "Refused", code: "ENOSPC" } })
+      const fibers = [yield* world.fork(world.images(2 * staging)), yield* world.fork(world.images(1))]
+      yield* patient
+      errorOf(yield* Fiber.join(fibers[0] as typeof fibers[number]))
+      valueOf(yield* Fiber.join(fibers[1] as typeof fibers[number]))
+      assert.strictEqual(world.flush.held(), 0)
+      const images = world.images(2 * staging)
+      world.check(images, yield* world.flush.write(images))
+    }))
+
+  test("is refused when the store stops, in the mailbox or before it", (world) =>
+    Effect.gen(function*() {
+      yield* world.faults.fail({ operation: "write", outcome: { _tag: "Delayed", millis: 10 } })
+      const fibers = yield* Effect.forEach([1, 2, 3, 4], () => world.fork(world.images(staging / 2)))
+      yield* quiet
+      world.flush.stop(closed)
+      yield* quiet
+      for (const fiber of fibers.slice(1)) assert.strictEqual(errorOf(yield* Fiber.join(fiber)), closed)
+      yield* TestClock.adjust(10)
+      valueOf(yield* Fiber.join(fibers[0] as typeof fibers[number]))
+    }))
+})
+
+describe("the end of the file", () => {
+  const sizeOf = (world: World): number => contentOf(world.faults.killImage()).length / pageBytes
+  const free = (world: World, places: ReadonlyArray<Place>): void => {
+    for (const { slot } of places) world.pages.retired.push({ slot, version: 0 })
+  }
+
+  test("is given back where nothing uses it, with some slack and not below the floor", (world) =>
+    Effect.gen(function*() {
+      const { counters } = world.flush
+      const images = world.images(100)
+      const places = yield* world.flush.write(images)
+      assert.strictEqual(sizeOf(world), 101)
+      free(world, places.slice(90))
+      assert.strictEqual(yield* world.flush.trim(0), 0, "not worth it")
+      assert.strictEqual(world.slots.slots, 91)
+      free(world, places.slice(10, 90))
+      assert.strictEqual(yield* world.flush.trim(51), (101 - 59) * pageBytes)
+      assert.deepEqual([world.slots.slots, sizeOf(world)], [51, 59])
+      assert.strictEqual(yield* world.flush.trim(0), (59 - 19) * pageBytes)
+      assert.deepEqual([world.slots.slots, sizeOf(world)], [11, 19])
+      assert.strictEqual(yield* world.flush.trim(0), 0)
+      assert.strictEqual(counters.truncations, 2)
+      const more = world.images(50)
+      const again = yield* world.flush.write(more)
+      world.check([...images.slice(0, 10), ...more], [...places.slice(0, 10), ...again])
+    }))
+
+  test("is not cut while something is written there", (world) =>
+    Effect.gen(function*() {
+      free(world, yield* world.flush.write(world.images(200)))
+      yield* world.faults.fail({ operation: "write", times: 3, outcome: { _tag: "Delayed", millis: 10 } })
+      const images = [world.images(100), world.images(150)] as const
+      const first = yield* world.fork(images[0])
+      const trimmed = yield* Effect.forkScoped(world.flush.trim(0))
+      const second = yield* world.fork(images[1])
+      yield* quiet
+      assert.strictEqual(world.flush.counters.truncations, 0)
+      yield* patient
+      world.check(images[0], valueOf(yield* Fiber.join(first)))
+      world.check(images[1], valueOf(yield* Fiber.join(second)))
+      assert.isAbove(yield* Fiber.join(trimmed), 0)
+    }))
+
+  test("stays where the disk refuses, and nothing else comes of it", (world) =>
+    Effect.gen(function*() {
+      const places = yield* world.flush.write(world.images(100))
+      free(world, places.slice(1))
+      yield* world.faults.fail({ operation: "truncate", outcome: { _tag: "Refused", code: "EIO" } })
+      const error = yield* Effect.flip(world.flush.trim(0))
+      assert.strictEqual(error.reason._tag, "DiskFailed")
+      const images = world.images(3)
+      world.check(images, yield* world.flush.write(images))
+      assert.isAbove(yield* world.flush.trim(0), 0)
+    }))
 })
 
 /** A file whose operations are replaced here and there. */

@@ -188,6 +188,16 @@ describe("ChunkTable", () => {
     })
   }
 
+  it("has chunks written whose entries changed, or whose place is wanted", () => {
+    const chunks = new ChunkTable(1024)
+    const entries = MapChunk.fanOut(1024)
+    for (const [index, slot] of [40, 7, 50, 41].entries()) chunks.set(0, index, { slot, checksum: 1 })
+    assert.deepStrictEqual(chunks.due(0, [entries, entries + 1], Infinity), [1])
+    assert.deepStrictEqual(chunks.due(0, [entries], 41), [1, 2, 3])
+    assert.deepStrictEqual(chunks.due(0, [], 1), [0, 1, 2, 3])
+    assert.deepStrictEqual(chunks.due(1, [], 1), [])
+  })
+
   it("takes as many levels as its ids need, and no more", () => {
     for (const pageBytes of pageSizes) {
       const fanOut = MapChunk.fanOut(pageBytes)

@@ -20,6 +20,10 @@ class Model {
   /** Since which version a slot is not referred to. A checkpoint that failed may have referred to it, or seem to. */
   readonly retired = new Map<number, number>()
   readonly quarantined = new Set<number>()
+  /** What is given up and still held by readers: the pins that were there. */
+  readonly awaited = new Map<number, Set<number>>()
+  readonly pins = new Map<number, number>()
+  private reader = 0
   epoch = 1
   newest: Checkpoint = { version: 0, slots: new Set() }
   older: Checkpoint = { version: 0, slots: new Set() }
@@ -37,8 +41,11 @@ class Model {
   }
 
   allocate(): void {
+    let lowest = 1
+    while (lowest < this.slots.slots && this.slots.stateOf(lowest) !== "free") lowest++
     const slot = this.slots.allocate(this.epoch)
-    assert.isAbove(slot, 0)
+    assert.strictEqual(slot, lowest, "the lowest free slot")
+    assert.isFalse(this.awaited.has(slot), `slot ${slot} is being read`)
     assert.isFalse(this.live.has(slot), `slot ${slot} is in use`)
     assert.isFalse(this.retained(slot), `slot ${slot} belongs to a checkpoint`)
     assert.isFalse(this.quarantined.has(slot), `slot ${slot} cannot be written`)
@@ -51,7 +58,37 @@ class Model {
     const version = !this.retained(slot) && this.chance.bool(0.5) ? 0 : this.epoch
     this.slots.retire(slot, version)
     if ((this.live.get(slot) as number) < version) this.retired.set(slot, version)
+    else this.giveUp(slot)
     this.live.delete(slot)
+  }
+
+  private giveUp(slot: number): void {
+    if (this.pins.size > 0) this.awaited.set(slot, new Set(this.pins.keys()))
+  }
+
+  pin(): void {
+    this.pins.set(this.reader++, this.slots.epoch.pin())
+  }
+
+  unpin(): void {
+    const reader = this.chance.pick([...this.pins.keys()])
+    const pin = this.pins.get(reader) as number
+    this.pins.delete(reader)
+    for (const [slot, readers] of this.awaited) {
+      readers.delete(reader)
+      if (readers.size === 0) this.awaited.delete(slot)
+    }
+    this.slots.epoch.unpin(pin)
+  }
+
+  /** What is in use or given up and read stays in the books, and all of the floor. */
+  trim(): void {
+    const before = this.slots.slots
+    const floor = this.chance.bool(0.5) ? 0 : this.chance.int(before + 10)
+    let end = before
+    while (end > Math.max(1, floor) && this.slots.stateOf(end - 1) === "free") end--
+    assert.strictEqual(this.slots.trim(floor), before - end)
+    assert.strictEqual(this.slots.slots, end)
   }
 
   quarantine(): void {
@@ -74,7 +111,10 @@ class Model {
     this.newest = this.inFlight
     this.inFlight = undefined
     const due = [...this.retired].filter(([, version]) => version <= this.older.version)
-    for (const [slot] of due) this.retired.delete(slot)
+    for (const [slot] of due) {
+      this.retired.delete(slot)
+      this.giveUp(slot)
+    }
     assert.strictEqual(this.slots.publish(this.older.version), due.length)
   }
 
@@ -83,7 +123,8 @@ class Model {
     const file = new PageFile()
     const { newest, older } = this
     const restored = file.restore({
-      slots: this.slots.slots,
+      // A checkpoint says up to where it refers to slots; the books of the one before may have ended elsewhere.
+      slots: Math.max(0, ...newest.slots, ...older.slots) + 1,
       version: newest.version,
       newest: newest.slots,
       older: older.slots
@@ -95,6 +136,8 @@ class Model {
     this.live.clear()
     this.quarantined.clear()
     this.retired.clear()
+    this.awaited.clear()
+    this.pins.clear()
     for (const slot of older.slots) if (!newest.slots.has(slot)) this.retired.set(slot, newest.version)
     for (const slot of newest.slots) this.live.set(slot, newest.version)
   }
@@ -107,7 +150,7 @@ class Model {
       count[state]++
       const known = this.live.has(slot)
         ? "live"
-        : this.retired.has(slot)
+        : this.retired.has(slot) || this.awaited.has(slot)
         ? "retired"
         : this.quarantined.has(slot)
         ? "quarantined"
@@ -122,6 +165,8 @@ class Model {
       quarantined: slots.quarantinedCount
     })
     assert.strictEqual(count.free + count.live + count.retired + count.quarantined + 1, slots.slots)
+    assert.strictEqual(slots.used, Math.max(0, ...this.live.keys()) + 1)
+    for (const slot of [...this.newest.slots, ...this.older.slots]) assert.isBelow(slot, slots.slots)
   }
 }
 
@@ -136,7 +181,10 @@ describe("PageFile", () => {
       for (let step = 0; step < 2_000; step++) {
         const kind = chance.int(100)
         if (kind < 45 && model.live.size < most) model.allocate()
-        else if (kind < 85 && model.live.size > 0) model.retire()
+        else if (kind < 78 && model.live.size > 0) model.retire()
+        else if (kind < 80 && model.pins.size < 5) model.pin()
+        else if (kind < 83 && model.pins.size > 0) model.unpin()
+        else if (kind < 85) model.trim()
         else if (kind < 88) model.quarantine()
         else if (kind < 93) model.cut()
         // A checkpoint that fails is forgotten; its version is never used again.
@@ -163,6 +211,31 @@ describe("PageFile", () => {
       "in runs, lowest first"
     )
     assert.strictEqual(slots.slots, 101)
+  })
+
+  it("hands out no slot that is being read", () => {
+    const slots = new PageFile()
+    const pin = slots.epoch.pin()
+    const [first, second] = [slots.allocate(1), slots.allocate(1)]
+    slots.retire(first, 0)
+    slots.retire(second, 2)
+    assert.strictEqual(slots.stateOf(first), "retired")
+    assert.strictEqual(slots.publish(2), 1)
+    assert.strictEqual(slots.allocate(2), 3)
+    assert.strictEqual(slots.trim(0), 0)
+    slots.epoch.unpin(pin)
+    assert.deepStrictEqual([slots.allocate(2), slots.allocate(2), slots.allocate(2)], [first, second, 4])
+  })
+
+  it("finds the lowest free slot of many, wherever it is", () => {
+    const slots = new PageFile()
+    const chance = random(1)
+    for (let slot = 1; slot <= 10_000; slot++) slots.allocate(1)
+    const freed = new Set(Array.from({ length: 3_000 }, () => 1 + chance.int(10_000)))
+    for (const slot of freed) slots.retire(slot, 0)
+    const expected = [...freed].sort((a, b) => a - b)
+    assert.deepStrictEqual(expected.map(() => slots.allocate(1)), expected)
+    assert.strictEqual(slots.allocate(1), 10_001)
   })
 
   it("grows by one slot at a time, and keeps the header's", () => {

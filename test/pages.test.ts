@@ -26,6 +26,7 @@ const checkpoints = (
   const models = [new Model(), new Model()]
   const key = keys(chance, 60)
   let made = 0
+  let moves = 0
   let removals = 0.4
   let cut: Cut | undefined
   let atCut: { readonly version: number; readonly roots: ReadonlyArray<Root> } | undefined
@@ -46,6 +47,8 @@ const checkpoints = (
     if (chance.bool(0.1)) world.startEvictions(2)
     if (chance.bool(0.2)) world.land(2)
     if (chance.bool(0.1)) world.evict(1 + chance.int(pages.map.bound - 1))
+    if (chance.bool(0.1)) world.startMoves(3)
+    if (chance.bool(0.2)) moves += world.landMoves(2)
     if (version % 90 === 0) world.audit(roots)
     if (cut === undefined) {
       if (!chance.bool(0.03)) continue
@@ -78,6 +81,7 @@ const checkpoints = (
   if (cut !== undefined) world.finish(cut)
   // All that is left on the disk is what somebody refers to.
   world.land(world.flying.length)
+  world.landMoves(Infinity)
   world.finish(world.cut())
   world.finish(world.cut())
   world.finish(world.cut())
@@ -87,6 +91,7 @@ const checkpoints = (
   }
   for (let id = 1; id < pages.map.bound; id++) referred.add(pages.map.slot[id] as number)
   for (const slot of world.slots.keys()) assert.isTrue(referred.has(slot), `seed ${seed}: slot ${slot} leaks`)
+  assert.isAbove(moves, 10)
   return made
 }
 
@@ -122,6 +127,32 @@ describe("pages", () => {
     assert.strictEqual(world.tree.pages.changedPages, 1)
     world.evict(root.page)
     assert.deepStrictEqual(world.cut(), { version: 3, changed: [root.page], pending: [] })
+  })
+
+  it("a copy of an image counts for the next cut, and only while the page is what was copied", () => {
+    const world = new World(random(1))
+    const { pages } = world.tree
+    const { map } = pages
+    const { page } = world.create(1)
+    world.finish(world.cut())
+    const at = () => ({ generation: map.generation[page] as number, slot: map.slot[page] as number })
+    const old = at()
+    assert.isTrue(pages.moved(page, old, { slot: 1_000, checksum: 7 }))
+    assert.strictEqual(map.slot[page], 1_000)
+    assert.strictEqual(map.cutSlot[page], old.slot, "the newest checkpoint has it where it was")
+    assert.isEmpty(pages.retired)
+    assert.isFalse(pages.moved(page, old, { slot: 1_001, checksum: 7 }), "no longer there")
+    assert.deepStrictEqual(pages.retired.splice(0), [{ slot: 1_001, version: 0 }])
+    assert.isTrue(pages.moved(page, at(), { slot: 1_002, checksum: 7 }))
+    assert.deepStrictEqual(pages.retired.splice(0), [{ slot: 1_000, version: 0 }])
+    const cut = pages.cut()
+    assert.deepStrictEqual(cut, { version: 2, changed: [page], pending: [] })
+    assert.deepStrictEqual(pages.retired.splice(0), [{ slot: old.slot, version: 2 }])
+    const stale = at()
+    pages.touch(page)
+    assert.isFalse(pages.moved(page, stale, { slot: 1_003, checksum: 7 }))
+    assert.isFalse(pages.moved(page, at(), { slot: 1_004, checksum: 7 }), "without an image")
+    pages.complete()
   })
 
   it("a load that comes too late is left out", () => {

@@ -14,8 +14,8 @@
  *   any ── stop(error) ──▶ Stopped     what is inside and in the mailbox, and all that comes later, is refused
  * ```
  *
- * I1 Requests are refused at the mailbox's capacity, counting those that the actor has parked; answers never are,
- *    because whoever caused one paid for its place in advance (`lanes`).
+ * I1 Requests are refused at the mailbox's capacity, counting those that the actor has parked, and where it has no room
+ *    for what they carry; answers never are, because whoever caused one paid for its place in advance (`lanes`).
  * I2 Messages are handled in the order in which they were accepted, and never two at a time.
  * I3 Every request is either handled or refused, so that nobody waits for ever.
  *
@@ -39,6 +39,8 @@ export interface Behavior<Message> {
   readonly capacity: number
   /** Answers that may be on their way at once. */
   readonly lanes: number
+  /** Takes room for what a request carries; false where there is none now. By default there always is. */
+  readonly admit?: (message: Message) => boolean
   readonly receive: (message: Message) => void
   /** Runs once after each batch: the place to start what the batch made necessary. */
   readonly settle: () => void
@@ -110,10 +112,12 @@ class Live<Message> {
   }
 
   tell(message: Message): boolean {
-    if (this.stopped !== undefined || this.senders.length > 0 || this.waiting() >= this.behavior.capacity) {
-      return false
-    }
-    return this.offer(message)
+    if (this.stopped !== undefined || this.senders.length > 0) return false
+    return this.hasRoom(message) && this.offer(message)
+  }
+
+  private hasRoom(message: Message): boolean {
+    return this.waiting() < this.behavior.capacity && this.behavior.admit?.(message) !== false
   }
 
   private offer(message: Message): boolean {
@@ -147,7 +151,7 @@ class Live<Message> {
   inline(message: Message): boolean {
     const first = !this.busy && this.stopped === undefined && this.senders.length === 0
       && this.accepted === 0 && this.behavior.parked() === 0
-    if (!first) return false
+    if (!first || this.behavior.admit?.(message) === false) return false
     this.busy = true
     this.receive(message)
     this.settle()
@@ -205,10 +209,10 @@ class Live<Message> {
 
   /** Lets waiting senders in, in their order, from one flat loop. */
   private admit(): void {
-    while (this.senders.length > 0 && this.waiting() < this.behavior.capacity) {
-      const sender = this.senders.shift()
-      if (sender === undefined || !this.offer(sender.message)) return
-      sender.admitted()
+    for (let first = this.senders[0]; first !== undefined; first = this.senders[0]) {
+      if (!this.hasRoom(first.message) || !this.offer(first.message)) return
+      this.senders.shift()
+      first.admitted()
     }
   }
 

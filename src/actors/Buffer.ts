@@ -17,6 +17,7 @@ import type { DiskFile } from "../disk/Disk.ts"
 import type { Limits } from "../Limits.ts"
 import type { StoreError } from "../StoreError.ts"
 import { LimitExceeded, storeError } from "../StoreError.ts"
+import type { Epoch } from "../tree/Epoch.ts"
 import type { EvictCounters } from "../tree/Evict.ts"
 import type { Place } from "../tree/MapChunk.ts"
 import { State } from "../tree/MapTable.ts"
@@ -46,6 +47,8 @@ export interface Options {
   readonly tree: Tree
   readonly file: DiskFile
   readonly limits: Limits
+  /** Of the slots: pinned while one is read beside everything else. */
+  readonly epoch: Epoch<number>
   /** The root of a tree; undefined where nobody can read it any more. */
   readonly rootOf: (treeId: number) => Root | undefined
   readonly fork: (effect: Effect.Effect<void>) => void
@@ -127,13 +130,13 @@ class Live {
   private woken = false
 
   constructor(options: Options) {
-    const { file, fork, limits, tree } = options
+    const { epoch, file, fork, limits, tree } = options
     this.pages = tree.pages
     this.limits = limits
     const { arena } = this.pages
     arena.reserve = Math.min(arena.blocks >>> 2, 2 * limits.mergeWorkspaces + 4)
     this.low = Math.max(1, arena.blocks >>> 7)
-    this.loads = new Loads({ pages: this.pages, file, limits, fork })
+    this.loads = new Loads({ pages: this.pages, file, limits, epoch, fork })
     const { rootOf, write } = options
     const { loadsInFlight, secondChancePercent } = limits
     const relieved = () => this.wake()

@@ -83,6 +83,10 @@ export interface Options {
   readonly stalledMillis: () => number
   /** Makes sure that no page refers to a slot that a failed sync left in doubt. */
   readonly rescue: Effect.Effect<void, StoreError>
+  /** Moves pages away from the end of the page file; answers from which slot on it is to become free. */
+  readonly move: Effect.Effect<number>
+  /** Gives the free end of the page file back, above what the retained superblocks call in use. */
+  readonly trim: (slots: number) => Effect.Effect<number, StoreError>
   /** Base of the oldest log segment with a large value that somebody may still read. */
   readonly oldestHeld: () => number | undefined
   /** The begin of a log whose oldest segment holds an LSN. */
@@ -168,6 +172,8 @@ class Coordinator {
   catalogSlots: ReadonlyArray<number>
   /** Images written by the checkpoint in flight. */
   private pages = 0
+  /** Chunks in this slot and above are written anew. */
+  private above = Infinity
 
   constructor(options: Options) {
     this.options = options
@@ -185,6 +191,7 @@ class Coordinator {
       [Telemetry.Attribute.checkpointTrigger]: trigger
     }
     return Effect.gen({ self: this }, function*() {
+      this.above = trigger === "close" ? Infinity : yield* this.options.move
       yield* this.options.rescue
       const image = yield* this.cut
       const superblock = yield* this.flush(image).pipe(
@@ -251,7 +258,7 @@ class Coordinator {
         begin,
         map: this.options.chunks.top(pageIds),
         catalog,
-        slots: slots.slots,
+        slots: slots.used,
         pageIds,
         nextTree: image.catalog.nextTreeId,
         nextKeyspace: image.catalog.nextKeyspaceId
@@ -314,7 +321,7 @@ class Coordinator {
     return Effect.gen({ self: this }, function*() {
       let changed: ReadonlyArray<number> = image.pages.changed
       for (let level = 0; level <= MapChunk.topLevel(pageIds, pageBytes); level++) {
-        changed = chunks.chunksOf(changed)
+        changed = chunks.due(level, changed, this.above)
         for (let from = 0; from < changed.length; from += batchPages) {
           const batch = changed.slice(from, from + batchPages)
           const { map } = pages
@@ -391,9 +398,10 @@ class Coordinator {
 
   /** Frees what neither retained checkpoint needs. A failure here costs space, not the checkpoint. */
   private readonly prune: Effect.Effect<number> = Effect.suspend(() => {
-    const { limits, slots, truncate } = this.options
+    const { limits, slots, trim, truncate } = this.options
     const freed = slots.publish(this.older?.version ?? 0) * limits.pageBytes
-    return truncate(this.newest.begin.lsn).pipe(
+    const trimmed = Effect.ignore(trim(Math.max(this.newest.slots, this.older?.slots ?? 0)))
+    return Effect.andThen(trimmed, truncate(this.newest.begin.lsn)).pipe(
       Effect.orElseSucceed(() => 0),
       Effect.map((bytes) => bytes + freed),
       Effect.withSpan(Telemetry.Span.checkpointPrune)

@@ -5,12 +5,14 @@
  * changing in memory. Images that wait together are written together, neighbours in one call.
  *
  * ```
- *   Idle ── Write, Barrier ──▶ Working ── answer: Done ──▶ Idle, or the next job
+ *   Idle ── Write, Barrier, Trim ──▶ Working ── answer: Done ──▶ Idle, or the next job
  * ```
  *
  * I1 Jobs end in the order in which they came, so a Barrier covers every Write before it.
  * I2 A write that failed never counts as written: its slot is set aside and the image goes to another one.
  * I3 After a failed sync every slot written since the last good one is suspect until it has been imaged anew.
+ * I4 At most `stagingBytes` of images wait or are being written, unless it is one write alone; whoever has more waits.
+ * I5 The file is cut while nothing is being written, and never below what the books or a superblock call in use.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -21,6 +23,7 @@ import type { StoreError } from "../StoreError.ts"
 import type { Place } from "../tree/MapChunk.ts"
 import type { PageFile, SealedImage as Image } from "../tree/PageFile.ts"
 import type { Pages } from "../tree/Pages.ts"
+import { cutTo } from "../tree/Shrink.ts"
 import * as Actor from "./Actor.ts"
 
 /** How often an image is tried in another slot before its job fails. */
@@ -43,6 +46,11 @@ export type Message =
     readonly _tag: "Barrier"
     readonly done: Actor.Reply<void, StoreError>
   }
+  | {
+    readonly _tag: "Trim"
+    readonly floor: number
+    readonly done: Actor.Reply<number, StoreError>
+  }
   | { readonly _tag: "Done"; readonly complete: () => void }
 
 export interface Flush extends Actor.Actor<Message> {
@@ -50,9 +58,23 @@ export interface Flush extends Actor.Actor<Message> {
   readonly write: (images: ReadonlyArray<Image>) => Effect.Effect<ReadonlyArray<Place>, StoreError>
   /** Makes everything written so far durable. */
   readonly barrier: Effect.Effect<void, StoreError>
+  /**
+   * Gives free slots at the end of the file back to the disk, none below slot `floor`: what the retained superblocks
+   * say is in use. Answers the bytes by which the file became shorter; it keeps some slack.
+   */
+  readonly trim: (floor: number) => Effect.Effect<number, StoreError>
+  /** Bytes of images that wait or are being written. */
+  readonly held: () => number
   /** Slots whose content is in doubt since a sync failed. */
   readonly suspects: Set<number>
-  readonly counters: { images: number; bytes: number; writes: number; syncs: number; failures: number }
+  readonly counters: {
+    images: number
+    bytes: number
+    writes: number
+    syncs: number
+    failures: number
+    truncations: number
+  }
 }
 
 export interface Options {
@@ -72,6 +94,7 @@ export const make = Effect.fnUntraced(
       name: "flush",
       capacity: options.limits.mailbox,
       lanes: 1,
+      admit: (message) => live.admit(message),
       receive: (message) => live.receive(message),
       settle: () => live.settle(),
       parked: () => live.jobs.length,
@@ -89,6 +112,8 @@ export const make = Effect.fnUntraced(
       ...actor,
       write: (images) => Actor.ask(actor, (done): Message => ({ _tag: "Write", images, done })),
       barrier: Actor.ask(actor, (done): Message => ({ _tag: "Barrier", done })),
+      trim: (floor) => Actor.ask(actor, (done): Message => ({ _tag: "Trim", floor, done })),
+      held: () => live.held,
       suspects: live.suspects,
       counters: live.counters
     }
@@ -99,16 +124,26 @@ type Job = Exclude<Message, { readonly _tag: "Done" }>
 
 class Live {
   readonly jobs: Array<Job> = []
-  readonly counters = { images: 0, bytes: 0, writes: 0, syncs: 0, failures: 0 }
+  readonly counters = { images: 0, bytes: 0, writes: 0, syncs: 0, failures: 0, truncations: 0 }
   readonly suspects = new Set<number>()
   answer: (message: Message) => void = () => {}
   private readonly options: Options
   /** Written since the last good sync. */
   private readonly unsynced = new Set<number>()
   private working = false
+  held = 0
 
   constructor(options: Options) {
     this.options = options
+  }
+
+  /** Counts what a write brings, and lets it wait where that is too much (I4). */
+  admit(message: Message): boolean {
+    if (message._tag !== "Write") return true
+    const held = this.held + bytesOf(message)
+    if (this.held > 0 && held > this.options.limits.stagingBytes) return false
+    this.held = held
+    return true
   }
 
   receive(message: Message): void {
@@ -125,16 +160,35 @@ class Live {
     if (first._tag === "Barrier") {
       return this.work(Effect.map(Effect.exit(this.sync), (exit) => () => first.done(exit)))
     }
+    if (first._tag === "Trim") {
+      return this.work(Effect.map(Effect.exit(this.trim(first.floor)), (exit) => () => first.done(exit)))
+    }
     const writes = [first]
     while (this.jobs[0]?._tag === "Write") writes.push(this.jobs.shift() as typeof first)
     this.work(Effect.map(Effect.exit(this.write(writes.flatMap((job) => job.images))), (exit) => () => {
       let from = 0
       for (const job of writes) {
         const until = from + job.images.length
+        this.held -= bytesOf(job)
         job.done(Exit.map(exit, (places) => places.slice(from, until)))
         from = until
       }
     }))
+  }
+
+  /** No slot is handed out until this job has ended, so nothing is written where the file is cut (I5). */
+  private trim(floor: number): Effect.Effect<number, StoreError> {
+    const { file, limits: { pageBytes }, slots } = this.options
+    return Effect.suspend(() => {
+      this.retire()
+      slots.trim(floor)
+      return Effect.flatMap(file.size, (bytes) => {
+        const end = cutTo(slots.slots, bytes, pageBytes)
+        if (end === undefined) return Effect.succeed(0)
+        this.counters.truncations++
+        return Effect.as(file.truncate(end), bytes - end)
+      })
+    })
   }
 
   private work(effect: Effect.Effect<() => void>): void {
@@ -142,10 +196,15 @@ class Live {
     this.options.fork(Effect.map(effect, (complete) => this.answer({ _tag: "Done", complete })))
   }
 
+  private retire(): void {
+    const { pages, slots } = this.options
+    for (const { slot, version } of pages.retired.splice(0)) slots.retire(slot, version)
+  }
+
   /** Writes images into fresh slots, trying others where one fails. */
   private readonly write = Effect.fnUntraced({ self: this }, function*(images: ReadonlyArray<Image>) {
-    const { limits, pages, slots } = this.options
-    for (const { slot, version } of pages.retired.splice(0)) slots.retire(slot, version)
+    const { limits, slots } = this.options
+    this.retire()
     const places = images.map(({ checksum, version }): Place => ({ slot: slots.allocate(version), checksum }))
     let pending = places.map((_, index) => index)
     for (let attempt = 1; pending.length > 0; attempt++) {
@@ -201,6 +260,9 @@ class Live {
       }))
   })
 }
+
+const bytesOf = ({ images }: { readonly images: ReadonlyArray<Image> }): number =>
+  images.reduce((sum, { bytes }) => sum + bytes.length, 0)
 
 /** Neighbouring slots that one call can write. */
 interface Run {

@@ -7,16 +7,19 @@
  * ```
  *
  * I1 A loaded image is installed only if the page's generation is the one that was asked for.
- * I2 At most `loadsInFlight` images are being read or wait for a block; others wait in order.
+ * I2 A slot is not written anew while it is read.
+ * I3 At most `loadsInFlight` images are being read or wait for a block; others wait in order.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { DiskFile } from "../disk/Disk.ts"
 import type { Limits } from "../Limits.ts"
 import { Corrupted, StoreError, storeError } from "../StoreError.ts"
+import type { Epoch } from "../tree/Epoch.ts"
 import { verify } from "../tree/PageCheck.ts"
 import type { Pages } from "../tree/Pages.ts"
 import type { Reply } from "./Actor.ts"
+import { pinned } from "./Pinned.ts"
 
 /** What a page is read for: a merge gives back more memory than it takes, and may use the reserve. */
 export type Purpose = "read" | "merge"
@@ -32,6 +35,8 @@ export interface Options {
   readonly pages: Pages
   readonly file: DiskFile
   readonly limits: Limits
+  /** Of the slots: pinned while one is read beside everything else. */
+  readonly epoch: Epoch<number>
   readonly fork: (effect: Effect.Effect<void>) => void
 }
 
@@ -104,17 +109,19 @@ export class Loads {
   }
 
   private start(pageId: number): void {
-    const { file, fork, limits, pages } = this.options
+    const { epoch, file, fork, limits, pages } = this.options
     if (!this.isMissing(pageId)) return void this.finish(pageId, Exit.void)
     const generation = pages.map.generation[pageId] as number
     const bytes = new Uint8Array(limits.pageBytes)
     this.reading++
     this.counters.loads++
     this.counters.loadBytes += bytes.length
-    const read = Effect.map(
-      file.read(bytes, (pages.map.slot[pageId] as number) * limits.pageBytes),
-      (length) => bytes.subarray(0, length)
-    )
+    // The page may be moved meanwhile; its older slot keeps the image until this has ended.
+    const read = pinned(epoch, () =>
+      Effect.map(
+        file.read(bytes, (pages.map.slot[pageId] as number) * limits.pageBytes),
+        (length) => bytes.subarray(0, length)
+      ))
     fork(Effect.map(Effect.exit(read), (exit) => this.answer({ _tag: "Loaded", pageId, generation, exit })))
   }
 

@@ -122,7 +122,8 @@ export const restore = (
       retained.push(...(yield* loadCatalog(file, older, pageBytes)).slots)
     }
     const slots = new PageFile()
-    if (!slots.restore({ slots: newest.slots, version: newest.version, newest: used, older: retained })) {
+    const bound = Math.max(newest.slots, older?.slots ?? 0)
+    if (!slots.restore({ slots: bound, version: newest.version, newest: used, older: retained })) {
       return yield* damaged(
         file.path,
         0,

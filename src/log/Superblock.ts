@@ -40,7 +40,7 @@ export interface Superblock {
   readonly begin: { readonly lsn: Lsn; readonly sequence: number }
   readonly map: { readonly slot: number; readonly checksum: number; readonly level: number }
   readonly catalog: { readonly slot: number; readonly checksum: number; readonly bytes: number }
-  /** Slots that the page file has. */
+  /** One past the highest slot that the checkpoint refers to, or more. */
   readonly slots: number
   /** Every page id in use is below. */
   readonly pageIds: number
@@ -73,7 +73,7 @@ export interface Superblock {
  * | 112    | 8    | begin: sequence of its segment, u53                           |
  * | 120    | 12   | map root: slot, checksum, level, u32 each                     |
  * | 132    | 12   | catalog root: slot, checksum, bytes, u32 each                 |
- * | 144    | 4    | slots in the page file                                        |
+ * | 144    | 4    | bound of slots that the checkpoint refers to                  |
  * | 148    | 4    | bound of page ids                                             |
  * | 152    | 4    | next tree id                                                  |
  * | 156    | 4    | next keyspace id                                              |

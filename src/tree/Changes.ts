@@ -319,6 +319,32 @@ export abstract class Changes {
     this.setCut(id, place.slot, place.checksum)
   }
 
+  /**
+   * The newest image of a page was copied from `slot` to `place`. What the page says is the same, so its generation
+   * stays; the next cut refers to the copy. False where the page has moved on since, and the copy is of no use (I3).
+   */
+  moved(id: number, from: { readonly generation: number; readonly slot: number }, place: Place): boolean {
+    const { map } = this
+    const { generation, slot } = from
+    if (slot === 0 || map.slot[id] !== slot || map.generation[id] !== generation) {
+      this.retired.push({ slot: place.slot, version: 0 })
+      return false
+    }
+    if (slot !== map.cutSlot[id]) this.retired.push({ slot, version: 0 })
+    map.slot[id] = place.slot
+    this.markChanged(id, State.Changed)
+    return true
+  }
+
+  /** Mini-pages whose packs stand in slot `from` or above are packed anew by the next checkpoint. */
+  repack(from: number): void {
+    const { map } = this
+    for (let id = 1; id < map.bound; id++) {
+      const isPacked = ((map.state[id] as number) & State.Mini) !== 0 && (map.pack[id] as number) >= from
+      if (isPacked) this.markChanged(id, changingMini)
+    }
+  }
+
   /** The image of a mini-page at the cut is in a pack. */
   packed(image: Image, place: Place): void {
     if (image.version === this.inFlight) this.setPack(image.pageId, place.slot, place.checksum)
@@ -361,13 +387,5 @@ export abstract class Changes {
     this.inFlight = 0
     this.cutChanged = []
     this.map.releaseFreedIds()
-  }
-
-  /** All mini-pages are to be packed anew by the next checkpoint. */
-  repack(): void {
-    const { map } = this
-    for (let id = 1; id < map.bound; id++) {
-      if (((map.state[id] as number) & State.Mini) !== 0) this.markChanged(id, changingMini)
-    }
   }
 }

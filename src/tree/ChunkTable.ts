@@ -59,6 +59,18 @@ export class ChunkTable {
     return [...chunks].sort((a, b) => a - b)
   }
 
+  /**
+   * Chunks of `level` that a checkpoint writes: those that hold the entries `indices`, and those that stand in slot
+   * `above` or above, whose place it wants to be free.
+   */
+  due(level: number, indices: Iterable<number>, above: number): ReadonlyArray<number> {
+    const found = new Set(this.chunksOf(indices))
+    this.levels[level]?.slots.forEach((slot, index) => {
+      if (slot >= above) found.add(index)
+    })
+    return [...found].sort((a, b) => a - b)
+  }
+
   /** The image of a chunk above level 0, which points to the chunks of the level below. */
   image(level: number, index: number): Uint8Array {
     const below = this.level(level - 1, 0)

@@ -23,7 +23,7 @@
 import { invariant } from "../Invariant.ts"
 import type { BufferMode } from "../Limits.ts"
 import type { Arena } from "./Arena.ts"
-import type { Image } from "./Changes.ts"
+import type { Cut, Image } from "./Changes.ts"
 import { Changes } from "./Changes.ts"
 import { Fifo } from "./Fifo.ts"
 import { KeyScratch } from "./KeyScratch.ts"
@@ -41,6 +41,9 @@ export interface PagesOptions {
   readonly mode?: BufferMode | undefined
   readonly secondChancePercent?: number | undefined
 }
+
+/** So much more than what is in them packs may take before they count as sparse. */
+const sparseBytes = 65_536
 
 export class Pages extends Changes {
   readonly mode: BufferMode
@@ -192,6 +195,13 @@ export class Pages extends Changes {
   override imageLost(image: Image): void {
     super.imageLost(image)
     if (image.form === "page" && this.isGuest(image.pageId)) this.leaving.push(image.pageId)
+  }
+
+  /** A pack is kept for the last of its mini-pages: where most of them are gone, all are packed anew. */
+  override cut(): Cut {
+    const { arena, packs, ring } = this
+    if (packs.size * arena.pageBytes > 2 * (ring.liveWords * 4 + sparseBytes)) this.repack(0)
+    return super.cut()
   }
 
   /** A guest that is clean is not changed in place any more (I1). */

@@ -70,6 +70,10 @@ export class World {
   checkpoints: Array<Checkpoint> = []
   /** Images on their way to the disk. */
   readonly flying: Array<Image> = []
+  /** Copies of images that are on their way to another slot. */
+  private readonly moving: Array<
+    { readonly id: number; readonly slot: number; readonly generation: number; readonly image: Uint8Array }
+  > = []
   loads = 0
 
   constructor(random: Random, options: WorldOptions = {}) {
@@ -263,6 +267,31 @@ export class World {
       this.tree.pages.imaged(image, { slot, checksum })
     }
     this.bury()
+  }
+
+  /** Begins to copy the newest images of random pages elsewhere; `landMoves` says where they are. */
+  startMoves(count: number): void {
+    const { map } = this.tree.pages
+    for (let index = 0; index < count; index++) {
+      const id = 1 + this.random.int(map.bound - 1)
+      const slot = map.slot[id] as number
+      if (slot === 0) continue
+      this.moving.push({ id, slot, generation: map.generation[id] as number, image: this.read(id) })
+    }
+  }
+
+  /** Lands copies in random order; answers how many counted. */
+  landMoves(count: number): number {
+    let counted = 0
+    for (let index = 0; index < count && this.moving.length > 0; index++) {
+      const [move] = this.moving.splice(this.random.int(this.moving.length), 1)
+      if (move === undefined) continue
+      const slot = this.nextSlot++
+      this.slots.set(slot, move.image)
+      if (this.tree.pages.moved(move.id, move, { slot, checksum: 0 })) counted++
+      this.bury()
+    }
+    return counted
   }
 
   /** Takes retired slots; those that no checkpoint ever referred to die at once. */
