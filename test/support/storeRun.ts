@@ -38,6 +38,7 @@ export interface Tally {
   checkpoints: number
   images: number
   segments: number
+  moves: number
   leaves: number
   heights: number
   pageIds: number
@@ -58,6 +59,7 @@ export const tally = (): Tally => ({
   checkpoints: 0,
   images: 0,
   segments: 0,
+  moves: 0,
   leaves: 0,
   heights: 0,
   pageIds: 0,
@@ -349,6 +351,7 @@ export class Run {
     const { counters } = yield* this.opened.store.stat
     this.counts.parked += this.opened.store.machine.parts.treeActor.counters.parked
     this.counts.conflicts += this.opened.store.machine.parts.wal.counters.conflicts
+    this.counts.moves += this.opened.store.machine.parts.treeActor.charges.moves
     this.counts.loads += counters.loads
     this.counts.evictions += counters.evictions
     this.counts.checkpoints += counters.checkpoints
