@@ -23,8 +23,8 @@ import type { Limits } from "../Limits.ts"
 import { GROUP_HEADER_BYTES, GroupKind } from "../log/Group.ts"
 import type { StoreId } from "../log/Group.ts"
 import type { HeldSegment } from "../log/Held.ts"
-import { movedBytes, worthEmptying } from "../log/Held.ts"
-import { Op } from "../log/Record.ts"
+import { movedBytes, RELOCATE_BYTES, worthEmptying } from "../log/Held.ts"
+import { Op, writeBytes } from "../log/Record.ts"
 import { RecordReader } from "../log/RecordReader.ts"
 import { Scan } from "../log/Scan.ts"
 import type { ScannedGroup } from "../log/ScanAnswer.ts"
@@ -234,9 +234,10 @@ export class Relocation {
     const value = Uint8Array.prototype.slice.call(reader.bytes, valueStart, valueEnd)
     return Effect.gen({ self: this }, function*() {
       yield* Values.verified(this.options, { lsn: from, bytes, checksum }, value)
-      if (this.batched > 0 && this.batched + value.length > this.batchBytes) yield* this.flush
+      const takes = writeBytes(key.length, value.length, RELOCATE_BYTES)
+      if (this.batched > 0 && this.batched + takes > this.batchBytes) yield* this.flush
       this.batch.push({ keyspace, key, value, from, version })
-      this.batched += value.length
+      this.batched += takes
     })
   }
 
@@ -245,11 +246,10 @@ export class Relocation {
     if (!running()) return Effect.fail(storeError(new Closed()))
     const moves = this.batch.splice(0)
     if (moves.length === 0) return Effect.void
-    const bytes = this.batched
     this.batched = 0
     return Effect.map(relocate(moves), () => {
       this.counters.values += moves.length
-      this.counters.bytes += bytes
+      for (const { value } of moves) this.counters.bytes += value.length
     })
   })
 
