@@ -44,6 +44,9 @@ import * as Values from "./Values.ts"
 /** Values in memory at a time, unless one alone is larger. */
 const mostBatchBytes = 1024 * 1024
 
+/** Log that is read through between two yields to the event loop. */
+const sliceBytes = 64 * 1024
+
 /** What one round of moving did. */
 export interface Report {
   /** Segments that hold nothing any more. */
@@ -81,8 +84,9 @@ interface Candidate extends HeldSegment {
 
 export class Relocation {
   readonly counters = { segments: 0, values: 0, bytes: 0, surveys: 0 }
+  /** Whether something is being looked for or moved now. */
+  busy = false
   private readonly options: Options
-  private busy = false
   private cut = 0
   /** Log that a byte of large value takes when it is moved, by base of the segment: segments do not change. */
   private readonly ratios = new Map<number, number>()
@@ -265,12 +269,15 @@ export class Relocation {
         const files = [{ sequence, bytes: yield* file.size }]
         const cut = baseOf(segment)
         const scan = new Scan({ storeId, cut, durableLsn: end, firstSequence: sequence, files, until: end })
+        let yielded = segment.base
         for (let answer = scan.next(); answer._tag !== "Reached"; answer = scan.next()) {
           if (answer._tag === "Need") {
             const bytes = Buffer.allocUnsafe(answer.length)
             scan.feed(bytes.subarray(0, yield* file.read(bytes, answer.offset)))
           } else if (answer._tag === "Group") {
             if (answer.kind === GroupKind.data) yield* visit(answer)
+            if (answer.end - yielded < sliceBytes) continue
+            yielded = answer.end
             yield* Effect.yieldNow
           } else {
             const offset = answer._tag === "Corrupted" ? answer.offset : 0
