@@ -7,9 +7,10 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
+import { Disk } from "../src/disk/Disk.ts"
 import type { Image } from "../src/disk/FaultDisk.ts"
 import { FaultDisk, layer } from "../src/disk/FaultDisk.ts"
-import { segmentName } from "../src/log/Segment.ts"
+import { encodeSegment, SEGMENT_HEADER_BYTES, segmentName } from "../src/log/Segment.ts"
 import { decodeSuperblock, SUPERBLOCK_BYTES } from "../src/log/Superblock.ts"
 import * as Store from "../src/Store.ts"
 import type { Reference, Root } from "../src/tree/Tree.ts"
@@ -221,4 +222,39 @@ describe("the older checkpoint", () => {
         yield* Effect.provide(body, Layer.fresh(layer({ image: withoutNewest(image) })))
       }).pipe(Effect.provide(layer({ seed }))))
   }
+})
+
+describe("a segment that was begun in vain", () => {
+  it.effect("charges nothing, though values have its addresses now", () =>
+    Effect.gen(function*() {
+      const chance = random(1)
+      const model = new Map<string, Uint8Array>()
+      const faults = yield* FaultDisk
+      const fill = (name: string) => {
+        const value = chance.bytes(900)
+        model.set(name, value)
+        return put(name, value)
+      }
+      const opened = Effect.gen(function*() {
+        yield* fill("a")
+        const { checkpoint, tail: { end: base, segment } } = (yield* machine).parts
+        const leftover = Buffer.alloc(SEGMENT_HEADER_BYTES + segmentBytes)
+        const header = leftover.subarray(0, SEGMENT_HEADER_BYTES)
+        const { storeId } = checkpoint.newest()
+        encodeSegment({ ...segment, sequence: segment.sequence + 1, base }, storeId, header)
+        yield* fill("b")
+        yield* fill("c")
+        const path = `${directory}/${segmentName(segment.sequence + 1)}`
+        return { image: faults.killImage(), path, leftover }
+      })
+      const { image, leftover, path } = yield* inStore(opened)
+      assert.notInclude(image.paths(), path)
+      const after = Effect.gen(function*() {
+        const file = yield* (yield* Disk).open(path, { mode: "create" })
+        yield* file.write([leftover], 0)
+        yield* file.close
+        yield* inStore(holds(model))
+      })
+      yield* Effect.provide(after, Layer.fresh(layer({ image })))
+    }).pipe(Effect.provide(layer({ seed: 1 }))))
 })

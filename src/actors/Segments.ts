@@ -70,10 +70,9 @@ export class Segments {
     return [...this.open.values()].map(({ segment }) => segment).sort((a, b) => a.sequence - b.sequence)
   }
 
-  /** Takes over a file that recovery opened. */
+  /** Takes over a file that recovery opened. It is announced when the log is known to go on there. */
   adopt(segment: Segment, file: DiskFile): void {
     this.open.set(segment.sequence, { segment, file })
-    this.announce(segment)
   }
 
   /** Tells of the segment that the tail is in, before it has a file. */
