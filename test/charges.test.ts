@@ -127,7 +127,7 @@ class World {
   end(): void {
     const known = this.generations.names().get(this.chance.pick(names))
     if (known === undefined) return
-    for (const name of [...this.versions.keys()]) {
+    for (const name of this.versions.keys()) {
       if (!name.startsWith(`${known.id} `)) continue
       this.forget(name)
       this.versions.delete(name)

@@ -161,6 +161,8 @@ describe("moving on a disk that fails", () => {
         else figures.poisoned++
         yield* faults.heal
         if (struck) yield* holds(model)
+        // What is durable can be read, wherever moving came to.
+        else for (const [name, value] of model) assert.deepStrictEqual(yield* get(name), value, name)
       })).pipe((body) => Effect.raceFirst(body, passing))
       yield* inStore(holds(model))
       return struck

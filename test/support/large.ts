@@ -12,7 +12,7 @@ import type { StoreError } from "../../src/StoreError.ts"
 import * as Tx from "../../src/Tx.ts"
 import type { Random } from "./random.ts"
 import { auditStore } from "./storeAudit.ts"
-import { directory, keyspaceOf, open, quiesce } from "./storeDoor.ts"
+import { directory, keyspaceOf, open, settle } from "./storeDoor.ts"
 
 export const segmentBytes = 4096
 export const logBytes = 16_384
@@ -39,10 +39,7 @@ export const put = (name: string, value: Uint8Array) => Tx.transact()(Values.put
 
 /** Lets everything happen that is to be expected without further writes. */
 export const calm = Effect.gen(function*() {
-  const { machine: { parts } } = yield* Store.Store
-  const faults = yield* FaultDisk
-  yield* quiesce(faults.operations)
-  while (parts.relocation.busy) yield* quiesce(faults.operations)
+  yield* settle(yield* Store.Store, (yield* FaultDisk).operations)
 })
 
 export const settled = Effect.andThen(Effect.flatMap(Store.Store, ({ checkpoint }) => checkpoint), calm)
