@@ -92,6 +92,8 @@ export class Relocation {
   private readonly ratios = new Map<number, number>()
   /** Bases of segments that could not be emptied. */
   private readonly left = new Set<number>()
+  /** Bases of segments that were just read through to be emptied. */
+  private readonly attempted: Array<number> = []
   private readonly batchBytes: number
   private readonly batch: Array<Move> = []
   private batched = 0
@@ -128,7 +130,7 @@ export class Relocation {
   }
 
   private readonly rounds: Effect.Effect<void> = Effect.gen({ self: this }, function*() {
-    const { charges, running } = this.options
+    const { running } = this.options
     while (running()) {
       const run = this.plan()
       if (run.length === 0) return
@@ -140,11 +142,9 @@ export class Relocation {
       for (const candidate of run) {
         if (candidate.live === 0) continue
         yield* this.attempt(candidate, this.empty(candidate))
-        const { base } = candidate.segment
         if (!running()) return
-        if (charges.live().has(base)) this.left.add(base)
-        else this.counters.segments++
-        if (this.left.has(base)) break
+        this.attempted.push(candidate.segment.base)
+        if (this.left.has(candidate.segment.base)) break
       }
     }
   })
@@ -154,6 +154,11 @@ export class Relocation {
     const { charges, limits, segments } = this.options
     const live = charges.live()
     const list = segments.list
+    // Counted once a round: what readers of the past hold is counted, too, and that may be much.
+    for (const base of this.attempted.splice(0)) {
+      if (live.has(base)) this.left.add(base)
+      else this.counters.segments++
+    }
     for (const base of this.ratios.keys()) if (base < (list[0]?.base ?? 0)) this.ratios.delete(base)
     const held: Array<Candidate> = []
     for (const [index, segment] of list.entries()) {
