@@ -25,7 +25,15 @@ export interface Stat {
     readonly durable: number
     readonly visible: number
   }
-  readonly log: { readonly files: number; readonly sinceCheckpoint: number; readonly tail: number }
+  readonly log: {
+    readonly files: number
+    /** From begin to the end. */
+    readonly bytes: number
+    /** Values that live in it and that somebody may read. */
+    readonly large: number
+    readonly sinceCheckpoint: number
+    readonly tail: number
+  }
   readonly pages: {
     readonly blocks: number
     readonly freeBlocks: number
@@ -48,12 +56,13 @@ export interface Stat {
     readonly evictions: number
     readonly images: number
     readonly checkpoints: number
+    readonly relocatedBytes: number
   }
 }
 
 export const stat = (machine: Machine): Stat => {
   const { parts, tree: { pages, versions }, visible } = machine
-  const { buffer, checkpoint, flush, generations, segments, slots, tail, wal } = parts
+  const { buffer, checkpoint, flush, generations, relocation, segments, slots, tail, wal } = parts
   return {
     keyspaces: [...generations.all()].map(({ name, root }) => ({
       name,
@@ -68,6 +77,8 @@ export const stat = (machine: Machine): Stat => {
     },
     log: {
       files: segments.fileBytes,
+      bytes: tail.end - checkpoint.newest().begin.lsn,
+      large: generations.largeBytes(),
       sinceCheckpoint: tail.end - checkpoint.newest().cut.lsn,
       tail: tail.memoryBytes
     },
@@ -87,7 +98,8 @@ export const stat = (machine: Machine): Stat => {
       loads: buffer.counters.loads.loads,
       evictions: buffer.counters.evicted.leaves + buffer.counters.evicted.minis,
       images: flush.counters.images,
-      checkpoints: checkpoint.counters.checkpoints
+      checkpoints: checkpoint.counters.checkpoints,
+      relocatedBytes: relocation.counters.bytes
     }
   }
 }

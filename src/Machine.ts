@@ -20,11 +20,13 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
+import type * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import * as Semaphore from "effect/Semaphore"
 import * as Buffer_ from "./actors/Buffer.ts"
 import * as Checkpoint from "./actors/Checkpoint.ts"
+import type { Declared } from "./actors/Declared.ts"
+import { rootOf } from "./actors/Declared.ts"
 import { randomIncarnation } from "./actors/Directory.ts"
 import * as Flush from "./actors/Flush.ts"
 import type { Fuse } from "./actors/Fuse.ts"
@@ -35,6 +37,7 @@ import * as Janitor from "./actors/Janitor.ts"
 import * as Mover from "./actors/Mover.ts"
 import * as Recovery from "./actors/Recovery.ts"
 import * as Restore from "./actors/Restore.ts"
+import * as Relocation from "./actors/Relocation.ts"
 import type { Segments } from "./actors/Segments.ts"
 import * as TreeActor from "./actors/Tree.ts"
 import * as Triggers from "./actors/Triggers.ts"
@@ -44,17 +47,13 @@ import type { Disk, DiskFile } from "./disk/Disk.ts"
 import type { Durability, Limits } from "./Limits.ts"
 import { inlinePairBytesOf } from "./Limits.ts"
 import { Tail } from "./log/Tail.ts"
-import { Closed, LayoutMismatch, ReadOnly, storeError } from "./StoreError.ts"
+import { Closed, ReadOnly, storeError } from "./StoreError.ts"
 import type { StoreError } from "./StoreError.ts"
 import type { Generations } from "./tree/Generations.ts"
 import type { PageFile } from "./tree/PageFile.ts"
 import type { Root, Tree } from "./tree/Tree.ts"
 
-/** A keyspace as its declaration names it. */
-export interface Declared {
-  readonly name: string
-  readonly layout: string
-}
+export type { Declared } from "./actors/Declared.ts"
 
 /** What the rooms above work with: the tree to read from, and doors to what must wait. */
 export interface Machine {
@@ -96,6 +95,7 @@ export interface Parts {
   readonly buffer: Buffer_.Buffer
   readonly flush: Flush.Flush
   readonly checkpoint: Checkpoint.Checkpoint
+  readonly relocation: Relocation.Relocation
 }
 
 /** What opening needs beside a disk. */
@@ -104,6 +104,8 @@ export interface Settings extends Ground.Settings {
   readonly recovery: (progress: Recovery.Progress) => Effect.Effect<void>
   /** Told of every finished checkpoint. */
   readonly checkpointed: (report: Checkpoint.Report) => void
+  /** Told whenever large values were moved, or could not be. */
+  readonly relocated: (report: Relocation.Report) => void
 }
 
 /** Opens a store and runs its actors until the scope closes. */
@@ -249,7 +251,8 @@ const serve = Effect.fnUntraced(function*(
     versions.setDurable(Math.min(tail.durableLsn, treeActor.visibleLsn))
     if (treeActor.resuming) wal.progress()
   }
-  const checkpoint = yield* coordinate(settings, ground, views, { wal, tail, now, fuse })
+  const wired = { wal, tail, now, fuse, running }
+  const { checkpoint, relocation } = yield* coordinate(settings, ground, views, wired)
   const check = yield* Triggers.make({
     limits: limits.checkpoint,
     fork: fuse.fork,
@@ -265,7 +268,7 @@ const serve = Effect.fnUntraced(function*(
     freeSlice: (count) => treeActor.freeSlice(count),
     load: buffer.load
   })
-  const parts: Parts = { file, slots, tail, segments, generations, wal, treeActor, buffer, flush, checkpoint }
+  const parts = { file, slots, tail, segments, generations, wal, treeActor, buffer, flush, checkpoint, relocation }
   fuse.blown = (error) => stop(parts, versions, error)
   yield* Effect.addFinalizer(() => close(parts, fuse, running))
   // The open group: the first thing that this life says, durable before anything else is served.
@@ -282,18 +285,33 @@ const visibleOf =
     return lsn
   }
 
-const coordinate = (
+/** The two that make the log shorter: checkpoints, and moving large values after each. */
+const coordinate = Effect.fnUntraced(function*(
   settings: Settings,
   ground: Ground.Ground,
   { buffer, flush, treeActor }: Views,
-  { fuse, now, tail, wal }: {
+  { fuse, now, running, tail, wal }: {
     readonly wal: Wal.Wal
     readonly tail: Tail
     readonly now: () => number
     readonly fuse: Fuse
+    readonly running: () => boolean
   }
-): Effect.Effect<Checkpoint.Checkpoint, never, Scope.Scope> =>
-  Checkpoint.make({
+) {
+  const relocation = new Relocation.Relocation({
+    ...ground,
+    directory: settings.directory,
+    storeId: ground.roots.newest.storeId,
+    kernel: ground.tree,
+    charges: treeActor.charges,
+    fork: fuse.fork,
+    running,
+    load: buffer.load,
+    relocate: wal.relocate,
+    done: settings.relocated,
+    failed: fuse.defect("janitor")
+  })
+  const checkpoint = yield* Checkpoint.make({
     ...ground,
     ...ground.roots,
     pages: ground.tree.pages,
@@ -319,9 +337,12 @@ const coordinate = (
     finished: (report) => {
       settings.checkpointed(report)
       wal.progress()
+      relocation.start(report.lsn)
     },
     failed: fuse.defect("checkpoint")
   })
+  return { checkpoint, relocation }
+})
 
 /** Stops writing for good. Reading goes on from what is durable, unless an actor died of a defect. */
 const stop = (
@@ -387,18 +408,3 @@ const doors = (
       parts
     }
   })
-
-const none = Exit.succeed(undefined)
-
-const rootOf = (
-  generations: Generations,
-  { layout, name }: Declared,
-  at: number
-): Root | Exit.Exit<undefined, StoreError> => {
-  const generation = generations.find(name, at)
-  if (generation === undefined) return none
-  if (generation.layout === layout) return generation.root
-  return Exit.fail(
-    storeError(new LayoutMismatch({ keyspace: name, stored: generation.layout, declared: layout }))
-  )
-}

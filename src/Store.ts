@@ -16,6 +16,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Report } from "./actors/Checkpoint.ts"
 import type { Progress } from "./actors/Recovery.ts"
+import type { Report as Relocated } from "./actors/Relocation.ts"
 import type { Trigger } from "./actors/Triggers.ts"
 import type { Disk } from "./disk/Disk.ts"
 import * as MemoryDisk from "./disk/MemoryDisk.ts"
@@ -29,10 +30,13 @@ import * as Telemetry from "./Telemetry.ts"
 
 export type { Options } from "./Options.ts"
 export { config } from "./Options.ts"
-export type { Progress, Report, Trigger }
+export type { Progress, Relocated, Report, Trigger }
 
 /** What happens inside a store, as it happens. */
-export type Event = { readonly _tag: "Checkpoint"; readonly report: Report }
+export type Event =
+  | { readonly _tag: "Checkpoint"; readonly report: Report }
+  /** Large values were moved out of old segments of the log, or could not be. */
+  | { readonly _tag: "Relocation"; readonly report: Relocated }
 
 /** Events kept for a subscriber that is behind; older ones are dropped. */
 const eventsKept = 256
@@ -70,6 +74,7 @@ export const make = (
 ): Effect.Effect<Store["Service"], StoreError, Disk | Scope.Scope> =>
   Effect.gen(function*() {
     const events = yield* PubSub.sliding<Event>(eventsKept)
+    const tell = (event: Event): void => void PubSub.publishUnsafe(events, event)
     const machine = yield* Machine.open({
       directory: options.path,
       mode,
@@ -78,10 +83,8 @@ export const make = (
       limits: yield* check(options),
       systemCache: options.systemCache ?? "use",
       recovery: yield* Recovery,
-      checkpointed: (report) => {
-        const event: Event = { _tag: "Checkpoint", report }
-        PubSub.publishUnsafe(events, event)
-      }
+      checkpointed: (report) => tell({ _tag: "Checkpoint", report }),
+      relocated: (report) => tell({ _tag: "Relocation", report })
     }).pipe(Effect.withSpan(Telemetry.Span.recovery))
     yield* Telemetry.register(options.path, Inspect.series(machine))
     return {

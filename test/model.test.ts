@@ -37,6 +37,7 @@ const corners: Partial<ReturnType<typeof tally>> = {
   checkpoints: 1_000,
   images: 20_000,
   segments: 2_000,
+  moves: 5_000,
   heights: 3,
   pageIds: 400,
   snapshots: 500,

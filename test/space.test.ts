@@ -20,7 +20,7 @@ import { auditStore } from "./support/storeAudit.ts"
 import type { Opened } from "./support/storeDoor.ts"
 import { directory, dump, keyspaceOf, open, quiesce } from "./support/storeDoor.ts"
 import { stateDifference } from "./support/storeModel.ts"
-import { passing } from "./support/storeRun.ts"
+import { passing } from "./support/storeSize.ts"
 
 const pageBytes = 1024
 const optionsOf = (blocks: number): Parameters<typeof open>[0] => ({

@@ -135,7 +135,7 @@ suite("store", (test) => {
             discard: true
           })
           const { value } = (yield* Fiber.join(report)) as Option.Some<Store.Event>
-          assert.strictEqual(value.report.trigger, "bytes")
+          assert.nestedPropertyVal(value, "report.trigger", "bytes")
           yield* Effect.forEach(upTo(3), () => Effect.andThen(put("a"), store.checkpoint))
           assert.isBelow((yield* store.stat).log.files, 150_000)
         })

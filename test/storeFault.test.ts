@@ -17,7 +17,7 @@ import { StoreError } from "../src/StoreError.ts"
 import * as Tx from "../src/Tx.ts"
 import { random } from "./support/random.ts"
 import { auditStore } from "./support/storeAudit.ts"
-import { directory, dump, open, perform, quiesce } from "./support/storeDoor.ts"
+import { directory, dump, open, perform, quiesce, settle } from "./support/storeDoor.ts"
 import type { State, Step } from "./support/storeModel.ts"
 import { Draw, play, stateDifference } from "./support/storeModel.ts"
 import { names as few, passing } from "./support/storeSize.ts"
@@ -123,6 +123,8 @@ const workload = (outcome: Outcome): Effect.Effect<void, never, Disk | FaultDisk
         expectPrefix("what is read", seen.value, outcome.synced)
       }
     }
+    // What is moved behind the last checkpoint may still be struck.
+    yield* settle(store, (yield* FaultDisk).operations)
     outcome.evictions = (yield* store.stat).counters.evictions
     if (store.machine.parts.wal.ready()) {
       figures.survived++

@@ -68,6 +68,9 @@ export const lay = Effect.fnUntraced(function*(settings: Settings) {
   const generations = new Generations(restored.catalog)
   const { storeId } = newest
   const segments = new Segments({ disk, directory, storeId, segmentBytes: limits.segmentBytes })
+  for (const keyspace of restored.catalog.keyspaces) {
+    for (const charged of keyspace.segments) segments.announce(charged)
+  }
   yield* Effect.addFinalizer(() => segments.close)
   return { ...restored, disk, mode, superblockFile, roots, limits, file, tree, generations, segments }
 })

@@ -1,7 +1,8 @@
 /**
  * The janitor: takes down what nobody needs any more, beside everything else.
  *
- * Today that is the trees of cleared and dropped keyspaces, in slices, once no reader of the past can see them.
+ * That is the trees of cleared and dropped keyspaces, in slices, once no reader of the past can see them; and large
+ * values in old segments of the log, which `Relocation.ts` moves.
  *
  * I1 One sweep runs at a time, and yields between slices.
  */

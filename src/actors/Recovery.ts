@@ -59,7 +59,7 @@ interface ReplayOptions {
 /** Applies the log from the newest checkpoint's cut, and decides where it ends. */
 export const replay = (options: ReplayOptions): Effect.Effect<Replayed, StoreError> =>
   Effect.gen(function*() {
-    const { mode, roots } = options
+    const { mode, roots, segments } = options
     const { begin, cut, durableLsn, storeId } = roots.newest
     const opened = yield* openSegments(options, begin.sequence)
     const scan = new Scan({
@@ -79,6 +79,7 @@ export const replay = (options: ReplayOptions): Effect.Effect<Replayed, StoreErr
         const read = yield* (opened.get(answer.sequence) as Opened).file.read(bytes, answer.offset)
         scan.feed(bytes.subarray(0, read))
       } else if (answer._tag === "Group") {
+        segments.announce(answer.segment)
         adopted.push(answer, scan.durableLsn)
         const durable = adopted.takeDurable(scan.durableLsn)
         const groups = mode === "readWrite" ? [answer] : durable
@@ -179,6 +180,10 @@ const openSegments = (
       const decoded = decodeSegment(header.subarray(0, read), roots.newest.storeId, sequence)
       if (decoded._tag === "Valid") segments.adopt(decoded.segment, file)
       else segments.adoptUnsound(sequence, file)
+      // What lies behind the cut may be a leftover, with the base of a life before: the replay announces it.
+      if (decoded._tag === "Valid" && sequence <= roots.newest.cut.sequence) {
+        segments.announce(decoded.segment)
+      }
     }
     return opened
   })

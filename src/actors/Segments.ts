@@ -11,7 +11,9 @@
  *    without the other, and a last segment that went missing is told from one that was never begun.
  * I4 One at a time moves a file to or from the name of the spare: the Wal begins segments while a checkpoint gives up
  *    others. Who finds it taken does without a spare; waiting would hold up commits.
- * I5 Every LSN from begin on lies in a segment that is known, even before the segment has a file.
+ * I5 Every LSN from begin on lies in a segment that is known, even before the segment has a file. So does one that the
+ *    catalog charges: of an older checkpoint, whose log was given up for a newer one that is lost.
+ * I6 A segment that is being walked is not given up; the next truncation does it.
  */
 import * as Effect from "effect/Effect"
 import type { Disk, DiskFile } from "../disk/Disk.ts"
@@ -50,6 +52,8 @@ export class Segments {
   private readonly unsound = new Map<number, DiskFile>()
   private spare: DiskFile | undefined
   private spareTaken = false
+  /** Sequence of the segment that is being walked. */
+  private walked = -1
 
   constructor(options: Options) {
     this.options = options
@@ -66,15 +70,14 @@ export class Segments {
     return [...this.open.values()].map(({ segment }) => segment).sort((a, b) => a.sequence - b.sequence)
   }
 
-  /** Takes over a file that recovery opened. */
+  /** Takes over a file that recovery opened. It is announced when the log is known to go on there. */
   adopt(segment: Segment, file: DiskFile): void {
     this.open.set(segment.sequence, { segment, file })
-    this.announce(segment)
   }
 
   /** Tells of the segment that the tail is in, before it has a file. */
-  announce({ base }: Segment): void {
-    if (this.bases.at(-1) === base) return
+  announce({ base }: { readonly base: number }): void {
+    if (this.bases.at(-1) === base || this.bases.includes(base)) return
     this.bases.push(base)
     this.bases.sort((a, b) => a - b)
   }
@@ -190,6 +193,22 @@ export class Segments {
     return open.file.readSync(bytes, fileOffset(open.segment, lsn)) === length ? bytes : undefined
   }
 
+  /** Keeps a segment while it is read as a whole, one at a time; does nothing where it is gone already. */
+  walking<E>(sequence: number, walk: (file: DiskFile) => Effect.Effect<void, E>): Effect.Effect<void, E> {
+    return Effect.suspend(() => {
+      const file = this.open.get(sequence)?.file
+      if (file === undefined) return Effect.void
+      invariant(this.walked < 0, "Segments I6")
+      this.walked = sequence
+      return Effect.ensuring(
+        walk(file),
+        Effect.sync(() => {
+          this.walked = -1
+        })
+      )
+    })
+  }
+
   /** Gives up segments that end at or below `begin`; one is kept as the spare of the next. */
   readonly truncate = (begin: number): Effect.Effect<number, StoreError> =>
     Effect.gen({ self: this }, function*() {
@@ -199,6 +218,7 @@ export class Segments {
       for (let index = 0; index + 1 < segments.length; index++) {
         const segment = segments[index] as Segment
         if ((segments[index + 1] as Segment).base > begin) break
+        if (segment.sequence === this.walked) break
         const file = this.fileOf(segment.sequence)
         invariant(!this.unsynced.has(file), "Segments I2")
         this.open.delete(segment.sequence)

@@ -28,6 +28,7 @@ import { writeReference } from "../tree/Reference.ts"
 import type { Tree as Kernel } from "../tree/Tree.ts"
 import { Absent, Kind, Missing, NoSpace } from "../tree/Tree.ts"
 import type { Reply } from "./Actor.ts"
+import { Charges } from "./Charges.ts"
 
 export interface Options {
   readonly kernel: Kernel
@@ -57,6 +58,7 @@ export class Tree {
   recordsSinceCut = 0
   /** Told whenever the visible LSN has moved. */
   progress: () => void = () => {}
+  readonly charges: Charges
   private readonly options: Options
   private readonly parked: Array<Parked> = []
   private readonly scratch = new RecordReader()
@@ -66,6 +68,7 @@ export class Tree {
 
   constructor(options: Options) {
     this.options = options
+    this.charges = new Charges(options)
     this.visibleLsn = options.visible
   }
 
@@ -142,7 +145,7 @@ export class Tree {
   }
 
   private moved(reader: RecordReader): void {
-    if (this.options.kernel.versions.dropped.length > 0) this.settleLarge()
+    if (this.options.kernel.versions.dropped.length > 0) this.charges.settle()
     const end = reader.lsn + (reader.recordEnd - reader.recordStart)
     invariant(end > this.visibleLsn, "Tree I1")
     this.visibleLsn = end
@@ -178,6 +181,8 @@ export class Tree {
       }
       case Op.remove:
         return kernel.remove(generations.get(reader.keyspace).root, key, reader.lsn)
+      case Op.relocate:
+        return this.charges.relocate(reader)
       case Op.createKeyspace:
         return this.create(reader)
       case Op.clear:
@@ -192,13 +197,11 @@ export class Tree {
 
   /** Writes a reference to a value that stays in the log. */
   private putLarge(generation: Generation, key: Uint8Array, reader: RecordReader): number {
-    const { kernel, segmentBase } = this.options
+    const { kernel } = this.options
     const bytes = reader.valueEnd - reader.valueStart
     const reference = writeReference({ lsn: reader.valueLsn, bytes, checksum: reader.valueChecksum | 0 })
     const answer = kernel.put(generation.root, key, Kind.Reference, reference, reader.lsn)
-    if (answer < 0) return answer
-    const base = segmentBase(reader.valueLsn)
-    generation.large.set(base, (generation.large.get(base) ?? 0) + bytes)
+    if (answer >= 0) this.charges.add(generation, reader)
     return answer
   }
 
@@ -231,20 +234,11 @@ export class Tree {
     return Absent
   }
 
-  /** Takes large values that nothing refers to any more off their segments. */
-  private settleLarge(): void {
-    const { generations, kernel, segmentBase } = this.options
-    for (const { bytes, lsn, treeId } of kernel.versions.dropped.splice(0)) {
-      generations.dropLarge(treeId, segmentBase(lsn), bytes)
-    }
-  }
-
   private take(cut: Cut): void {
-    this.settleLarge()
     this.recordsSinceCut = 0
-    const { generations, kernel, segmentBase } = this.options
-    const past = kernel.versions.references().map((value) => ({ ...value, base: segmentBase(value.lsn) }))
-    this.cutImage = { cut, catalog: generations.catalog(past), pages: kernel.pages.cut() }
+    const { generations, kernel } = this.options
+    const catalog = generations.catalog(this.charges.past())
+    this.cutImage = { cut, catalog, pages: kernel.pages.cut() }
     this.handOut()
   }
 

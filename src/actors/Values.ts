@@ -28,10 +28,11 @@ export const fetch = (
     const view = options.tail.read(reference.lsn, reference.bytes)
     if (view !== undefined) return Effect.succeed(Uint8Array.from(view))
     return Effect.flatMap(options.segments.read(reference.lsn, reference.bytes), (bytes) =>
-      check(options, reference, bytes))
+      verified(options, reference, bytes))
   })
 
-const check = (
+/** The bytes, if they are those that a reference names. */
+export const verified = (
   options: { readonly directory: string; readonly segments: Segments },
   { checksum, lsn }: Reference,
   bytes: Uint8Array | undefined

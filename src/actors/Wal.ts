@@ -30,33 +30,12 @@ import type { Distribution } from "../Telemetry.ts"
 import * as Actor from "./Actor.ts"
 import { GroupSpan } from "./GroupSpan.ts"
 import type { Intent, Names } from "./Intent.ts"
+import type { Append, Commit, Message, Move, Relocate } from "./Request.ts"
+import { reply } from "./Request.ts"
 import type { Segments } from "./Segments.ts"
 import { Waiters } from "./Waiters.ts"
 
-export type Message =
-  | {
-    readonly _tag: "Commit"
-    readonly intent: Intent
-    /** The LSN of the record, or `undefined` where the intent's base is stale. */
-    readonly done: Actor.Reply<number | undefined, StoreError>
-  }
-  /** Waits until everything below `lsn` has the durability. */
-  | {
-    readonly _tag: "Await"
-    readonly lsn: number
-    readonly durability: Durability
-    readonly done: Actor.Reply<void, StoreError>
-  }
-  | { readonly _tag: "Cut"; readonly done: Actor.Reply<Cut, StoreError> }
-  | { readonly _tag: "Idle" }
-  | {
-    readonly _tag: "Flushed"
-    readonly end: number
-    readonly synced: boolean
-    readonly exit: Exit.Exit<void, StoreError>
-  }
-  /** The Tree has moved its visible LSN, or the log has become shorter. */
-  | { readonly _tag: "Progress" }
+export type { Message } from "./Request.ts"
 
 export interface Options {
   readonly limits: Limits
@@ -85,6 +64,8 @@ export interface Wal extends Actor.Actor<Message> {
   /** Hands an intent over; the answer waits for its LSN, or `undefined` where its base is stale. */
   readonly submit: (intent: Intent) => Effect.Effect<Effect.Effect<number | undefined, StoreError>>
   readonly awaitLsn: (lsn: number, durability: Durability) => Effect.Effect<void, StoreError>
+  /** Writes values anew, and waits until that is synced. */
+  readonly relocate: (moves: ReadonlyArray<Move>) => Effect.Effect<void, StoreError>
   readonly cut: Effect.Effect<Cut, StoreError>
   /** Something that commits may have waited for has moved: visible LSN, length of the log. */
   readonly progress: () => void
@@ -117,9 +98,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     settle: () => live.settle(),
     parked: () => live.parked.length,
     refuse: (message, error) => {
-      if (message._tag === "Commit" || message._tag === "Await" || message._tag === "Cut") {
-        message.done(Exit.fail(error))
-      }
+      if ("done" in message) message.done(Exit.fail(error))
     },
     halt: (error) => live.halt(error),
     failed: options.failed
@@ -130,6 +109,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     submit: (intent) => Actor.submit(actor, (done): Message => ({ _tag: "Commit", intent, done })),
     awaitLsn: (lsn, durability) =>
       Actor.ask(actor, (done): Message => ({ _tag: "Await", lsn, durability, done })),
+    relocate: (moves) => Actor.ask(actor, (done): Message => ({ _tag: "Relocate", moves, done })),
     cut: Actor.ask(actor, (done): Message => ({ _tag: "Cut", done })),
     progress: () => live.progress(),
     ready: () => live.ready(),
@@ -141,8 +121,8 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
 })
 
 class Live {
-  /** Commits that wait for room (I4). */
-  readonly parked: Array<Message & { readonly _tag: "Commit" }> = []
+  /** What waits for room (I4). */
+  readonly parked: Array<Append> = []
   readonly counters: Counters = { commits: 0, conflicts: 0, groups: 0, groupBytes: 0, syncs: 0, marks: 0 }
   answer: (message: Message) => void = () => {}
   private readonly options: Options
@@ -170,13 +150,10 @@ class Live {
   receive(message: Message): void {
     switch (message._tag) {
       case "Commit":
-        return this.ready() ? this.commit(message) : this.park(message)
+      case "Relocate":
+        return this.ready() ? this.append(message) : this.park(message)
       case "Await":
-        return this.wait(
-          message.durability,
-          message.lsn,
-          (error) => message.done(error === undefined ? Exit.void : Exit.fail(error))
-        )
+        return this.wait(message.durability, message.lsn, reply(message.done, undefined))
       case "Cut":
         return this.cut(message.done)
       case "Idle":
@@ -194,7 +171,7 @@ class Live {
     this.complete()
     while (this.parked.length > 0 && this.hasRoom()) {
       const next = this.parked.shift()
-      if (next !== undefined) this.commit(next)
+      if (next !== undefined) this.append(next)
       if (this.parked.length === 0) this.stalled += this.options.now() - this.stalledSince
     }
     this.flush()
@@ -223,7 +200,7 @@ class Live {
     return this.parked.length === 0 ? this.stalled : this.stalled + this.options.now() - this.stalledSince
   }
 
-  private park(message: Message & { readonly _tag: "Commit" }): void {
+  private park(message: Append): void {
     if (this.parked.length === 0) this.stalledSince = this.options.now()
     this.parked.push(message)
   }
@@ -233,7 +210,12 @@ class Live {
     return tail.end - tail.durableLsn <= limits.undurableBytes && this.options.admits()
   }
 
-  private commit({ done, intent }: Message & { readonly _tag: "Commit" }): void {
+  private append(message: Append): void {
+    if (message._tag === "Commit") this.commit(message)
+    else this.relocate(message)
+  }
+
+  private commit({ done, intent }: Commit): void {
     const { names, tail } = this.options
     if (intent.base !== undefined && intent.base < this.lastCommitEnd) {
       this.counters.conflicts++
@@ -241,35 +223,49 @@ class Live {
     }
     const mismatch = names.mismatch(intent)
     if (mismatch !== undefined) return done(Exit.fail(mismatch))
-    this.lastMillis = Math.max(this.lastMillis, this.options.now())
-    if (names.encode(tail.begin(this.lastMillis), intent) > 0) return this.append(intent, done)
+    if (names.encode(tail.begin(this.millis()), intent) > 0) return this.appendCommit(intent, done)
     tail.cancel()
-    const lsn = tail.end
-    this.wait(
-      intent.durability,
-      lsn,
-      (error) => done(error === undefined ? Exit.succeed(lsn) : Exit.fail(error))
-    )
+    this.wait(intent.durability, tail.end, reply(done, tail.end))
   }
 
-  private append(intent: Intent, done: Actor.Reply<number | undefined, StoreError>): void {
-    const { apply, segments, tail } = this.options
+  private appendCommit(intent: Intent, done: Actor.Reply<number | undefined, StoreError>): void {
+    const { tail } = this.options
     const lsn = tail.append()
-    segments.announce(tail.segment)
     this.lastCommitEnd = tail.end
     this.counters.commits++
     this.groupSpan.add(intent.span)
     intent.appended?.(lsn)
     // Before it is applied: should that fail, whoever waits is told with everybody else.
-    this.wait(
-      intent.durability,
-      tail.end,
-      (error) => done(error === undefined ? Exit.succeed(lsn) : Exit.fail(error))
-    )
+    this.wait(intent.durability, tail.end, reply(done, lsn))
+    this.apply()
+  }
+
+  /** No commit: it is in no conflict, and stands in nobody's way. */
+  private relocate({ done, moves }: Relocate): void {
+    const { tail } = this.options
+    const writer = tail.beginRelocate(this.millis())
+    for (const { from, key, keyspace, value, version } of moves) {
+      writer.relocate(keyspace, key, value, from, version)
+    }
+    tail.append()
+    this.wait("synced", tail.end, reply(done, undefined))
+    this.apply()
+  }
+
+  /** Hands the record that was appended last to the Tree. */
+  private apply(): void {
+    const { apply, segments, tail } = this.options
+    segments.announce(tail.segment)
     const reader = tail.readLast(this.reader)
     invariant(reader.nextRecord(), "Wal I1")
     apply(reader)
     this.scheduleIdle()
+  }
+
+  /** Timestamps of records do not go back, whatever the clock does. */
+  private millis(): number {
+    this.lastMillis = Math.max(this.lastMillis, this.options.now())
+    return this.lastMillis
   }
 
   private cut(done: Actor.Reply<Cut, StoreError>): void {

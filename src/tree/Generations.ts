@@ -72,6 +72,11 @@ export class Generations {
     return generation
   }
 
+  /** The same; `undefined` where it is not open any more. */
+  opened(keyspaceId: number): Generation | undefined {
+    return this.open.get(keyspaceId)
+  }
+
   /** The generation of a keyspace that a reader at `at` sees. */
   find(name: string, at: number): Generation | undefined {
     const generations = this.byName.get(name)
@@ -129,6 +134,25 @@ export class Generations {
       for (const base of large.keys()) if (oldest === undefined || base < oldest) oldest = base
     }
     return oldest
+  }
+
+  /** Bytes of large values that somebody may read, those of the past included. */
+  largeBytes(): number {
+    let sum = 0
+    for (const { large } of this.byTree.values()) for (const bytes of large.values()) sum += bytes
+    return sum
+  }
+
+  /** Bytes of large values that the open generations refer to, `past` left out, by the base of their segment. */
+  live(past: ReadonlyArray<LargeValue>): Map<number, number> {
+    const live = new Map<number, number>()
+    for (const { large, root } of this.open.values()) {
+      if (large.size === 0) continue
+      for (const [base, bytes] of without(large, past.filter(({ treeId }) => treeId === root.treeId))) {
+        live.set(base, (live.get(base) ?? 0) + bytes)
+      }
+    }
+    return live
   }
 
   /** Open keyspaces by name. */

@@ -101,14 +101,15 @@ const imageProblems = ({ limits, tree }: Machine, image: (slot: number) => Uint8
 /** Each log segment is charged with just the large values that the trees refer to. Needs no version of the past. */
 const largeProblems = ({ parts, tree }: Machine): Array<string> => {
   const problems: Array<string> = []
+  // Old places of values that were moved, until no reader may want them.
+  const past = parts.treeActor.charges.past()
   for (const { large, name, root } of parts.generations.all()) {
     const expected = new Map<number, number>()
     const charge = (lsn: number, bytes: number): void => {
       const base = parts.segments.baseOf(lsn)
       expected.set(base, (expected.get(base) ?? 0) + bytes)
     }
-    // What was dropped is taken off with the next record.
-    for (const { bytes, lsn, treeId } of tree.versions.dropped) if (treeId === root.treeId) charge(lsn, bytes)
+    for (const { base, bytes, treeId } of past) if (treeId === root.treeId) charge(base, bytes)
     const batch = new Batch()
     let lower: Uint8Array = everything.lower
     for (let answer = 1; answer === 1;) {

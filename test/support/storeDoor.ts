@@ -191,3 +191,13 @@ export const quiesce = (operations: () => number): Effect.Effect<void> =>
       last = operations()
     }
   })
+
+/** The same, until nothing is left to be moved either. */
+export const settle = (
+  store: Store.Store["Service"],
+  operations: () => number
+): Effect.Effect<void> =>
+  Effect.gen(function*() {
+    yield* quiesce(operations)
+    while (store.machine.parts.relocation.busy) yield* quiesce(operations)
+  })

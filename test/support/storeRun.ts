@@ -253,6 +253,7 @@ export class Run {
     const { counters } = yield* this.opened.store.stat
     this.counts.parked += this.opened.store.machine.parts.treeActor.counters.parked
     this.counts.conflicts += this.opened.store.machine.parts.wal.counters.conflicts
+    this.counts.moves += this.opened.store.machine.parts.treeActor.charges.moves
     this.counts.loads += counters.loads
     this.counts.evictions += counters.evictions
     this.counts.checkpoints += counters.checkpoints

@@ -3,6 +3,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as TestClock from "effect/testing/TestClock"
+import type { BufferMode } from "../../src/Limits.ts"
 import type * as Store from "../../src/Store.ts"
 import type { Random } from "./random.ts"
 
@@ -19,6 +20,7 @@ export interface Tally {
   checkpoints: number
   images: number
   segments: number
+  moves: number
   leaves: number
   heights: number
   pageIds: number
@@ -39,6 +41,7 @@ export const tally = (): Tally => ({
   checkpoints: 0,
   images: 0,
   segments: 0,
+  moves: 0,
   leaves: 0,
   heights: 0,
   pageIds: 0,
@@ -56,12 +59,14 @@ export type Size = "tight" | "roomy"
  */
 export interface Shape {
   readonly size: Size
+  readonly buffer: BufferMode
 }
 
-/** The shapes in which a seed is run; every so manieth seed is roomy. */
+/** The shapes in which a seed is run; every so manieth seed is roomy, every third a page cache. */
 export const shapesOf = (seed: number, options: { readonly roomyEvery: number }): ReadonlyArray<Shape> => {
   const sizes: ReadonlyArray<Size> = [seed % options.roomyEvery === 0 ? "roomy" : "tight"]
-  return sizes.map((size) => ({ size }))
+  const buffer = seed % 3 === 0 ? "pages" : "miniPages"
+  return sizes.map((size) => ({ size, buffer }))
 }
 
 /** How a failure names a run. */
@@ -79,7 +84,9 @@ const blocksOf = (chance: Random, { size }: Shape): number =>
   size === "roomy" ? 1024 : chance.pick([24, 32, 48, 96])
 
 export const optionsOf = (chance: Random, shape: Shape): Options => ({
+  buffer: shape.buffer,
   limits: {
+    promotionPercent: chance.pick([0, 20, 100]),
     pageBytes,
     memoryBytes: (blocksOf(chance, shape) + 4) * pageBytes,
     stagingBytes: 4 * pageBytes,

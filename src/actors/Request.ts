@@ -1,0 +1,62 @@
+/**
+ * What the Wal is asked, and what comes back to it.
+ *
+ * Plain data: whoever asks need not know the Wal.
+ */
+import * as Exit from "effect/Exit"
+import type { Durability } from "../Limits.ts"
+import type { Cut } from "../log/Group.ts"
+import type { StoreError } from "../StoreError.ts"
+import type { Reply } from "./Actor.ts"
+import type { Intent } from "./Intent.ts"
+
+/** A large value that is to be written anew, if the record of that version still has it from LSN `from`. */
+export interface Move {
+  readonly keyspace: number
+  readonly key: Uint8Array
+  readonly value: Uint8Array
+  readonly from: number
+  readonly version: number
+}
+
+/** A transaction that asks to be committed. */
+export interface Commit {
+  readonly _tag: "Commit"
+  readonly intent: Intent
+  /** The LSN of the record, or `undefined` where the intent's base is stale. */
+  readonly done: Reply<number | undefined, StoreError>
+}
+
+/** Values that are to be written anew: no commit, and nobody's but the janitor's. */
+export interface Relocate {
+  readonly _tag: "Relocate"
+  readonly moves: ReadonlyArray<Move>
+  readonly done: Reply<void, StoreError>
+}
+
+/** What becomes a record of the log. */
+export type Append = Commit | Relocate
+
+export type Message =
+  | Append
+  /** Waits until everything below `lsn` has the durability. */
+  | {
+    readonly _tag: "Await"
+    readonly lsn: number
+    readonly durability: Durability
+    readonly done: Reply<void, StoreError>
+  }
+  | { readonly _tag: "Cut"; readonly done: Reply<Cut, StoreError> }
+  | { readonly _tag: "Idle" }
+  | {
+    readonly _tag: "Flushed"
+    readonly end: number
+    readonly synced: boolean
+    readonly exit: Exit.Exit<void, StoreError>
+  }
+  /** The Tree has moved its visible LSN, or the log has become shorter. */
+  | { readonly _tag: "Progress" }
+
+/** Replies to whoever waited: with a value, or the error. */
+export const reply = <A>(done: Reply<A, StoreError>, value: A) => (error: StoreError | undefined): void =>
+  done(error === undefined ? Exit.succeed(value) : Exit.fail(error))

@@ -1,0 +1,198 @@
+/**
+ * Large values do not hold the log: what lives in old segments is moved, and nothing else is.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import { FaultDisk, layer } from "../src/disk/FaultDisk.ts"
+import * as Snapshot from "../src/Snapshot.ts"
+import type { Reference, Root } from "../src/tree/Tree.ts"
+import * as Tx from "../src/Tx.ts"
+import {
+  amplification,
+  churn,
+  get,
+  holds,
+  inStore,
+  keyOf,
+  live,
+  log,
+  logBytes,
+  machine,
+  put,
+  segmentBytes,
+  settled,
+  Values
+} from "./support/large.ts"
+import { random } from "./support/random.ts"
+import { keyspaceOf } from "./support/storeDoor.ts"
+import { reasonOf } from "./support/stores.ts"
+
+describe("large values and the log", () => {
+  for (const seed of [1, 2, 3, 4, 5]) {
+    it.effect(`an old value does not hold what follows it (seed ${seed})`, () =>
+      Effect.gen(function*() {
+        const chance = random(seed)
+        const old = chance.bytes(1500)
+        const model = new Map([["old", old]])
+        yield* inStore(Effect.gen(function*() {
+          yield* put("old", old)
+          yield* churn(chance, 500, model)
+          const { bytes, large } = yield* log
+          assert.isAtMost(bytes, logBytes + 2 * segmentBytes + 1.5 * (yield* live))
+          assert.strictEqual(large, yield* live)
+          assert.isAbove((yield* machine).parts.tail.end, 10 * bytes)
+          assert.isAbove((yield* machine).parts.relocation.counters.segments, 50)
+          yield* holds(model)
+          const { moved, others } = yield* amplification
+          assert.isBelow(moved, 2 * others)
+        }))
+        yield* inStore(holds(model))
+      }).pipe(Effect.provide(layer({ seed }))))
+  }
+
+  it.effect("values that do not change come to rest, however small they are", () =>
+    Effect.gen(function*() {
+      const chance = random(9)
+      const model = new Map<string, Uint8Array>()
+      for (let index = 0; index < 300; index++) model.set(`v${index}`, chance.bytes(1 + chance.int(8)))
+      yield* Effect.forEach([...model], ([name, value]) => put(name, value), { discard: true })
+      yield* settled
+      const rounds: Array<number> = []
+      for (let round = 0; round < 40; round++) {
+        const { counters } = (yield* machine).parts.relocation
+        const { values } = counters
+        yield* put("v0", model.get("v0") as Uint8Array)
+        yield* settled
+        rounds.push(counters.values - values)
+      }
+      yield* holds(model)
+      const { moved, others } = yield* amplification
+      assert.isBelow(moved, 2 * others)
+      assert.isAbove((yield* machine).parts.relocation.counters.values, 100)
+      // One put and what a checkpoint leaves are some hundred bytes a round: they pay for a few values.
+      assert.isBelow(rounds.reduce((sum, values) => sum + values, 0), 300, String(rounds))
+    }).pipe((body) => inStore(body, { inlineValueBytes: 0 }), Effect.provide(layer({ seed: 9 }))))
+
+  it.effect("moving is no commit", () =>
+    inStore(Effect.gen(function*() {
+      const chance = random(4)
+      yield* put("old", chance.bytes(1500))
+      const before = yield* Snapshot.read()(Values.getEntry(keyOf("old")))
+      const { parts } = yield* machine
+      const during = Effect.gen(function*() {
+        const { commits, conflicts } = parts.wal.counters
+        yield* Values.get(keyOf("k1"))
+        yield* settled
+        assert.strictEqual(parts.wal.counters.commits, commits)
+        assert.strictEqual(parts.wal.counters.conflicts, conflicts)
+        yield* Values.put(keyOf("small"), Uint8Array.of(1))
+      })
+      yield* Effect.forEach(Array.from({ length: 30 }, (_, n) => `k${n % 3}`), (name) =>
+        put(name, chance.bytes(900)))
+      const { values } = parts.relocation.counters
+      yield* Tx.transact()(during)
+      assert.isAbove((yield* machine).parts.relocation.counters.values, values)
+      assert.strictEqual(parts.wal.counters.conflicts, 0)
+      assert.deepStrictEqual(yield* Snapshot.read()(Values.getEntry(keyOf("old"))), before)
+      assert.strictEqual((yield* Snapshot.read()(Values.stat)).count, 5)
+    })).pipe(Effect.provide(layer({ seed: 4 }))))
+})
+
+describe("readers of the past and the log", () => {
+  it.effect("find a value where they saw it, though it was moved since", () =>
+    inStore(Effect.gen(function*() {
+      const chance = random(6)
+      const old = chance.bytes(1500)
+      yield* put("old", old)
+      const whole = yield* machine
+      const { tree } = whole
+      const view = Snapshot.open(whole)
+      if (Exit.isExit(view)) return assert.fail("no snapshot")
+      const root = whole.root(Values, view.at) as Root
+      assert.strictEqual(tree.get(root, keyOf("old"), view.at), 1)
+      const seen = tree.foundReference() as Reference
+      const { moves } = whole.parts.treeActor.charges
+      yield* churn(chance, 60)
+      assert.isAbove(whole.parts.treeActor.charges.moves, moves)
+      assert.strictEqual(tree.get(root, keyOf("old"), view.at), 1)
+      assert.notStrictEqual(tree.foundReference()?.lsn, seen.lsn)
+      assert.deepStrictEqual(yield* whole.fetch(seen), old)
+      assert.deepStrictEqual((yield* view.get(Values, keyOf("old"), "keys and values"))?.value, old)
+      const held = (yield* log).bytes
+      view.release()
+      yield* put("small", Uint8Array.of(1))
+      yield* settled
+      yield* settled
+      assert.isBelow((yield* log).bytes, held / 2)
+      assert.strictEqual(yield* reasonOf(whole.fetch(seen)), "Corrupted")
+    })).pipe(Effect.provide(layer({ seed: 6 }))))
+
+  it.effect("keep an older version where it is until they end", () =>
+    inStore(Effect.gen(function*() {
+      const chance = random(7)
+      const [older, newer] = [chance.bytes(1500), chance.bytes(1500)]
+      yield* put("old", older)
+      const whole = yield* machine
+      const view = Snapshot.open(whole)
+      if (Exit.isExit(view)) return assert.fail("no snapshot")
+      yield* put("old", newer)
+      yield* churn(chance, 60)
+      const row = yield* view.get(Values, keyOf("old"), "keys and values")
+      assert.deepStrictEqual(row?.value, older)
+      assert.deepStrictEqual(yield* get("old"), newer)
+      const held = (yield* log).bytes
+      assert.isAbove((yield* log).large, yield* live)
+      view.release()
+      yield* put("small", Uint8Array.of(1))
+      yield* settled
+      yield* settled
+      assert.isBelow((yield* log).bytes, held / 2)
+      assert.strictEqual((yield* log).large, yield* live)
+    })).pipe(Effect.provide(layer({ seed: 7 }))))
+
+  it.effect("are not remembered by a checkpoint", () =>
+    Effect.gen(function*() {
+      const chance = random(8)
+      const faults = yield* FaultDisk
+      const newer = chance.bytes(1500)
+      const image = yield* inStore(Effect.gen(function*() {
+        const view = Effect.gen(function*() {
+          yield* put("old", newer)
+          yield* churn(chance, 60)
+          assert.isAbove((yield* log).large, yield* live)
+          return faults.killImage()
+        })
+        yield* put("old", chance.bytes(1500))
+        return yield* Snapshot.read()(view)
+      }))
+      const after = inStore(Effect.gen(function*() {
+        assert.strictEqual((yield* log).large, yield* live)
+        yield* put("small", Uint8Array.of(1))
+        yield* settled
+        yield* put("small", Uint8Array.of(2))
+        yield* settled
+        assert.isAtMost((yield* log).bytes, logBytes + 2 * segmentBytes + 1.5 * (yield* live))
+        assert.deepStrictEqual(yield* get("old"), newer)
+      }))
+      yield* Effect.provide(after, Layer.fresh(layer({ image })))
+    }).pipe(Effect.provide(layer({ seed: 8 }))))
+
+  it.effect("of keyspaces that were cleared or dropped hold nothing when they have ended", () =>
+    inStore(Effect.gen(function*() {
+      const chance = random(10)
+      const Others = keyspaceOf("others")
+      yield* put("old", chance.bytes(1500))
+      yield* Tx.transact()(Others.put(keyOf("old"), chance.bytes(1500)))
+      yield* Tx.transact()(Values.clear)
+      yield* Tx.transact()(Others.drop)
+      yield* churn(chance, 60)
+      yield* Tx.transact()(Values.clear)
+      yield* settled
+      yield* put("small", Uint8Array.of(1))
+      yield* settled
+      assert.deepInclude(yield* log, { large: 0 })
+      assert.isBelow((yield* log).bytes, 2 * segmentBytes)
+    })).pipe(Effect.provide(layer({ seed: 10 }))))
+})
