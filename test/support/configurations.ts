@@ -25,8 +25,6 @@ export interface Configuration {
   readonly options: Options
 }
 
-const pageBytes = 1_024
-
 /**
  * Tiny: room for a path of inner pages and a few leaves; twice that of the smallest store. Normal: room for all there
  * is. Pages: what was read or written stays as whole pages. What a buffer keeps is said here and nowhere else.
@@ -35,22 +33,17 @@ export const configurations: ReadonlyArray<Configuration> = [
   {
     name: "tiny",
     options: {
+      pageSize: "1 KiB",
+      memory: "16 KiB",
       segmentSize: "16 KiB",
-      limits: {
-        pageBytes,
-        memoryBytes: 16 * pageBytes,
-        promotionPercent: 100,
-        checkpoint: { logBytes: 128 * 1_024 }
-      }
+      checkpoint: { logBytes: "128 KiB" },
+      limits: { promotionPercent: 100 }
     }
   },
   { name: "normal", options: small },
   {
     name: "pages",
-    options: {
-      segmentSize: "64 KiB",
-      limits: { pageBytes: 2 * pageBytes, memoryBytes: 64 * pageBytes, promotionPercent: 0 }
-    }
+    options: { pageSize: "2 KiB", memory: "64 KiB", segmentSize: "64 KiB", limits: { promotionPercent: 0 } }
   }
 ]
 
@@ -95,9 +88,8 @@ export const inWorld = <E>(
 ): Effect.Effect<void, E | StoreError> =>
   Effect.scoped(Effect.gen(function*() {
     const disk = yield* memory
-    const given: Options = { durability: "memory", ...configuration.options, ...asked.options }
     const limits = { ...configuration.options.limits, ...asked.options?.limits }
-    const all: Options = { ...given, limits }
+    const all: Options = { durability: "memory", ...configuration.options, ...asked.options, limits }
     const opening = (options: Options) => Effect.provideService(open(options), Disk, disk)
     let current = yield* opening(all)
     yield* Effect.addFinalizer(() => Effect.suspend(() => current.close))
