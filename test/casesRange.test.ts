@@ -3,12 +3,9 @@
  * must pass, in every configuration.
  */
 import { assert } from "@effect/vitest"
-import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
 import * as Snapshot from "../src/Snapshot.ts"
-import type { Scan } from "../src/Snapshot.ts"
 import * as Store from "../src/Store.ts"
 import type { StoreError } from "../src/StoreError.ts"
 import * as Tx from "../src/Tx.ts"
@@ -16,6 +13,7 @@ import { configuration, everywhere } from "./support/configurations.ts"
 import type { World } from "./support/configurations.ts"
 import { after, bytes, rangeOf, sameRows, text } from "./support/oracle.ts"
 import type { Row, Twin, Write } from "./support/oracle.ts"
+import { RangeReader } from "./support/rangeReader.ts"
 import type { Range } from "./support/storeModel.ts"
 import { reasonOf, upTo } from "./support/stores.ts"
 
@@ -27,70 +25,6 @@ const rowsOf = (count: number, value: (n: number) => string = (n) => `value ${n}
 const open = (name: "from" | "until", key: string | undefined): Range =>
   key === undefined ? {} : { [name]: key }
 const readers = Effect.map(Store.Store, ({ machine }) => machine.tree.versions.pins.readers)
-
-/** A range that is read row by row. */
-class Iterator {
-  readonly rows: Array<Row> = []
-  private readonly twin: Twin
-  private readonly scan: Scan
-  private chunk: ReadonlyArray<Row> = []
-  ended = false
-
-  constructor(twin: Twin, scan: Scan) {
-    this.twin = twin
-    this.scan = scan
-  }
-
-  static readonly open = (
-    twin: Twin,
-    { from = "", until, limit = Infinity, reverse }: Range = {}
-  ): Effect.Effect<Iterator, never, Snapshot.Snapshot> =>
-    Snapshot.Snapshot.useSync((snapshot) =>
-      new Iterator(
-        twin,
-        snapshot.scan(twin.keyspace, {
-          lower: bytes(from),
-          upper: until === undefined ? undefined : bytes(until),
-          order: reverse === true ? "descending" : "ascending",
-          // Small chunks: the engine would otherwise be asked for all of it at once.
-          expected: 3,
-          limit,
-          columns: "keys and values"
-        })
-      )
-    )
-
-  /** Reads `count` rows on; fewer at the end. */
-  readonly next = (count: number): Effect.Effect<ReadonlyArray<Row>, StoreError> =>
-    Effect.gen({ self: this }, function*() {
-      const taken: Array<Row> = []
-      while (taken.length < count && !this.ended) {
-        if (this.chunk.length > 0) {
-          taken.push(this.chunk[0] as Row)
-          this.chunk = this.chunk.slice(1)
-          continue
-        }
-        const exit = yield* Effect.exit(this.scan)
-        if (Exit.isSuccess(exit)) {
-          this.chunk = exit.value.map(({ key, value }) => [text(key), text(value)] as const)
-        } else {
-          const failure = Exit.findErrorOption(exit)
-          if (failure._tag === "None") return yield* Effect.failCause(exit.cause as Cause.Cause<never>)
-          if (!Cause.isDone(failure.value)) return yield* Effect.fail(failure.value)
-          this.ended = true
-        }
-      }
-      this.rows.push(...taken)
-      return taken
-    })
-
-  /** Reads to the end; all of it must be a state of the past. */
-  readonly rest = (what: string, expected: ReadonlyArray<Row>): Effect.Effect<void, StoreError> =>
-    Effect.map(
-      this.next(Infinity),
-      () => sameRows(`${what} of ${this.twin.keyspace.name}`, this.rows, expected)
-    )
-}
 
 everywhere((test) => {
   const stored = ["b", "d", "dd", "de", "f", "h"]
@@ -270,7 +204,7 @@ everywhere((test) => {
         const before = twin.oracle.copy()
         yield* read(Effect.gen(function*() {
           const ways = [{}, { reverse: true }, { from: keyOf(18), until: keyOf(281) }]
-          const open = yield* Effect.forEach(ways, (range) => Iterator.open(twin, range))
+          const open = yield* Effect.forEach(ways, (range) => RangeReader.open(twin, range))
           for (const iterator of open) yield* iterator.next(20)
           yield* happen(twin, world)
           for (const iterator of open) yield* iterator.next(5)
@@ -290,7 +224,7 @@ everywhere((test) => {
       const twin = world.twin("closed")
       yield* twin.writeIn(40, rowsOf(300))
       yield* read(Effect.gen(function*() {
-        const iterator = yield* Iterator.open(twin)
+        const iterator = yield* RangeReader.open(twin)
         yield* iterator.next(5)
         yield* world.reopen()
         assert.strictEqual(yield* reasonOf(iterator.next(Infinity)), "Closed")
@@ -307,7 +241,7 @@ everywhere((test) => {
         const before = twin.oracle.copy()
         const range = { reverse: chance.bool(0.5) }
         yield* read(Effect.gen(function*() {
-          const iterator = yield* Iterator.open(twin, range)
+          const iterator = yield* RangeReader.open(twin, range)
           while (!iterator.ended) {
             yield* iterator.next(1 + chance.int(40))
             yield* twin.write(

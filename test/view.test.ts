@@ -73,7 +73,7 @@ const view = (seed: number): Effect.Effect<void, StoreError> =>
 
 describe("the log is the truth", () => {
   it.effect(
-    "and trees and checkpoints are its folds",
+    "F64 and trees and checkpoints are its folds",
     () => Effect.forEach(seeds, view, { discard: true }),
     120_000
   )

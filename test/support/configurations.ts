@@ -6,10 +6,13 @@
  * same everywhere. `HEARTWOOD_SEED=n` replays one seed.
  */
 import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { crc32 } from "node:zlib"
 import { Disk } from "../../src/disk/Disk.ts"
+import { FaultDisk, layer } from "../../src/disk/FaultDisk.ts"
 import * as Store from "../../src/Store.ts"
 import type { StoreError } from "../../src/StoreError.ts"
 import { Twin } from "./oracle.ts"
@@ -59,6 +62,8 @@ export interface World {
   /** The same numbers in every configuration. */
   readonly chance: Random
   readonly disk: Disk["Service"]
+  /** Handles to the disk, of a case that asked for one that fails. */
+  readonly faults: () => FaultDisk["Service"]
   /** Where one life ends: the store is closed and opened again, if that is how this configuration lives. */
   readonly pause: Effect.Effect<void, StoreError>
   /** The same in every life, with other options where they are given. */
@@ -87,7 +92,8 @@ export const inWorld = <E>(
   asked: CaseOptions = {}
 ): Effect.Effect<void, E | StoreError> =>
   Effect.scoped(Effect.gen(function*() {
-    const disk = yield* memory
+    const faulty = asked.disk === "faults" ? yield* Layer.build(layer()) : undefined
+    const disk = faulty === undefined ? yield* memory : Context.get(faulty, Disk)
     const limits = { ...configuration.options.limits, ...asked.options?.limits }
     const all: Options = { durability: "memory", ...configuration.options, ...asked.options, limits }
     const opening = (options: Options) => Effect.provideService(open(options), Disk, disk)
@@ -104,6 +110,7 @@ export const inWorld = <E>(
       life,
       chance: random(seedOf(asked.seed ?? 1)),
       disk,
+      faults: () => faulty === undefined ? assert.fail("ask for faults") : Context.get(faulty, FaultDisk),
       pause: Effect.suspend(() => life === "reopened" ? reopen() : Effect.void),
       reopen,
       see,
@@ -155,6 +162,8 @@ class Cold {
 export interface CaseOptions {
   readonly options?: Options
   readonly seed?: number
+  /** One in memory that does not fail, where nothing is asked for. */
+  readonly disk?: "faults"
   /** Where sizes follow the limits of the store, so do the answers. */
   readonly answers?: "the same" | "their own"
 }
