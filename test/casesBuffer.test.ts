@@ -4,6 +4,7 @@
  */
 import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import type { Stat } from "../src/Inspect.ts"
 import * as Snapshot from "../src/Snapshot.ts"
@@ -189,23 +190,33 @@ everywhere((test) => {
     }))
 }, configurations)
 
-// What is due: a page that was made room for is evicted again for the next one, for ever.
-it.live.fails("D39 writing into a memory that is full of inner pages fails and names its limit", () =>
-  inWorld(configuration("tiny"), "fresh", () => {}, () =>
-    Effect.gen(function*() {
-      const twin = new Twin("full", () => {})
-      const { machine } = yield* Store.Store
-      const rows = upTo(8_000).map((n): Write => [keyOf(n * 7_919 % 10_007), "v".repeat(20)])
-      const writing = yield* Effect.forkChild(reasonOf(twin.writeIn(20, rows)))
-      for (let last = (yield* stat).counters; writing.pollUnsafe() === undefined;) {
-        yield* Effect.sleep(1)
-        const { counters } = yield* stat
-        if (counters.commits > last.commits) last = counters
-        // Thousands of loads and not one commit: it is going round in circles.
-        if (counters.loads - last.loads < 5_000) continue
-        machine.parts.treeActor.halt(storeError(new Closed()))
-        yield* Fiber.interrupt(writing)
-        return assert.fail("neither written nor refused")
+const full = inWorld(configuration("tiny"), "fresh", () => {}, () =>
+  Effect.gen(function*() {
+    const twin = new Twin("full", () => {})
+    const { machine } = yield* Store.Store
+    const rows = upTo(8_000).map((n): Write => [keyOf(n * 7_919 % 10_007), "v".repeat(20)])
+    const writing = yield* Effect.forkChild(reasonOf(twin.writeIn(20, rows)))
+    let looks = 0
+    for (let last = (yield* stat).counters; writing.pollUnsafe() === undefined; looks++) {
+      yield* Effect.sleep(1)
+      const { counters } = yield* stat
+      if (counters.commits > last.commits) {
+        last = counters
+        looks = 0
       }
-      assert.strictEqual(yield* Fiber.join(writing), "LimitExceeded")
-    })))
+      // Thousands of loads and not one commit, or neither: it goes round in circles, or waits for nothing.
+      if (counters.loads - last.loads < 5_000 && looks < 1_000) continue
+      machine.parts.treeActor.halt(storeError(new Closed()))
+      yield* Fiber.interrupt(writing)
+      return assert.fail("neither written nor refused")
+    }
+    assert.strictEqual(yield* Fiber.join(writing), "LimitExceeded")
+  }))
+
+// Known to be wrong: a page that was brought in is forgotten again for the room that its split needs, for ever. Once
+// this fails, the case is `full` by itself.
+it.live("D39 writing into a memory that is full of inner pages is neither done nor refused", () =>
+  Effect.map(Effect.exit(full), (exit) => {
+    assert.isTrue(Exit.isFailure(exit), "it is refused now")
+    assert.match(String(exit), /neither written nor refused/)
+  }))
