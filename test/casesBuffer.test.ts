@@ -6,17 +6,18 @@ import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import { Disk } from "../src/disk/Disk.ts"
 import type { Stat } from "../src/Inspect.ts"
 import * as Snapshot from "../src/Snapshot.ts"
 import * as Store from "../src/Store.ts"
 import { Closed, storeError } from "../src/StoreError.ts"
 import type { StoreError } from "../src/StoreError.ts"
-import { configuration, configurations, everywhere, inWorld } from "./support/configurations.ts"
+import { configuration, configurations, everywhere } from "./support/configurations.ts"
 import { sameRows, Twin } from "./support/oracle.ts"
 import type { Row, Write } from "./support/oracle.ts"
 import { RangeReader } from "./support/rangeReader.ts"
-import { quiesce } from "./support/storeDoor.ts"
-import { reasonOf, refusal, upTo } from "./support/stores.ts"
+import { open, quiesce } from "./support/storeDoor.ts"
+import { memory, reasonOf, refusal, upTo } from "./support/stores.ts"
 
 const read = Snapshot.read()
 const keyOf = (n: number): string => `k${String(n).padStart(6, "0")}`
@@ -171,9 +172,9 @@ everywhere((test) => {
       const twin = world.twin("resized")
       const { pageBytes } = (yield* Store.Store).machine.limits
       const sizes = [1 << 20, 16 * pageBytes, 24 * pageBytes, 4 << 20, 20 * pageBytes]
-      for (const [round, memory] of sizes.entries()) {
-        yield* world.reopen({ memory })
-        assert.strictEqual((yield* Store.Store).machine.limits.memoryBytes, memory)
+      for (const [round, size] of sizes.entries()) {
+        yield* world.reopen({ memory: size })
+        assert.strictEqual((yield* Store.Store).machine.limits.memoryBytes, size)
         yield* twin.agree
         yield* twin.writeIn(
           20,
@@ -190,28 +191,32 @@ everywhere((test) => {
     }))
 }, configurations)
 
-const full = inWorld(configuration("tiny"), "fresh", () => {}, () =>
-  Effect.gen(function*() {
-    const twin = new Twin("full", () => {})
-    const { machine } = yield* Store.Store
-    const rows = upTo(8_000).map((n): Write => [keyOf(n * 7_919 % 10_007), "v".repeat(20)])
-    const writing = yield* Effect.forkChild(reasonOf(twin.writeIn(20, rows)))
-    let looks = 0
-    for (let last = (yield* stat).counters; writing.pollUnsafe() === undefined; looks++) {
-      yield* Effect.sleep(1)
-      const { counters } = yield* stat
-      if (counters.commits > last.commits) {
-        last = counters
-        looks = 0
-      }
-      // Thousands of loads and not one commit, or neither: it goes round in circles, or waits for nothing.
-      if (counters.loads - last.loads < 5_000 && looks < 1_000) continue
-      machine.parts.treeActor.halt(storeError(new Closed()))
-      yield* Fiber.interrupt(writing)
-      return assert.fail("neither written nor refused")
+const full = Effect.scoped(Effect.gen(function*() {
+  const twin = new Twin("full", () => {})
+  // Left open: it would not close either.
+  const { store } = yield* Effect.provideService(
+    open({ durability: "memory", ...configuration("tiny").options }),
+    Disk,
+    yield* memory
+  )
+  const rows = upTo(8_000).map((n): Write => [keyOf(n * 7_919 % 10_007), "v".repeat(20)])
+  const writes = Effect.provideService(reasonOf(twin.writeIn(20, rows)), Store.Store, store)
+  const writing = yield* Effect.forkDetach(writes)
+  let looks = 0
+  for (let last = (yield* store.stat).counters; writing.pollUnsafe() === undefined; looks++) {
+    yield* Effect.sleep(1)
+    const { counters } = yield* store.stat
+    if (counters.commits > last.commits) {
+      last = counters
+      looks = 0
     }
-    assert.strictEqual(yield* Fiber.join(writing), "LimitExceeded")
-  }))
+    // Thousands of loads and not one commit, or neither: it goes round in circles, or waits for nothing.
+    if (counters.loads - last.loads < 5_000 && looks < 1_000) continue
+    store.machine.parts.treeActor.halt(storeError(new Closed()))
+    return assert.fail("neither written nor refused")
+  }
+  assert.strictEqual(yield* Fiber.join(writing), "LimitExceeded")
+}))
 
 // Known to be wrong: a page that was brought in is forgotten again for the room that its split needs, for ever. Once
 // this fails, the case is `full` by itself.
