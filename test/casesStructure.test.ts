@@ -223,7 +223,7 @@ everywhere((test) => {
         const empty = yield* shape(twin)
         // Where memory is short, a leaf whose neighbour was not there when it was emptied waits for the next write.
         if (world.configuration.name !== "tiny") assert.strictEqual(empty.height, 1, `round ${round}`)
-        assert.isAtMost(empty.leaves.length, Math.ceil(leaves.length / 8), `round ${round}`)
+        assert.isAtMost(empty.leaves.length, Math.ceil(leaves.length / 4), `round ${round}`)
         const { file, pages } = yield* (yield* Store.Store).stat
         assert.isBelow(pages.ids, leaves.length)
         sizes.push(file.slots)
