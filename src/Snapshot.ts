@@ -211,7 +211,10 @@ export class View {
 
   /** The tree to read; an exit where there is none, or where this view may see no longer. */
   private root(keyspace: Declared): Root | Exit.Exit<undefined, StoreError> {
-    return this.pinned ? this.machine.root(keyspace, this.at) : ended("snapshot")
+    if (!this.pinned) return ended("snapshot")
+    // A body that outlives the store would otherwise be served for as long as it asks for pages that are in memory.
+    const failure = this.machine.unavailable()
+    return failure === undefined ? this.machine.root(keyspace, this.at) : Exit.fail(failure)
   }
 }
 

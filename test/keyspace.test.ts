@@ -13,7 +13,6 @@ import * as Keyspace from "../src/Keyspace.ts"
 import * as Snapshot from "../src/Snapshot.ts"
 import * as Store from "../src/Store.ts"
 import * as Tx from "../src/Tx.ts"
-import { random } from "./support/random.ts"
 import { refusal, suite, upTo } from "./support/stores.ts"
 
 const Users = Keyspace.make("users", { key: Key.String, value: Schema.Struct({ age: Schema.Int }) })
@@ -250,70 +249,6 @@ suite("keyspace", (test) => {
         assert.deepStrictEqual(yield* Stream.runCollect(keys), ["a", "b"])
       }))
     }))
-
-  test("who changes a buffer after put or get changes nothing in the store", () =>
-    Effect.gen(function*() {
-      for (const value of [Uint8Array.of(1, 2), Buffer.from([1, 2])]) {
-        const key = value.slice()
-        const sound = [{ key: Uint8Array.of(1, 2), value: Uint8Array.of(1, 2) }]
-        const stored = all(Blobs.range()).pipe(
-          Effect.map((rows) =>
-            rows.map((row) => ({ key: Uint8Array.from(row.key), value: Uint8Array.from(row.value) }))
-          )
-        )
-        yield* write(Effect.gen(function*() {
-          yield* Blobs.put(key, value)
-          key.fill(9)
-          value.fill(9)
-          const own = Option.getOrThrow(yield* Blobs.get(Uint8Array.of(1, 2)))
-          assert.deepStrictEqual([...own], [1, 2])
-          own.fill(8)
-          for (const row of yield* Stream.runCollect(Blobs.range())) {
-            row.key.fill(7)
-            row.value.fill(7)
-          }
-        }))
-        assert.deepStrictEqual(yield* stored, sound)
-        const gotten = Option.getOrThrow(yield* read(Blobs.get(Uint8Array.of(1, 2))))
-        gotten.fill(6)
-        for (const row of yield* all(Blobs.range())) row.value.fill(5)
-        assert.deepStrictEqual(yield* stored, sound)
-        yield* write(Blobs.clear)
-      }
-    }))
-
-  test("values of every size, around the limit of what a leaf keeps", () =>
-    Effect.gen(function*() {
-      const { machine } = yield* Store.Store
-      const { inlineValueBytes } = machine.limits
-      const sizes = [
-        0,
-        1,
-        7,
-        8,
-        inlineValueBytes - 1,
-        inlineValueBytes,
-        inlineValueBytes + 1,
-        4096,
-        70_000,
-        1 << 20
-      ]
-      const { bytes } = random(1)
-      const values = sizes.map((size) => bytes(size))
-      yield* write(Effect.forEach(values, (value, index) => Blobs.put(Uint8Array.of(index), value)))
-      const stored = yield* all(Blobs.range())
-      assert.strictEqual(stored.length, sizes.length)
-      for (const [index, value] of values.entries()) {
-        assert.isTrue(
-          Buffer.from(value).equals(stored[index]?.value ?? new Uint8Array(1)),
-          `${sizes[index]} bytes`
-        )
-        const one = yield* read(Blobs.get(Uint8Array.of(index)))
-        assert.isTrue(Buffer.from(value).equals(Option.getOrThrow(one)), `${sizes[index]} bytes`)
-      }
-      const again = yield* read(Blobs.getMany(sizes.map((_, index) => Uint8Array.of(index))))
-      assert.deepStrictEqual(again.map((value) => Option.getOrThrow(value).length), sizes)
-    }), { limits: { inlineValueBytes: 256 } })
 
   test("a value of 64 MiB, and none above", () =>
     Effect.gen(function*() {

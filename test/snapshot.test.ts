@@ -13,7 +13,6 @@ import * as Keyspace from "../src/Keyspace.ts"
 import * as Snapshot from "../src/Snapshot.ts"
 import * as Store from "../src/Store.ts"
 import * as Tx from "../src/Tx.ts"
-import { random } from "./support/random.ts"
 import { reasonOf, refusal, suite, upTo } from "./support/stores.ts"
 
 const Words = Keyspace.make("words", { key: Key.String, value: Schema.String })
@@ -80,45 +79,6 @@ suite("snapshot", (test) => {
         assert.deepStrictEqual(seen, reverse ? keys.toReversed() : keys)
         yield* write(Effect.andThen(Words.clear, put("old", ...keys)))
       }
-    }))
-
-  test("many at once, each with its own state of a model", () =>
-    Effect.gen(function*() {
-      const { bool, int } = random(3)
-      const model = new Map<string, string>()
-      const open: Array<Fiber.Fiber<void, unknown>> = []
-      const gate = yield* Deferred.make<void>()
-      for (let step = 0; step < 40; step++) {
-        yield* write(Effect.gen(function*() {
-          if (int(20) === 0) {
-            yield* Words.clear
-            model.clear()
-          }
-          for (let writes = int(30); writes > 0; writes--) {
-            const key = `k${int(200)}`
-            if (bool(0.3)) {
-              yield* Words.remove(key)
-              model.delete(key)
-            } else {
-              yield* Words.put(key, `v${step}`)
-              model.set(key, `v${step}`)
-            }
-          }
-        }))
-        const state = [...model].sort(([a], [b]) => (a < b ? -1 : 1))
-        const check = Effect.map(rows, (found) => assert.deepStrictEqual(found, state, `step ${step}`))
-        open.push(
-          yield* Effect.forkChild(
-            read(Effect.andThen(check, Effect.andThen(Deferred.await(gate), check))),
-            { startImmediately: true }
-          )
-        )
-        if (int(10) === 0) yield* (yield* Store.Store).checkpoint
-      }
-      assert.strictEqual(yield* readers, 40)
-      yield* Deferred.succeed(gate, undefined)
-      yield* Effect.forEach(open, Fiber.join)
-      assert.strictEqual(yield* readers, 0)
     }))
 
   test("sees a commit that is visible and not durable yet", () =>

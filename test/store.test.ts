@@ -114,16 +114,6 @@ suite("store", (test) => {
       })
     ))
 
-  test("checkpoints that are asked for at once are all answered", () =>
-    inStore((store) =>
-      Effect.gen(function*() {
-        yield* put("a")
-        const visible = yield* store.visibleLsn
-        const reports = yield* Effect.forEach(upTo(10), () => store.checkpoint, { concurrency: "unbounded" })
-        for (const report of reports) assert.isAtLeast(report.lsn, visible)
-      })
-    ))
-
   test(
     "a checkpoint starts by itself when the log is long enough, and the log is given up",
     () =>

@@ -75,7 +75,7 @@ const view = (seed: number, shape: Shape): Effect.Effect<void, StoreError> =>
 
 describe("the log is the truth", () => {
   it.effect(
-    "and trees and checkpoints are its folds",
+    "F64 and trees and checkpoints are its folds",
     () =>
       Effect.forEach(
         seeds,
