@@ -36,8 +36,8 @@ import { Names } from "./actors/Intent.ts"
 import * as Janitor from "./actors/Janitor.ts"
 import * as Mover from "./actors/Mover.ts"
 import * as Recovery from "./actors/Recovery.ts"
-import * as Restore from "./actors/Restore.ts"
 import * as Relocation from "./actors/Relocation.ts"
+import * as Restore from "./actors/Restore.ts"
 import type { Segments } from "./actors/Segments.ts"
 import * as TreeActor from "./actors/Tree.ts"
 import * as Triggers from "./actors/Triggers.ts"
@@ -268,7 +268,19 @@ const serve = Effect.fnUntraced(function*(
     freeSlice: (count) => treeActor.freeSlice(count),
     load: buffer.load
   })
-  const parts = { file, slots, tail, segments, generations, wal, treeActor, buffer, flush, checkpoint, relocation }
+  const parts = {
+    file,
+    slots,
+    tail,
+    segments,
+    generations,
+    wal,
+    treeActor,
+    buffer,
+    flush,
+    checkpoint,
+    relocation
+  }
   fuse.blown = (error) => stop(parts, versions, error)
   yield* Effect.addFinalizer(() => close(parts, fuse, running))
   // The open group: the first thing that this life says, durable before anything else is served.

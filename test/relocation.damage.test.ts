@@ -31,8 +31,8 @@ import {
 } from "./support/large.ts"
 import { random } from "./support/random.ts"
 import { directory } from "./support/storeDoor.ts"
-import { passing } from "./support/storeSize.ts"
 import { reasonOf } from "./support/stores.ts"
+import { passing } from "./support/storeSize.ts"
 
 /** Where a large value is. */
 const referenceOf = (name: string) =>

@@ -214,8 +214,9 @@ class Live {
 
   private serve(): void {
     this.loads.proceed()
-    // What was loaded may have been merged, and is to be written.
+    // What was loaded may have been merged, and is to be written; what is to be merged next is to be loaded.
     this.room.proceed()
+    this.loads.proceed()
     const { arena, kept } = this.pages
     while (this.reserves.length > 0 && (this.reserves[0]?.blocks ?? 0) <= arena.available) {
       const served = this.reserves.shift()

@@ -8,7 +8,7 @@
  *
  * I1 A loaded image is installed only if the page's generation is the one that was asked for.
  * I2 A slot is not written anew while it is read.
- * I3 At most `loadsInFlight` images are being read or wait for a block; others wait in order.
+ * I3 At most `loadsInFlight` images are being read, and as many wait for a block; others wait in order.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -16,6 +16,7 @@ import type { DiskFile } from "../disk/Disk.ts"
 import type { Limits } from "../Limits.ts"
 import { Corrupted, StoreError, storeError } from "../StoreError.ts"
 import type { Epoch } from "../tree/Epoch.ts"
+import { Fifo } from "../tree/Fifo.ts"
 import { verify } from "../tree/PageCheck.ts"
 import type { Pages } from "../tree/Pages.ts"
 import type { Reply } from "./Actor.ts"
@@ -51,8 +52,8 @@ export class Loads {
   private readonly options: Options
   /** Who waits for a page, by page id. */
   private readonly wanted = new Map<number, Wanted>()
-  private queue: Array<number> = []
-  private reading = 0
+  private readonly queues = { read: new Fifo(), merge: new Fifo() }
+  private readonly reading = new Set<number>()
   private arrived: Array<Loaded> = []
 
   constructor(options: Options) {
@@ -71,7 +72,7 @@ export class Loads {
 
   /** Reads that have not come back. */
   get underWay(): number {
-    return this.reading
+    return this.reading.size
   }
 
   want(pageId: number, purpose: Purpose, done: Reply<void, StoreError>): void {
@@ -79,11 +80,13 @@ export class Loads {
     const wanted = this.wanted.get(pageId)
     if (wanted === undefined) {
       this.wanted.set(pageId, { purpose, waiters: [done] })
-      this.queue.push(pageId)
-    } else {
-      wanted.waiters.push(done)
-      if (purpose === "merge") wanted.purpose = purpose
+      this.queues[purpose].push(pageId)
+      return
     }
+    wanted.waiters.push(done)
+    if (wanted.purpose === purpose || purpose === "read") return
+    wanted.purpose = purpose
+    this.queues.merge.push(pageId)
   }
 
   /** False where the page was loaded by another hand since it was asked for, or merged away: its reader asks again. */
@@ -93,27 +96,29 @@ export class Loads {
   }
 
   loaded(message: Loaded): void {
-    this.reading--
+    this.reading.delete(message.pageId)
     this.arrived.push(message)
   }
 
   /** Installs what has arrived, as far as there are blocks, and starts reads. */
   proceed(): void {
     this.arrived = this.arrived.filter((loaded) => !this.install(loaded))
-    const { limits } = this.options
-    let next = 0
-    while (next < this.queue.length && this.reading + this.arrived.length < limits.loadsInFlight) {
-      this.start(this.queue[next++] as number)
+    const { loadsInFlight } = this.options.limits
+    const { merge, read } = this.queues
+    // Those of merges first, and also where what has arrived waits for the blocks that they free.
+    while (merge.length > 0 && this.reading.size < loadsInFlight) this.start(merge.shift())
+    while (read.length > 0 && this.reading.size + this.arrived.length < loadsInFlight) {
+      this.start(read.shift())
     }
-    if (next > 0) this.queue = this.queue.slice(next)
   }
 
   private start(pageId: number): void {
     const { epoch, file, fork, limits, pages } = this.options
+    if (!this.wanted.has(pageId) || this.reading.has(pageId)) return
     if (!this.isMissing(pageId)) return void this.finish(pageId, Exit.void)
     const generation = pages.map.generation[pageId] as number
     const bytes = new Uint8Array(limits.pageBytes)
-    this.reading++
+    this.reading.add(pageId)
     this.counters.loads++
     this.counters.loadBytes += bytes.length
     // The page may be moved meanwhile; its older slot keeps the image until this has ended.

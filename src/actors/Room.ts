@@ -70,12 +70,15 @@ export class Room {
   private readonly options: Options
   private readonly pages: Pages
   private readonly loads: Loads
-  /** Leaves whose mini-pages are to be merged: in a queue, while their base pages are loaded, and for want of blocks. */
+  /** Leaves whose mini-pages are to be merged: queued, while their base pages are loaded, and for want of blocks. */
   private readonly due: Set<number> = new Set()
   private readonly merging = new Set<number>()
-  private stuck: Array<number> = []
+  private stuck = 0
+  private readonly later: Array<number> = []
   private dirty: Array<number> = []
   private writing = false
+  /** Blocks, beyond the reserve, that merges wait for. */
+  needed = 0
 
   constructor(options: Options, loads: Loads) {
     this.options = options
@@ -86,14 +89,15 @@ export class Room {
 
   /** Whether something is under way that will free blocks. */
   get hopeful(): boolean {
-    return this.writing || this.merging.size > this.stuck.length || this.dirty.length > 0
+    return this.writing || this.merging.size > 0 || this.dirty.length > 0
   }
 
   /** Frees blocks until `target` can be handed out; what needs the disk is begun. */
   make(target: number): void {
     const { arena, ripe } = this.pages
     const chores = noChores()
-    if (arena.available < target && this.due.size < mergesMax) this.evictor.makeRoom(target, chores)
+    const wanted = Math.max(target, this.needed)
+    if (arena.available < wanted && this.due.size < mergesMax) this.evictor.makeRoom(wanted, chores)
     for (const pageId of ripe.splice(0)) chores.merge.push(pageId)
     this.take(chores)
     this.proceed()
@@ -115,7 +119,7 @@ export class Room {
 
   /** Begins what can be begun. */
   proceed(): void {
-    for (const pageId of this.stuck.splice(0)) this.merge(pageId)
+    if (this.stuck !== 0) this.merge(this.stuck)
     // Each merge takes a block for the base page, and may take one for a split and some for the nodes above.
     const most = Math.max(
       1,
@@ -127,8 +131,9 @@ export class Room {
       this.merging.add(pageId)
       this.load(pageId, pageId)
     }
-    const batch = this.merging.size === 0 || this.dirty.length >= writeBatchPages >>> 2
-    if (batch && this.dirty.length > 0 && !this.writing) this.write(this.dirty.splice(0, writeBatchPages))
+    // More merges under way mean more neighbours to be written together, unless they wait for the blocks of those here.
+    const whole = this.loads.underWay === 0 || this.dirty.length >= writeBatchPages >>> 2
+    if (whole && this.dirty.length > 0 && !this.writing) this.write(this.dirty.splice(0, writeBatchPages))
   }
 
   /** Loads a page that the merge of a mini-page needs. */
@@ -156,7 +161,7 @@ export class Room {
     const { rootOf, tree } = this.options
     const { arena, map } = this.pages
     this.merging.delete(leaf)
-    this.pages.kept.delete(leaf)
+    if (this.stuck === leaf) this.unstick()
     const address = map.mini[leaf] as number
     if (address < 0) return
     const root = rootOf(Page.treeId(arena.wordsOf(address), address & arena.mask))
@@ -170,16 +175,30 @@ export class Room {
       this.merging.add(leaf)
       return this.load((map.block[leaf] as number) < 0 ? leaf : tree.missing, leaf)
     }
-    if (answer === NoSpace) {
-      this.merging.add(leaf)
-      this.stuck.push(leaf)
-      this.pages.kept.add(leaf)
-      return
-    }
+    if (answer === NoSpace) return this.postpone(leaf, tree.blocksNeeded - reserve)
     this.counters.merges++
     const chores = noChores()
     this.evictor.collect(chores)
     this.dirty.push(...chores.write)
+  }
+
+  private unstick(): void {
+    this.pages.kept.delete(this.stuck)
+    this.stuck = 0
+    this.needed = 0
+    for (const leaf of this.later.splice(0)) this.due.add(leaf)
+  }
+
+  /** One merge at a time keeps its base page and waits for blocks; others give theirs back until it is done. */
+  private postpone(leaf: number, needed: number): void {
+    if (this.stuck === 0 || this.stuck === leaf) {
+      this.stuck = leaf
+      this.needed = needed
+      this.pages.kept.add(leaf)
+    } else {
+      this.later.push(leaf)
+      this.pages.evict(leaf)
+    }
   }
 
   private write(pageIds: ReadonlyArray<number>): void {

@@ -1,13 +1,16 @@
 /**
  * Merging a mini-page into its base page, which has been loaded for it (Bw-Tree's consolidation; Bf-Tree, 3.3).
  *
- * Each dirty record is written to the base page as if it came from the log, with the version that it has. It may take
- * several splits: a mini-page of half a page and a full base page have the records of one page more. Where blocks run
- * out on the way, what has been moved is taken out of the mini-page, and the rest is merged another time: the leaf is
- * in order at any point.
+ * Each dirty record is written to the base page as if it came from the log, with the version that it has. Where the
+ * leaf is split on the way, what is left of the mini-page may be the new leaf's: so all blocks that it could take are
+ * counted before.
  *
- * I1 A record is in the base page before it leaves the mini-page, and no reader comes in between.
+ * I1 It happens as a whole or not at all.
  * I2 What was used lately stays as a copy, if the leaf was not split.
+ *
+ * Bf-Tree demands of its size classes that a full mini-page merges with at most one split. With the longest keys that
+ * our limits allow that would leave mini-pages of a few records, for everybody; here they may be half a page, and
+ * `blocksFor` bounds the splits: most merges take none, and a page and a half of records never more than six.
  */
 import { invariant } from "../Invariant.ts"
 import { Absent, Again, Missing, NoSpace } from "./Answer.ts"
@@ -23,6 +26,25 @@ import type { Ground, Root } from "./Split.ts"
 const { Flag } = MiniPage
 const { Kind } = Leaf
 
+/** Splits of a leaf that a merge can take. */
+const splitsMost = 6
+
+/**
+ * A split leaves both sides with at least half of what is there, less a record on either side. So many pages hold
+ * what is there and what is added, and all but one of them are new.
+ */
+function splitsFor(base: Int32Array, b: number, added: number, largestAdded: number): number {
+  let largest = largestAdded
+  for (let index = 0; index < Page.count(base, b); index++) {
+    const taken = Leaf.recordWords(base, Leaf.recordAt(base, b, index), Page.slotBytes(base, b, index))
+    largest = Math.max(largest, taken + Page.slotWords)
+  }
+  const room = Page.size(base, b) - Page.headerWords - 2 * Page.fenceWords(base, b)
+  const least = room / 2 - largest
+  if (least <= 0) return splitsMost
+  return Math.min(splitsMost, Math.ceil((room + added) / least) - 1)
+}
+
 /** Goes down to the leaf of a key, leaving the way on the bench: its id, or Missing. */
 export type Descend = (root: Root, key: KeyScratch) => number
 
@@ -31,6 +53,8 @@ export class Consolidation {
   private readonly inPlace: InPlace
   private readonly descend: Descend
   private readonly key = new KeyScratch()
+  /** Free blocks to ask for after `NoSpace`. */
+  blocksNeeded = 0
 
   constructor(ground: Ground, inPlace: InPlace, descend: Descend) {
     this.ground = ground
@@ -58,51 +82,62 @@ export class Consolidation {
     const leaf = this.descend(root, this.key)
     if (leaf < 0) return Missing
     invariant(leaf === id, "Consolidate: a mini-page is its leaf's")
+    this.blocksNeeded = this.blocksFor(id, words, p)
+    if (arena.available < this.blocksNeeded) return NoSpace
     const { created } = pages
     pages.touchMini(id)
     map.state[id] = (map.state[id] as number) | State.Mutable
     this.inPlace.source = "miniPage"
-    const merged = this.moveRecords(root, words, p, count)
+    for (let index = 0; index < count; index++) this.moveRecord(root, words, p, index)
     this.inPlace.source = "log"
-    if (merged < count) {
-      for (let index = 0; index < merged; index++) Leaf.remove(words, p, 0)
-      return NoSpace
-    }
     this.finish(root, id, words, p, { split: pages.created !== created })
     return Absent
   }
 
-  /** Writes the records to the base page one after another; answers how many that were before blocks ran out. */
-  private moveRecords(root: Root, words: Int32Array, p: number, count: number): number {
+  /** Blocks that a merge may take: none where everything fits without a split. */
+  private blocksFor(id: number, words: Int32Array, p: number): number {
+    const { bench, pages } = this.ground
+    const address = pages.map.block[id] as number
+    const base = pages.arena.wordsOf(address)
+    const b = address & pages.arena.mask
+    const count = Page.count(words, p)
+    let added = 0
+    let largest = 0
     for (let index = 0; index < count; index++) {
       const record = Leaf.recordAt(words, p, index)
-      if (!MiniPage.isDirty(words, record)) continue
-      MiniPage.loadKey(words, p, index, this.key)
-      const unresolved = MiniPage.isUnresolved(words, record) ? 1 : 0
-      const counted = MiniPage.countAt(words, record)
-      // What the record was counted for is counted by what is done now.
-      root.unresolved -= unresolved
-      root.count -= counted
-      if (this.moveRecord(root, words, record, Page.slotBytes(words, p, index)) !== NoSpace) continue
-      root.unresolved += unresolved
-      root.count += counted
-      return index
+      const kind = Leaf.kindAt(words, record)
+      if (!MiniPage.isDirty(words, record) || kind === Kind.Tombstone) continue
+      // A record may need its prefix back.
+      const taken = Leaf.recordWords(words, record, Page.slotBytes(words, p, index)) + Page.slotWords
+        + (Page.prefixBytes(words, p) + 3 >>> 2)
+      added += taken
+      largest = Math.max(largest, taken)
     }
-    return count
+    // A page that is all but full is split rather than compacted (`InPlace.mayCompact`).
+    if (added <= Leaf.spare(base, b) - (Page.size(base, b) >>> 4)) return 0
+    return splitsFor(base, b, added, largest) + bench.depth + 2
   }
 
-  private moveRecord(root: Root, words: Int32Array, record: number, keyBytes: number): number {
+  private moveRecord(root: Root, words: Int32Array, p: number, index: number): void {
+    const record = Leaf.recordAt(words, p, index)
+    if (!MiniPage.isDirty(words, record)) return
+    MiniPage.loadKey(words, p, index, this.key)
+    // What the record was counted for is counted by what is done now.
+    if (MiniPage.isUnresolved(words, record)) root.unresolved--
+    root.count -= MiniPage.countAt(words, record)
+    const keyBytes = Page.slotBytes(words, p, index)
     const version = Leaf.versionAt(words, record)
     const kind = Leaf.kindAt(words, record)
     const expiry = Leaf.expiryAt(words, record, keyBytes)
     const from = Leaf.valueAt(words, record, keyBytes) * 4
     const value = new Uint8Array(words.buffer, from, Leaf.valueBytesAt(words, record))
-    while (true) {
+    for (let answer: number = Again; answer === Again;) {
       const leaf = this.descend(root, this.key)
       invariant(leaf > 0, "Consolidate: the way is in memory")
-      if (kind === Kind.Tombstone) return this.inPlace.take(root, this.key, version)
-      const answer = this.inPlace.put(root, this.key, kind, value, version, expiry)
-      if (answer !== Again) return answer
+      answer = kind === Kind.Tombstone
+        ? this.inPlace.take(root, this.key, version)
+        : this.inPlace.put(root, this.key, kind, value, version, expiry)
+      invariant(answer !== NoSpace, "Consolidate I1: blocks were counted")
     }
   }
 

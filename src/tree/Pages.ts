@@ -230,7 +230,10 @@ export class Pages extends Changes {
       Math.max(1, Math.floor((Page.heapTop(own, p) - Page.headerWords) / (words + Page.slotWords)))
     )
     map.mini[id] = address
-    map.state[id] = (map.state[id] as number) | State.Mini
+    const state = map.state[id] as number
+    // The newest pack still has the one that ended before, or will, when it is written.
+    const unpacked = (state & State.Changed) === 0 ? 0 : State.Unpacked
+    map.state[id] = state | State.Mini | unpacked
     return true
   }
 

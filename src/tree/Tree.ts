@@ -387,7 +387,8 @@ export class Tree extends Finding {
       this.missing = id
       return Missing
     }
-    return this.asked(this.consolidation.merge(root, id), this.inPlace.blocksNeeded, id)
+    const answer = this.consolidation.merge(root, id)
+    return this.asked(answer, this.consolidation.blocksNeeded, id)
   }
 
   /** Adds records of a range as of `at` to a batch: Found = there may be more, Absent = done, or Missing. */

@@ -116,7 +116,7 @@ export class World {
     for (let tries = 0; tries < 100_000; tries++) {
       const answer = operation()
       if (answer === Missing) this.load(this.tree.missing)
-      else if (answer === NoSpace) this.makeRoom(this.tree.blocksNeeded)
+      else if (answer === NoSpace) this.makeRoom(this.tree.blocksNeeded, this.tree.leafNeeded)
       else return answer
     }
     return assert.fail("an operation does not end")
@@ -180,8 +180,14 @@ export class World {
     return image ?? assert.fail(`page ${id} is in slot ${slot}, which is free`)
   }
 
-  /** Evicts until `blocks` are free. */
-  makeRoom(blocks: number): void {
+  /** Evicts until `blocks` are free beside a page that stays. */
+  makeRoom(blocks: number, beside = 0): void {
+    this.tree.pages.kept.add(beside)
+    this.free(blocks)
+    this.tree.pages.kept.delete(beside)
+  }
+
+  private free(blocks: number): void {
     for (let tries = 0; tries < 1000; tries++) {
       const chores = noChores()
       this.evictor.makeRoom(blocks, chores)
