@@ -134,7 +134,7 @@ class Live {
     this.pages = tree.pages
     this.limits = limits
     const { arena } = this.pages
-    arena.reserve = Math.min(arena.blocks >>> 2, 2 * limits.mergeWorkspaces + 4)
+    arena.reserve = Math.min(arena.blocks >>> 1, 2 * limits.mergeWorkspaces + 4)
     this.low = Math.max(1, arena.blocks >>> 7)
     this.loads = new Loads({ pages: this.pages, file, limits, epoch, fork })
     const { rootOf, write } = options

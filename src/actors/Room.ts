@@ -161,12 +161,14 @@ export class Room {
     const { rootOf, tree } = this.options
     const { arena, map } = this.pages
     this.merging.delete(leaf)
-    if (this.stuck === leaf) this.unstick()
     const address = map.mini[leaf] as number
-    if (address < 0) return
+    if (address < 0) return this.unstick(leaf)
     const root = rootOf(Page.treeId(arena.wordsOf(address), address & arena.mask))
     // A tree that is being taken down: nobody will ask for its records.
-    if (root === undefined) return this.pages.end(leaf)
+    if (root === undefined) {
+      this.pages.end(leaf)
+      return this.unstick(leaf)
+    }
     const { reserve } = arena
     arena.reserve = 0
     const answer = (map.block[leaf] as number) < 0 ? Missing : tree.merge(root, leaf)
@@ -177,13 +179,29 @@ export class Room {
     }
     if (answer === NoSpace) return this.postpone(leaf, tree.blocksNeeded - reserve)
     this.counters.merges++
+    this.unstick(leaf)
+    this.join(root, leaf)
     const chores = noChores()
     this.evictor.collect(chores)
     this.dirty.push(...chores.write)
   }
 
-  private unstick(): void {
-    this.pages.kept.delete(this.stuck)
+  /** A leaf that has become too empty joins a neighbour, which is loaded for it, or merged first. */
+  private join(root: Root, leaf: number): void {
+    const { tree } = this.options
+    const other = tree.mergeLeaf(root, leaf)
+    if (other === 0) return
+    if (((this.pages.map.state[other] as number) & State.Mini) !== 0) {
+      if (!this.merging.has(other) && this.stuck !== other) this.due.add(other)
+      return
+    }
+    // Without memory for it the leaf stays as it is, until it is merged the next time.
+    this.loads.want(other, "merge", () => void tree.mergeLeaf(root, leaf))
+  }
+
+  private unstick(leaf: number): void {
+    if (this.stuck !== leaf) return
+    this.pages.kept.delete(leaf)
     this.stuck = 0
     this.needed = 0
     for (const leaf of this.later.splice(0)) this.due.add(leaf)

@@ -391,6 +391,14 @@ export class Tree extends Finding {
     return this.asked(answer, this.consolidation.blocksNeeded, id)
   }
 
+  /**
+   * Merges a leaf that has become too empty with a neighbour. Answers a neighbour that must be in memory, without a
+   * mini-page, first; or 0.
+   */
+  mergeLeaf(root: Root, id: number): number {
+    return this.consolidation.mergeLeaf(root, id)
+  }
+
   /** Adds records of a range as of `at` to a batch: Found = there may be more, Absent = done, or Missing. */
   scan(root: Root, range: Range, at: number, batch: Batch): number {
     const missing = pull(this.pages, this.versions, root, range, at, batch)
