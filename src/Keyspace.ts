@@ -23,6 +23,7 @@ import { Snapshot } from "./Snapshot.ts"
 import { Store } from "./Store.ts"
 import type { StoreError } from "./StoreError.ts"
 import { LimitExceeded, storeError, Undecodable, Unencodable, VersionMismatch } from "./StoreError.ts"
+import { Absent } from "./tree/Tree.ts"
 import { Tx } from "./Tx.ts"
 import { compare } from "./WriteSet.ts"
 
@@ -51,7 +52,7 @@ export interface RangeOptions<K, P> {
 /** How many records a keyspace has. */
 export interface Stat {
   readonly count: number
-  /** Records whose newness is not known yet; `count` is exact where this is 0. */
+  /** Writes of which it is not known yet whether their keys are new; `count` is exact where there are none. */
   readonly unresolved: number
 }
 
@@ -93,6 +94,8 @@ export interface Keyspace<K, V, P = never> {
   readonly drop: Effect.Effect<void, StoreError, Tx>
   /** O(1). */
   readonly stat: Effect.Effect<Stat, StoreError, Store>
+  /** The number of records as they are now; reads the pages of those, and only those, that `stat` calls unresolved. */
+  readonly count: Effect.Effect<number, StoreError, Store>
 }
 
 /**
@@ -234,6 +237,21 @@ class Declared<K, V, P> implements Keyspace<K, V, P> {
         : Effect.succeed({ count: root.count, unresolved: root.unresolved })
     })
   )
+
+  readonly count: Effect.Effect<number, StoreError, Store> = Store.use(({ machine }) => {
+    const from = (id: number): Effect.Effect<number, StoreError> =>
+      Effect.suspend(() => {
+        const failure = machine.unavailable()
+        if (failure !== undefined) return Effect.fail(failure)
+        const root = machine.root(this, Infinity)
+        if (Exit.isExit(root)) return Exit.map(root, () => 0)
+        const { tree } = machine
+        if (tree.resolve(root, id) === Absent) return Effect.succeed(root.count)
+        const { missing } = tree
+        return Effect.andThen(machine.load(missing), from(missing))
+      })
+    return from(1)
+  })
 
   private row(key: K, columns: Columns): Effect.Effect<Row | undefined, StoreError, Snapshot> {
     return Snapshot.use((snapshot) => {

@@ -20,8 +20,8 @@
  */
 import { invariant } from "../Invariant.ts"
 import { Absent, Again, Missing, NoSpace } from "./Answer.ts"
-import type { InPlace } from "./InPlace.ts"
 import * as Inner from "./Inner.ts"
+import type { InPlace } from "./InPlace.ts"
 import { KeyScratch } from "./KeyScratch.ts"
 import * as Leaf from "./Leaf.ts"
 import { State } from "./MapTable.ts"

@@ -34,6 +34,7 @@ import * as MiniPage from "./MiniPage.ts"
 import { isInPlace, MiniWriter } from "./MiniWriter.ts"
 import * as Page from "./Page.ts"
 import { Pages } from "./Pages.ts"
+import { resolveFrom } from "./Resolve.ts"
 import type { Ground, Root } from "./Split.ts"
 import { Versions } from "./Versions.ts"
 import { Workbench } from "./Workbench.ts"
@@ -397,6 +398,13 @@ export class Tree extends Finding {
    */
   mergeLeaf(root: Root, id: number): number {
     return this.consolidation.mergeLeaf(root, id)
+  }
+
+  /** Looks up what blind writes left open, from page id `from` on: Absent (done), or Missing; go on from `missing`. */
+  resolve(root: Root, from: number): number {
+    const missing = resolveFrom(this.pages, root, from)
+    if (missing > 0) this.missing = missing
+    return missing > 0 ? Missing : Absent
   }
 
   /** Adds records of a range as of `at` to a batch: Found = there may be more, Absent = done, or Missing. */

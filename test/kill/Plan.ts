@@ -146,9 +146,9 @@ export const read = Effect.gen(function*() {
     number: Option.getOrElse(yield* progress.get(0), () => 0),
     states: { numbers: yield* collect(numbers), words: yield* collect(words), pairs: yield* collect(pairs) },
     counts: {
-      numbers: (yield* numbers.stat).count,
-      words: (yield* words.stat).count,
-      pairs: (yield* pairs.stat).count
+      numbers: yield* numbers.count,
+      words: yield* words.count,
+      pairs: yield* pairs.count
     }
   }
   return found
