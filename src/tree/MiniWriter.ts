@@ -69,7 +69,7 @@ export class MiniWriter {
     if (kind === Kind.Tombstone || kind === Kind.Phantom) return Absent
     // Where the base page has no such key, nothing needs to hide it: what is left is the knowledge.
     const known = MiniPage.statusAt(this.words, record) === Flag.isNew
-    this.write(root, id, key, known ? Kind.Phantom : Kind.Tombstone, nothing, known ? 0 : version, Infinity)
+    this.write(root, id, key, known ? Kind.Phantom : Kind.Tombstone, nothing, version, Infinity)
     return Removed
   }
 
@@ -158,11 +158,13 @@ export class MiniWriter {
     const bytes = pages.arena.bytesOf(pages.map.mini[id] as number)
     const index = Leaf.find(words, p, key)
     const need = Leaf.neededWords(words, p, key.length, value.length, expiry)
+    // A phantom has no version of its own; what it displaces was current until now all the same.
+    const own = kind === Kind.Phantom ? 0 : version
     pages.touchMini(id)
     if (index < 0) {
       const status = this.inBase(id, key)
       const flags = kind === Kind.Phantom ? 0 : status
-      Leaf.insert(words, bytes, p, ~index, need, key, kind | flags << 8, value, version, expiry)
+      Leaf.insert(words, bytes, p, ~index, need, key, kind | flags << 8, value, own, expiry)
       this.count(root, words, Leaf.recordAt(words, p, ~index), 1)
       return status === Flag.replaces ? Found : status === Flag.isNew ? Absent : Written
     }
@@ -172,7 +174,7 @@ export class MiniWriter {
     this.displace(root, words, p, index, key, version)
     this.count(root, words, record, -1)
     const flags = kind === Kind.Phantom ? Flag.touched : status | Flag.touched
-    const written = Leaf.replace(words, bytes, p, index, need, kind | flags << 8, value, version, expiry)
+    const written = Leaf.replace(words, bytes, p, index, need, kind | flags << 8, value, own, expiry)
     invariant(written, "MiniWriter: room was made")
     this.count(root, words, Leaf.recordAt(words, p, index), 1)
     return before

@@ -39,7 +39,7 @@ interface Place {
 const nowhere: Place = { slot: 0, checksum: 0 }
 
 /** Where each page of a checkpoint is, and the roots at its cut. */
-interface Checkpoint {
+export interface Checkpoint {
   readonly version: number
   readonly slots: Map<number, Place>
   readonly packs: Map<number, Place>
@@ -65,6 +65,8 @@ export class World {
   private readonly options: WorldOptions
   readonly evictor: Evictor
   private readonly roots = new Map<number, Root>()
+  /** Trees that are being taken down. */
+  private readonly dropping = new Set<number>()
   private nextSlot = 1
   /** The two retained checkpoints, older first. */
   checkpoints: Array<Checkpoint> = []
@@ -75,6 +77,7 @@ export class World {
     { readonly id: number; readonly slot: number; readonly generation: number; readonly image: Uint8Array }
   > = []
   loads = 0
+  merges = 0
 
   constructor(random: Random, options: WorldOptions = {}) {
     this.random = random
@@ -109,6 +112,14 @@ export class World {
       }
       this.makeRoom(1)
     }
+  }
+
+  /** Takes a tree down, in slices of `pages`; `between` runs between them. */
+  drop(root: Root, pages: number, between: () => void = () => {}): void {
+    this.roots.delete(root.treeId)
+    this.dropping.add(root.treeId)
+    while (this.run(() => this.tree.freeTree(root.page, pages)) !== Absent) between()
+    this.dropping.delete(root.treeId)
   }
 
   /** Runs an operation until it does not miss a page or room. */
@@ -209,21 +220,30 @@ export class World {
     const { map } = this.tree.pages
     for (let tries = 0; tries < 100 && (map.mini[id] as number) >= 0; tries++) {
       const address = map.mini[id] as number
-      const root = this.roots.get(Page.treeId(this.arena.wordsOf(address), address & this.arena.mask))
-      if (root === undefined) return assert.fail("a mini-page of no tree")
+      const treeId = Page.treeId(this.arena.wordsOf(address), address & this.arena.mask)
+      const root = this.roots.get(treeId)
+      if (root === undefined) {
+        assert.isTrue(this.dropping.has(treeId), "a mini-page of no tree")
+        return this.tree.pages.end(id)
+      }
+      if (this.arena.freeBlocks === 0) this.dismiss()
       if ((map.block[id] as number) < 0) this.load(id, "merge")
       const { reserve } = this.arena
       this.arena.reserve = 0
       const answer = this.tree.merge(root, id)
       this.arena.reserve = reserve
       if (answer === Missing) this.load(this.tree.missing, "merge")
-      // What merges have left so far can go.
-      for (let guest = 1; guest < map.bound; guest++) if (this.tree.pages.isGuest(guest)) this.writeOut(guest)
-      for (let guest = 1; guest < map.bound; guest++) {
-        if (this.tree.pages.isGuest(guest)) this.tree.pages.evict(guest)
-      }
+      if (answer === NoSpace) this.dismiss()
+      else if (answer === Absent) return void this.merges++
     }
     assert.isBelow(map.mini[id] as number, 0, "a merge does not end")
+  }
+
+  /** What merges have left so far goes. */
+  private dismiss(): void {
+    const { pages } = this.tree
+    for (let guest = 1; guest < pages.map.bound; guest++) if (pages.isGuest(guest)) this.writeOut(guest)
+    for (let guest = 1; guest < pages.map.bound; guest++) if (pages.isGuest(guest)) pages.evict(guest)
   }
 
   private writeOut(id: number): void {
@@ -352,6 +372,8 @@ export class World {
   /** Opens a checkpoint as a new world over the same slots. */
   reopen(checkpoint: Checkpoint, roots: ReadonlyArray<Root> = []): World {
     const world = new World(this.random, { ...this.options, blocks: 4096, epoch: checkpoint.version + 1 })
+    world.nextSlot = this.nextSlot
+    world.checkpoints = [checkpoint]
     const { pages } = world.tree
     const slotOf = (slot: number): Uint8Array => this.slots.get(slot) ?? assert.fail(`slot ${slot} is gone`)
     for (const root of roots) world.roots.set(root.treeId, root)
