@@ -11,7 +11,7 @@ import { State } from "../../src/tree/MapTable.ts"
 import * as Page from "../../src/tree/Page.ts"
 import type { Cut } from "../../src/tree/Pages.ts"
 import type { Root } from "../../src/tree/Tree.ts"
-import { Absent, Added, Found, Kind, Removed, Replaced, Written } from "../../src/tree/Tree.ts"
+import { Absent, Added, Found, Kind, NoSpace, Removed, Replaced, Written } from "../../src/tree/Tree.ts"
 import type { Random } from "./random.ts"
 import { random } from "./random.ts"
 import { bytes, keys, pageBytes, World } from "./world.ts"
@@ -116,8 +116,10 @@ export class Fuzz {
   private removals = 0.3
   /** Where most operations take place. */
   private window = 0
-  /** Pages made when memory was limited last. */
-  private created = 0
+  /** Pages made and loaded when memory was limited last. */
+  private made = -1
+  /** Blocks that the operation at hand needs for once. */
+  private more = 0
   private readonly batch = new Batch()
   private readonly scratch = Buffer.alloc(pageBytes)
 
@@ -135,6 +137,7 @@ export class Fuzz {
     this.world = new World(chance, { blocks: 256, ...options })
     this.models = [this.emptyModel(), this.emptyModel()]
     this.roots = [this.world.create(1), this.world.create(2)]
+    this.world.limit = () => this.limitMemory()
     this.limitMemory()
   }
 
@@ -146,24 +149,41 @@ export class Fuzz {
   private limitMemory(): void {
     const { arena, tree } = this.world
     const { created, map } = tree.pages
-    if (created === this.created) return
-    this.created = created
+    const made = created + this.world.loads
+    if (made === this.made) return
+    this.made = made
     let inner = 0
     for (let id = 1; id < map.bound; id++) {
       if ((map.block[id] as number) >= 0 && ((map.state[id] as number) & State.Inner) !== 0) inner++
     }
     arena.reserve = reserve
-    arena.limit = inner + reserve + this.options.frames
+    arena.limit = inner + reserve + this.options.frames + this.more
+  }
+
+  /** Runs an operation; one that asks for more room than there is gets it for as long as it takes. */
+  private do(operation: () => number): number {
+    const { tree } = this.world
+    const answer = this.world.run(() => {
+      this.limitMemory()
+      const answer = operation()
+      if (answer !== NoSpace) return answer
+      this.more = Math.max(this.more, tree.blocksNeeded)
+      this.made = -1
+      this.limitMemory()
+      return answer
+    })
+    if (this.more > 0) this.made = -1
+    this.more = 0
+    return answer
   }
 
   run(): void {
     const { chance, counts, options } = this
     for (let operation = 0; operation < options.operations; operation++) {
       this.step()
-      this.limitMemory()
       if (chance.bool(0.02)) this.disturb()
-      if (chance.bool(0.002)) this.stepCheckpoint()
-      if (chance.bool(0.00003)) this.dropTree()
+      if (chance.bool(0.006)) this.stepCheckpoint()
+      if (chance.bool(0.0002)) this.dropTree()
       if (operation % options.audit === 0) this.audit()
     }
     counts.operations += options.operations
@@ -227,7 +247,7 @@ export class Fuzz {
     const value = noise.subarray(from, from + length)
     const root = this.root(tree)
     const expected = this.before(tree, key, version) === undefined ? Added : Replaced
-    const answer = world.run(() => world.tree.put(root, name, Kind.Value, value, version, expiry))
+    const answer = this.do(() => world.tree.put(root, name, Kind.Value, value, version, expiry))
     if (answer !== Written) this.same(answer, expected, "put")
     this.remember(tree, key, { version, from, length, expiry })
     this.publish()
@@ -239,7 +259,7 @@ export class Fuzz {
     const version = this.tick()
     const root = this.root(tree)
     const expected = this.before(tree, key, version) === undefined ? Absent : Removed
-    const answer = world.run(() => world.tree.remove(root, keys[key] as Uint8Array, version))
+    const answer = this.do(() => world.tree.remove(root, keys[key] as Uint8Array, version))
     if (answer !== Written) this.same(answer, expected, "remove")
     if (expected === Removed) this.remember(tree, key, { version, from: 0, length: -1, expiry: 0 })
     this.publish()
@@ -250,7 +270,9 @@ export class Fuzz {
   }
 
   private same(actual: unknown, expected: unknown, what: string): void {
-    if (actual !== expected) assert.fail(`${this.where}, version ${this.version}: ${what} ${actual}, not ${expected}`)
+    if (actual !== expected) {
+      assert.fail(`${this.where}, version ${this.version}: ${what} ${actual}, not ${expected}`)
+    }
   }
 
   private tick(): number {
@@ -286,7 +308,7 @@ export class Fuzz {
     const root = this.root(tree)
     const expected = this.before(tree, key, at)
     this.counts.gets++
-    const answer = world.run(() => world.tree.get(root, keys[key] as Uint8Array, at))
+    const answer = this.do(() => world.tree.get(root, keys[key] as Uint8Array, at))
     this.same(answer, expected === undefined ? Absent : Found, `get of key ${key} as of ${at}`)
     if (expected === undefined) return
     const kernel = world.tree
@@ -297,13 +319,17 @@ export class Fuzz {
   }
 
   private sameValue(value: Uint8Array, { from, length }: Entry): void {
-    if (Buffer.compare(value, this.noise.subarray(from, from + length)) !== 0) assert.fail(`${this.where}: a value`)
+    if (Buffer.compare(value, this.noise.subarray(from, from + length)) !== 0) {
+      assert.fail(`${this.where}: a value`)
+    }
   }
 
   private scanSome(tree: number): void {
     const { chance, keys } = this
     const from = chance.int(keys.length)
-    const to = chance.bool(0.05) ? keys.length : Math.min(keys.length, from + chance.int(chance.pick([3, 60])))
+    const to = chance.bool(0.05)
+      ? keys.length
+      : Math.min(keys.length, from + chance.int(chance.pick([3, 60])))
     this.scan(tree, this.someTime(), from, to, chance.bool(0.5) ? "ascending" : "descending")
   }
 
@@ -321,7 +347,7 @@ export class Fuzz {
       if (pulls > 20_000) assert.fail(`${this.where}: a range does not end`)
       batch.reset()
       const range = { lower, upper, order, limit, columns: "keys and values" } as const
-      world.run(() => world.tree.scan(root, range, at, batch))
+      this.do(() => world.tree.scan(root, range, at, batch))
       for (let index = 0; index < batch.count; index++) next = this.scanned(tree, at, next, index, ascends)
       if (batch.ended) break
       if (batch.position !== undefined && ascends) lower = batch.position
@@ -329,7 +355,9 @@ export class Fuzz {
       if (isKept && chance.bool(0.3)) this.put(tree)
     }
     for (; ascends ? next < to : next >= from; next += ascends ? 1 : -1) {
-      if (this.before(tree, next, at) !== undefined) assert.fail(`${this.where}: ${order}, key ${next} is left out`)
+      if (this.before(tree, next, at) !== undefined) {
+        assert.fail(`${this.where}: ${order}, key ${next} is left out`)
+      }
     }
   }
 
@@ -387,7 +415,7 @@ export class Fuzz {
       const checkpoint = world.finish(cut)
       this.counts.checkpoints++
       this.counts.packed += checkpoint.packs.size
-      if (chance.bool(0.1)) return this.reopen(checkpoint)
+      if (chance.bool(0.25)) return this.reopen(checkpoint)
     }
     this.cut = undefined
     this.atCut = undefined
@@ -400,8 +428,9 @@ export class Fuzz {
     this.tell()
     const roots = atCut.roots.map((root) => ({ ...root }))
     this.world = world.reopen(checkpoint, roots)
+    this.world.limit = () => this.limitMemory()
     this.roots = roots
-    this.created = -1
+    this.made = -1
     this.pins = []
     this.cut = undefined
     this.atCut = undefined

@@ -76,6 +76,10 @@ export class World {
   private readonly moving: Array<
     { readonly id: number; readonly slot: number; readonly generation: number; readonly image: Uint8Array }
   > = []
+  /** The newest cut; its pages are written by its checkpoint only. */
+  private newest: Cut | undefined
+  /** Says how much memory there is; asked whenever room is made. */
+  limit: () => void = () => {}
   loads = 0
   merges = 0
 
@@ -174,15 +178,18 @@ export class World {
 
   load(id: number, purpose: "read" | "merge" = "read"): void {
     const { map } = this.tree.pages
-    assert.isTrue(map.isUsed(id), `page ${id} is asked for but free`)
+    if (!map.isUsed(id)) assert.fail(`page ${id} is asked for but free`)
     const generation = map.generation[id] as number
     const image = this.read(id)
     const checked = verify(image, { pageId: id, checksum: map.checksum[id] as number, pageBytes })
-    assert.deepStrictEqual(checked, { _tag: "Sound" })
+    if (checked._tag === "Invalid") {
+      assert.fail(`page ${id}: ${checked.actual} in place of ${checked.expected}`)
+    }
     this.loads++
     if (purpose === "read" && this.arena.available === 0) this.makeRoom(1)
     if (map.generation[id] !== generation || (map.block[id] as number) >= 0) return
-    assert.strictEqual(this.tree.pages.install(id, generation, image, purpose), "installed")
+    const installed = this.tree.pages.install(id, generation, image, purpose)
+    if (installed !== "installed") assert.fail(`page ${id} is not installed: ${installed}`)
   }
 
   readonly read = (id: number): Uint8Array => {
@@ -201,6 +208,7 @@ export class World {
   private free(blocks: number): void {
     for (let tries = 0; tries < 1000; tries++) {
       const chores = noChores()
+      this.limit()
       this.evictor.makeRoom(blocks, chores)
       if (
         this.arena.available < blocks && chores.merge.length + chores.write.length + this.flying.length === 0
@@ -210,9 +218,17 @@ export class World {
       for (const id of [...chores.merge, ...this.tree.pages.ripe.splice(0)]) this.merge(id)
       for (const id of chores.write) this.writeOut(id)
       if (this.arena.available >= blocks) return
+      // Room may be waiting for the checkpoint that is under way.
+      if (tries >= 10) this.captureSome()
       this.land(this.flying.length)
     }
     assert.fail("the arena is too small for this test")
+  }
+
+  private captureSome(): void {
+    const { pages } = this.tree
+    if (pages.inFlight === 0) return
+    for (const id of this.newest?.pending ?? []) pages.capture(id, this.flying)
   }
 
   /** Merges the mini-page of a leaf, if it has one. */
@@ -323,7 +339,7 @@ export class World {
   /** Takes retired slots; those that no checkpoint ever referred to die at once. */
   bury(): void {
     for (const { slot, version } of this.tree.pages.retired.splice(0)) {
-      assert.isTrue(this.slots.has(slot), `slot ${slot} was retired before`)
+      if (!this.slots.has(slot)) assert.fail(`slot ${slot} was retired before`)
       if (version === 0) this.kill(slot)
       else this.dying.push({ slot, version })
     }
@@ -331,8 +347,10 @@ export class World {
 
   private kill(slot: number): void {
     for (const { packs, slots, version } of this.checkpoints) {
-      for (const [id, place] of [...slots, ...packs]) {
-        assert.notStrictEqual(place.slot, slot, `checkpoint ${version} needs slot ${slot} for page ${id}`)
+      for (const places of [slots, packs]) {
+        for (const [id, place] of places) {
+          if (place.slot === slot) assert.fail(`checkpoint ${version} needs slot ${slot} for page ${id}`)
+        }
       }
     }
     this.slots.delete(slot)
@@ -340,7 +358,8 @@ export class World {
 
   cut(): Cut {
     this.bury()
-    return this.tree.pages.cut()
+    this.newest = this.tree.pages.cut()
+    return this.newest
   }
 
   /** Captures what is left of a cut and lands everything of it. */
