@@ -120,6 +120,8 @@ export class Fuzz {
   private made = -1
   /** Blocks that the operation at hand needs for once. */
   private more = 0
+  /** A snapshot is being scanned: it stays. */
+  private scanning = false
   private readonly batch = new Batch()
   private readonly scratch = Buffer.alloc(pageBytes)
 
@@ -288,7 +290,7 @@ export class Fuzz {
       versions.pin(this.version + 1)
       this.pins.push(this.version + 1)
     }
-    if (this.pins.length > 0 && chance.bool(0.001)) {
+    if (this.pins.length > 0 && !this.scanning && chance.bool(0.001)) {
       versions.unpin(this.pins.splice(chance.int(this.pins.length), 1)[0] as number)
     }
   }
@@ -340,7 +342,7 @@ export class Fuzz {
     let lower = keys[from] as Uint8Array
     let upper = keys[to]
     const limit = chance.pick([1, 2, 7, 1000])
-    const isKept = this.pins.includes(at)
+    this.scanning = this.pins.includes(at)
     const ascends = order === "ascending"
     let next = ascends ? from : to - 1
     for (let pulls = 0;; pulls++) {
@@ -352,8 +354,9 @@ export class Fuzz {
       if (batch.ended) break
       if (batch.position !== undefined && ascends) lower = batch.position
       if (batch.position !== undefined && !ascends) upper = batch.position
-      if (isKept && chance.bool(0.3)) this.put(tree)
+      if (this.scanning && chance.bool(0.3)) this.put(tree)
     }
+    this.scanning = false
     for (; ascends ? next < to : next >= from; next += ascends ? 1 : -1) {
       if (this.before(tree, next, at) !== undefined) {
         assert.fail(`${this.where}: ${order}, key ${next} is left out`)
