@@ -87,8 +87,8 @@ interface Entry {
 }
 
 const noiseBytes = 4096
-/** Blocks that merges may count on, as the buffer keeps them (`World`). */
-const reserve = 12
+/** Blocks that merges may count on: a merge into a tree of three levels may ask for eleven beside its page. */
+const reserve = 16
 
 interface AtCut {
   readonly version: number
