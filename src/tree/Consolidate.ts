@@ -63,8 +63,8 @@ export class Consolidation {
   }
 
   /**
-   * Merges the mini-page of a leaf whose base page is in memory: Absent (done), Missing where a page above it is not, or
-   * NoSpace of blocks.
+   * Merges the mini-page of a leaf whose base page is in memory: Absent (done), Missing where a page above it is not,
+   * or NoSpace of blocks.
    */
   merge(root: Root, id: number): number {
     const { pages } = this.ground
@@ -113,6 +113,8 @@ export class Consolidation {
       added += taken
       largest = Math.max(largest, taken)
     }
+    // What is removed needs no room, however full the page is.
+    if (added === 0) return 0
     // A page that is all but full is split rather than compacted (`InPlace.mayCompact`).
     if (added <= Leaf.spare(base, b) - (Page.size(base, b) >>> 4)) return 0
     return splitsFor(base, b, added, largest) + bench.depth + 2

@@ -23,6 +23,7 @@ import type { Batch } from "./Batch.ts"
 import { Consolidation } from "./Consolidate.ts"
 import type { Range } from "./Cursor.ts"
 import { pull } from "./Cursor.ts"
+import { Dice } from "./Dice.ts"
 import { Events } from "./Events.ts"
 import { freeSlice } from "./FreeTree.ts"
 import * as Inner from "./Inner.ts"
@@ -89,9 +90,7 @@ export class Tree extends Finding {
   private readonly inPlace: InPlace
   private readonly minis: MiniWriter
   private readonly consolidation: Consolidation
-  /** Of 2³²: promotion happens where the dice is below. */
-  private readonly promotion: number
-  private dice: number
+  private readonly dice: Dice
 
   constructor(options: TreeOptions) {
     const { arena } = options
@@ -105,8 +104,7 @@ export class Tree extends Finding {
     this.inPlace = new InPlace(this.ground)
     this.minis = new MiniWriter(this.ground)
     this.consolidation = new Consolidation(this.ground, this.inPlace, (root, key) => this.descend(root, key))
-    this.promotion = (options.promotionPercent ?? 20) / 100 * 2 ** 32
-    this.dice = (options.seed ?? 0) | 1
+    this.dice = new Dice({ percent: options.promotionPercent ?? 20, seed: options.seed ?? 0 })
   }
 
   /** Makes an empty tree; undefined where no block is free. */
@@ -237,14 +235,13 @@ export class Tree extends Finding {
     map.state[id] = (map.state[id] as number) | State.Referenced
     this.hits.guest++
     const index = Leaf.find(words, p, this.key)
+    const promoted = !known && this.isPromoted()
     if (index < 0) {
-      if (!known && this.isPromoted()) this.remember(root, id, -1, 0)
+      if (promoted) this.remember(root, id, -1, 0)
       return Absent
     }
     const record = Leaf.recordAt(words, p, index)
-    if (!known && this.isPromoted()) {
-      this.remember(root, id, address - p + record, Page.slotBytes(words, p, index))
-    }
+    if (promoted) this.remember(root, id, address - p + record, Page.slotBytes(words, p, index))
     if (Leaf.versionAt(words, record) >= at) return Absent
     this.foundAt = address - p + record
     this.foundKey = Page.slotBytes(words, p, index)
@@ -252,15 +249,8 @@ export class Tree extends Finding {
     return Found
   }
 
-  /** Rolls the dice (xorshift). */
   private isPromoted(): boolean {
-    if (this.pages.mode === "pages") return false
-    let dice = this.dice
-    dice ^= dice << 13
-    dice ^= dice >>> 17
-    dice ^= dice << 5
-    this.dice = dice
-    return dice >>> 0 < this.promotion
+    return this.pages.mode !== "pages" && this.dice.roll()
   }
 
   private remember(root: Root, id: number, address: number, keyBytes: number): void {
@@ -298,8 +288,8 @@ export class Tree extends Finding {
   }
 
   /**
-   * Writes a record: Added, Replaced, Written (not known which), Missing or NoSpace. `version` is the LSN of its commit;
-   * `expiry` in milliseconds, Infinity for none. The record must fit (`Page.maxRecordBytes`).
+   * Writes a record: Added, Replaced, Written (not known which), Missing or NoSpace. `version` is the LSN of its
+   * commit; `expiry` in milliseconds, Infinity for none. The record must fit (`Page.maxRecordBytes`).
    */
   put(
     root: Root,
