@@ -134,7 +134,8 @@ class Live {
     this.pages = tree.pages
     this.limits = limits
     const { arena } = this.pages
-    arena.reserve = Math.min(arena.blocks >>> 2, 2 * limits.mergeWorkspaces + 4)
+    // Enough for one merge that takes all the splits it can, with its base page: then merging never comes to a stop.
+    arena.reserve = Math.min(arena.blocks >>> 2, 2 * limits.mergeWorkspaces + 12)
     this.low = Math.max(1, arena.blocks >>> 7)
     this.loads = new Loads({ pages: this.pages, file, limits, epoch, fork })
     const { rootOf, write } = options

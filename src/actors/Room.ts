@@ -74,7 +74,7 @@ export class Room {
   private readonly due: Set<number> = new Set()
   private readonly merging = new Set<number>()
   private stuck = 0
-  private readonly later: Array<number> = []
+  private later: Array<{ readonly leaf: number; readonly needed: number }> = []
   private dirty: Array<number> = []
   private writing = false
   /** Blocks, beyond the reserve, that merges wait for. */
@@ -98,6 +98,7 @@ export class Room {
     const chores = noChores()
     const wanted = Math.max(target, this.needed)
     if (arena.available < wanted && this.due.size < mergesMax) this.evictor.makeRoom(wanted, chores)
+    if (this.stuck !== 0) this.evictor.dismiss(this.needed, 1)
     for (const pageId of ripe.splice(0)) chores.merge.push(pageId)
     this.take(chores)
     this.proceed()
@@ -106,7 +107,7 @@ export class Room {
   /** The last resort. */
   squeeze(target: number): void {
     const chores = noChores()
-    this.evictor.squeeze(target, chores)
+    this.evictor.squeeze(Math.max(target, this.needed), chores)
     this.take(chores)
     this.proceed()
   }
@@ -120,13 +121,16 @@ export class Room {
   /** Begins what can be begun. */
   proceed(): void {
     if (this.stuck !== 0) this.merge(this.stuck)
+    if (this.later.length > 0) this.reconsider()
     // Each merge takes a block for the base page, and may take one for a split and some for the nodes above.
     const most = Math.max(
       1,
       Math.min(this.options.loadsInFlight, this.pages.arena.freeBlocks - splitBlocks >>> 1)
     )
+    // What is being written gives its blocks to the one that waits: others would only ask for as many.
+    const waits = this.stuck !== 0 && (this.writing || this.dirty.length > 0)
     for (const pageId of this.due) {
-      if (this.merging.size >= most) break
+      if (waits || this.merging.size >= most) break
       this.due.delete(pageId)
       this.merging.add(pageId)
       this.load(pageId, pageId)
@@ -161,32 +165,48 @@ export class Room {
     const { rootOf, tree } = this.options
     const { arena, map } = this.pages
     this.merging.delete(leaf)
-    if (this.stuck === leaf) this.unstick()
     const address = map.mini[leaf] as number
-    if (address < 0) return
+    if (address < 0) return this.unstick(leaf)
     const root = rootOf(Page.treeId(arena.wordsOf(address), address & arena.mask))
-    // A tree that is being taken down: nobody will ask for its records.
-    if (root === undefined) return this.pages.end(leaf)
+    if (root === undefined) {
+      // A tree that is being taken down: nobody will ask for its records.
+      this.pages.end(leaf)
+      return this.unstick(leaf)
+    }
     const { reserve } = arena
     arena.reserve = 0
     const answer = (map.block[leaf] as number) < 0 ? Missing : tree.merge(root, leaf)
     arena.reserve = reserve
+    if (answer === NoSpace) return this.postpone(leaf, tree.blocksNeeded - reserve)
+    this.unstick(leaf)
     if (answer === Missing) {
       this.merging.add(leaf)
       return this.load((map.block[leaf] as number) < 0 ? leaf : tree.missing, leaf)
     }
-    if (answer === NoSpace) return this.postpone(leaf, tree.blocksNeeded - reserve)
     this.counters.merges++
     const chores = noChores()
     this.evictor.collect(chores)
     this.dirty.push(...chores.write)
   }
 
-  private unstick(): void {
+  /** Who waits for blocks no longer lets the others have their turn; not before: each try costs them a read. */
+  private unstick(leaf: number): void {
+    if (this.stuck !== leaf) return
     this.pages.kept.delete(this.stuck)
     this.stuck = 0
     this.needed = 0
-    for (const leaf of this.later.splice(0)) this.due.add(leaf)
+    for (const { leaf } of this.later.splice(0)) this.due.add(leaf)
+  }
+
+  /** There may be enough for what needed too much before: its blocks, and one for its base page. */
+  private reconsider(): void {
+    const { arena } = this.pages
+    const blocks = arena.freeBlocks - arena.reserve
+    this.later = this.later.filter(({ leaf, needed }) => {
+      if (needed >= blocks) return true
+      this.due.add(leaf)
+      return false
+    })
   }
 
   /** One merge at a time keeps its base page and waits for blocks; others give theirs back until it is done. */
@@ -196,7 +216,7 @@ export class Room {
       this.needed = needed
       this.pages.kept.add(leaf)
     } else {
-      this.later.push(leaf)
+      this.later.push({ leaf, needed })
       this.pages.evict(leaf)
     }
   }

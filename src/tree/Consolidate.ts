@@ -103,6 +103,7 @@ export class Consolidation {
     const count = Page.count(words, p)
     let added = 0
     let largest = 0
+    let records = 0
     for (let index = 0; index < count; index++) {
       const record = Leaf.recordAt(words, p, index)
       const kind = Leaf.kindAt(words, record)
@@ -110,6 +111,7 @@ export class Consolidation {
       // A record may need its prefix back.
       const taken = Leaf.recordWords(words, record, Page.slotBytes(words, p, index)) + Page.slotWords
         + (Page.prefixBytes(words, p) + 3 >>> 2)
+      records++
       added += taken
       largest = Math.max(largest, taken)
     }
@@ -117,7 +119,8 @@ export class Consolidation {
     if (added === 0) return 0
     // A page that is all but full is split rather than compacted (`InPlace.mayCompact`).
     if (added <= Leaf.spare(base, b) - (Page.size(base, b) >>> 4)) return 0
-    return splitsFor(base, b, added, largest) + bench.depth + 2
+    // Each record takes two splits at most (`InPlace.put`).
+    return Math.min(2 * records, splitsFor(base, b, added, largest)) + bench.depth + 2
   }
 
   private moveRecord(root: Root, words: Int32Array, p: number, index: number): void {
