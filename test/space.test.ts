@@ -64,7 +64,9 @@ const merge = (store: Store.Store["Service"]) =>
     const faults = yield* FaultDisk
     const { parts: { buffer }, tree: { pages } } = store.machine
     const minis = (): Array<number> =>
-      Array.from({ length: pages.map.bound }, (_, id) => id).filter((id) => (pages.map.mini[id] as number) >= 0)
+      Array.from({ length: pages.map.bound }, (_, id) => id).filter((id) =>
+        (pages.map.mini[id] as number) >= 0
+      )
     for (let round = 0; round < 10 && minis().length > 0; round++) {
       pages.ripe.push(...minis())
       yield* buffer.reserve(1)

@@ -134,8 +134,8 @@ class Live {
     this.pages = tree.pages
     this.limits = limits
     const { arena } = this.pages
-    // Enough for one merge that takes all the splits it can, with its base page: then merging never comes to a stop.
-    arena.reserve = Math.min(arena.blocks >>> 2, 2 * limits.mergeWorkspaces + 12)
+    // One merge finds room for its base page and for a split through all levels: merging never comes to a stop.
+    arena.reserve = Math.min(arena.blocks >>> 1, 2 * limits.mergeWorkspaces + 6)
     this.low = Math.max(1, arena.blocks >>> 7)
     this.loads = new Loads({ pages: this.pages, file, limits, epoch, fork })
     const { rootOf, write } = options

@@ -74,7 +74,7 @@ export class Room {
   private readonly due: Set<number> = new Set()
   private readonly merging = new Set<number>()
   private stuck = 0
-  private later: Array<{ readonly leaf: number; readonly needed: number }> = []
+  private readonly later = new Map<number, number>()
   private dirty: Array<number> = []
   private writing = false
   /** Blocks, beyond the reserve, that merges wait for. */
@@ -114,14 +114,16 @@ export class Room {
 
   private take(chores: Chores): void {
     if (this.options.write === undefined) return
-    for (const pageId of chores.merge) if (!this.merging.has(pageId)) this.due.add(pageId)
+    for (const pageId of chores.merge) {
+      if (!this.merging.has(pageId) && !this.later.has(pageId)) this.due.add(pageId)
+    }
     this.dirty.push(...chores.write)
   }
 
   /** Begins what can be begun. */
   proceed(): void {
     if (this.stuck !== 0) this.merge(this.stuck)
-    if (this.later.length > 0) this.reconsider()
+    if (this.later.size > 0) this.reconsider()
     // Each merge takes a block for the base page, and may take one for a split and some for the nodes above.
     const most = Math.max(
       1,
@@ -168,8 +170,8 @@ export class Room {
     const address = map.mini[leaf] as number
     if (address < 0) return this.unstick(leaf)
     const root = rootOf(Page.treeId(arena.wordsOf(address), address & arena.mask))
+    // A tree that is being taken down: nobody will ask for its records.
     if (root === undefined) {
-      // A tree that is being taken down: nobody will ask for its records.
       this.pages.end(leaf)
       return this.unstick(leaf)
     }
@@ -178,35 +180,50 @@ export class Room {
     const answer = (map.block[leaf] as number) < 0 ? Missing : tree.merge(root, leaf)
     arena.reserve = reserve
     if (answer === NoSpace) return this.postpone(leaf, tree.blocksNeeded - reserve)
-    this.unstick(leaf)
     if (answer === Missing) {
       this.merging.add(leaf)
       return this.load((map.block[leaf] as number) < 0 ? leaf : tree.missing, leaf)
     }
     this.counters.merges++
+    this.unstick(leaf)
+    this.join(root, leaf)
     const chores = noChores()
     this.evictor.collect(chores)
     this.dirty.push(...chores.write)
   }
 
-  /** Who waits for blocks no longer lets the others have their turn; not before: each try costs them a read. */
+  /** A leaf that has become too empty joins a neighbour, which is loaded for it, or merged first. */
+  private join(root: Root, leaf: number): void {
+    const { tree } = this.options
+    const other = tree.mergeLeaf(root, leaf)
+    if (other === 0) return
+    if (((this.pages.map.state[other] as number) & State.Mini) !== 0) {
+      if (!this.merging.has(other) && this.stuck !== other) this.due.add(other)
+      return
+    }
+    // Without memory for it the leaf stays as it is, until it is merged the next time.
+    this.loads.want(other, "merge", () => void tree.mergeLeaf(root, leaf))
+  }
+
+  /** The others have their turn again; not before the one that waits is done, as each try costs them a read. */
   private unstick(leaf: number): void {
     if (this.stuck !== leaf) return
-    this.pages.kept.delete(this.stuck)
+    this.pages.kept.delete(leaf)
     this.stuck = 0
     this.needed = 0
-    for (const { leaf } of this.later.splice(0)) this.due.add(leaf)
+    for (const other of this.later.keys()) this.due.add(other)
+    this.later.clear()
   }
 
   /** There may be enough for what needed too much before: its blocks, and one for its base page. */
   private reconsider(): void {
     const { arena } = this.pages
     const blocks = arena.freeBlocks - arena.reserve
-    this.later = this.later.filter(({ leaf, needed }) => {
-      if (needed >= blocks) return true
+    for (const [leaf, needed] of this.later) {
+      if (needed >= blocks) continue
+      this.later.delete(leaf)
       this.due.add(leaf)
-      return false
-    })
+    }
   }
 
   /** One merge at a time keeps its base page and waits for blocks; others give theirs back until it is done. */
@@ -216,7 +233,7 @@ export class Room {
       this.needed = needed
       this.pages.kept.add(leaf)
     } else {
-      this.later.push({ leaf, needed })
+      this.later.set(leaf, needed)
       this.pages.evict(leaf)
     }
   }

@@ -1,19 +1,26 @@
 /**
  * Merging a mini-page into its base page, which has been loaded for it (Bw-Tree's consolidation; Bf-Tree, 3.3).
  *
- * Each dirty record is written to the base page as if it came from the log, with the version that it has. Where the
- * leaf is split on the way, what is left of the mini-page may be the new leaf's: so all blocks that it could take are
- * counted before.
+ * Each dirty record is written to the base page as if it came from the log, with the version that it has. Where not all
+ * of them fit, the leaf is split first, and the mini-page with it: what belongs to the new leaf is merged there, or
+ * stays in a mini-page of its own for another time. So it may stop after any split for want of blocks.
  *
- * I1 It happens as a whole or not at all.
+ * ```
+ *   merge ── fits ──▶ records move, the mini-page ends
+ *     ▲        └─ not ──▶ split ── right part fits ──▶ its records move ──┐
+ *     │                      └─ not ──▶ a mini-page of the right leaf ──┤
+ *     └────────────── with the left part ◀─────────────────────────────┘
+ * ```
+ *
+ * I1 At any point a record is in the mini-page of its leaf or in its base page, and counted once.
  * I2 What was used lately stays as a copy, if the leaf was not split.
  *
  * Bf-Tree demands of its size classes that a full mini-page merges with at most one split. With the longest keys that
- * our limits allow that would leave mini-pages of a few records, for everybody; here they may be half a page, and
- * `blocksFor` bounds the splits: most merges take none, and a page and a half of records never more than six.
+ * our limits allow that would leave mini-pages of a few records, for everybody; here they may be half a page.
  */
 import { invariant } from "../Invariant.ts"
 import { Absent, Again, Missing, NoSpace } from "./Answer.ts"
+import * as Inner from "./Inner.ts"
 import type { InPlace } from "./InPlace.ts"
 import { KeyScratch } from "./KeyScratch.ts"
 import * as Leaf from "./Leaf.ts"
@@ -22,28 +29,10 @@ import { isUnderfull, mergeUp } from "./Merge.ts"
 import * as MiniPage from "./MiniPage.ts"
 import * as Page from "./Page.ts"
 import type { Ground, Root } from "./Split.ts"
+import { splitLeaf } from "./Split.ts"
 
 const { Flag } = MiniPage
 const { Kind } = Leaf
-
-/** Splits of a leaf that a merge can take. */
-const splitsMost = 6
-
-/**
- * A split leaves both sides with at least half of what is there, less a record on either side. So many pages hold
- * what is there and what is added, and all but one of them are new.
- */
-function splitsFor(base: Int32Array, b: number, added: number, largestAdded: number): number {
-  let largest = largestAdded
-  for (let index = 0; index < Page.count(base, b); index++) {
-    const taken = Leaf.recordWords(base, Leaf.recordAt(base, b, index), Page.slotBytes(base, b, index))
-    largest = Math.max(largest, taken + Page.slotWords)
-  }
-  const room = Page.size(base, b) - Page.headerWords - 2 * Page.fenceWords(base, b)
-  const least = room / 2 - largest
-  if (least <= 0) return splitsMost
-  return Math.min(splitsMost, Math.ceil((room + added) / least) - 1)
-}
 
 /** Goes down to the leaf of a key, leaving the way on the bench: its id, or Missing. */
 export type Descend = (root: Root, key: KeyScratch) => number
@@ -67,13 +56,12 @@ export class Consolidation {
    * or NoSpace of blocks.
    */
   merge(root: Root, id: number): number {
-    const { pages } = this.ground
+    const { bench, pages } = this.ground
     const { arena, map } = pages
     if (((map.state[id] as number) & State.Mini) === 0) return Absent
     const address = map.mini[id] as number
     const words = arena.wordsOf(address)
     const p = address & arena.mask
-    const count = Page.count(words, p)
     if (MiniPage.wantedWords(words, p, "dirty") === 0) {
       pages.forget(id)
       return Absent
@@ -82,45 +70,72 @@ export class Consolidation {
     const leaf = this.descend(root, this.key)
     if (leaf < 0) return Missing
     invariant(leaf === id, "Consolidate: a mini-page is its leaf's")
-    this.blocksNeeded = this.blocksFor(id, words, p)
-    if (arena.available < this.blocksNeeded) return NoSpace
     const { created } = pages
     pages.touchMini(id)
     map.state[id] = (map.state[id] as number) | State.Mutable
-    this.inPlace.source = "miniPage"
-    for (let index = 0; index < count; index++) this.moveRecord(root, words, p, index)
-    this.inPlace.source = "log"
+    while (!this.fits(id, words, p, 0)) {
+      // A split, and a frame for what is left to the right.
+      this.blocksNeeded = bench.depth + 3
+      if (arena.available < this.blocksNeeded) {
+        pages.rest(id)
+        return NoSpace
+      }
+      this.split(root, id, words, p)
+      if (Page.count(words, p) === 0) break
+      MiniPage.loadKey(words, p, 0, this.key)
+      this.descend(root, this.key)
+    }
+    this.moveRecords(root, words, p, 0)
     this.finish(root, id, words, p, { split: pages.created !== created })
     return Absent
   }
 
-  /** Blocks that a merge may take: none where everything fits without a split. */
-  private blocksFor(id: number, words: Int32Array, p: number): number {
-    const { bench, pages } = this.ground
+  /** Whether the dirty records of a mini-page from `from` on are sure to fit a base page. */
+  private fits(id: number, words: Int32Array, p: number, from: number): boolean {
+    const { pages } = this.ground
     const address = pages.map.block[id] as number
     const base = pages.arena.wordsOf(address)
     const b = address & pages.arena.mask
-    const count = Page.count(words, p)
+    const prefix = Page.prefixBytes(words, p) & ~3
     let added = 0
-    let largest = 0
-    let records = 0
-    for (let index = 0; index < count; index++) {
+    for (let index = from; index < Page.count(words, p); index++) {
       const record = Leaf.recordAt(words, p, index)
-      const kind = Leaf.kindAt(words, record)
-      if (!MiniPage.isDirty(words, record) || kind === Kind.Tombstone) continue
-      // A record may need its prefix back.
-      const taken = Leaf.recordWords(words, record, Page.slotBytes(words, p, index)) + Page.slotWords
-        + (Page.prefixBytes(words, p) + 3 >>> 2)
-      records++
-      added += taken
-      largest = Math.max(largest, taken)
+      if (!MiniPage.isDirty(words, record) || Leaf.kindAt(words, record) === Kind.Tombstone) continue
+      const stored = Page.slotBytes(words, p, index)
+      const expiry = Leaf.expiryAt(words, record, stored)
+      const valueBytes = Leaf.valueBytesAt(words, record)
+      added += Leaf.neededWords(base, b, prefix + stored, valueBytes, expiry) + Page.slotWords
     }
+    // A page that is all but full is split rather than compacted (`InPlace.mayCompact`); two records always fit.
     // What is removed needs no room, however full the page is.
-    if (added === 0) return 0
-    // A page that is all but full is split rather than compacted (`InPlace.mayCompact`).
-    if (added <= Leaf.spare(base, b) - (Page.size(base, b) >>> 4)) return 0
-    // Each record takes two splits at most (`InPlace.put`).
-    return Math.min(2 * records, splitsFor(base, b, added, largest)) + bench.depth + 2
+    return added === 0 || added <= Leaf.spare(base, b) - (Page.size(base, b) >>> 4) || Page.count(base, b) < 2
+  }
+
+  /** Splits a leaf in the middle; the records of its mini-page that are the new leaf's leave it. */
+  private split(root: Root, id: number, words: Int32Array, p: number): void {
+    const { pages } = this.ground
+    const { arena, map } = pages
+    const address = map.block[id] as number
+    const count = Page.count(arena.wordsOf(address), address & arena.mask)
+    const right = splitLeaf(this.ground, root, this.key, { index: count, need: 0, replaces: 1 })
+    const other = map.block[right] as number
+    const low = this.ground.bench.loadLow(arena.wordsOf(other), other & arena.mask)
+    const found = Leaf.find(words, p, low)
+    const from = found < 0 ? ~found : found
+    if (from === Page.count(words, p)) return
+    if (this.fits(right, words, p, from)) {
+      this.moveRecords(root, words, p, from)
+    } else {
+      pages.part(right, words, p, from)
+      pages.ripe.push(right)
+    }
+    while (Page.count(words, p) > from) Leaf.remove(words, p, Page.count(words, p) - 1)
+  }
+
+  private moveRecords(root: Root, words: Int32Array, p: number, from: number): void {
+    this.inPlace.source = "miniPage"
+    for (let index = from; index < Page.count(words, p); index++) this.moveRecord(root, words, p, index)
+    this.inPlace.source = "log"
   }
 
   private moveRecord(root: Root, words: Int32Array, p: number, index: number): void {
@@ -142,7 +157,7 @@ export class Consolidation {
       answer = kind === Kind.Tombstone
         ? this.inPlace.take(root, this.key, version)
         : this.inPlace.put(root, this.key, kind, value, version, expiry)
-      invariant(answer !== NoSpace, "Consolidate I1: blocks were counted")
+      invariant(answer !== NoSpace, "Consolidate: what fits needs no block")
     }
   }
 
@@ -162,7 +177,6 @@ export class Consolidation {
     pages.end(id)
     pages.rest(id)
     if (kept > 0 && (map.block[id] as number) >= 0 && pages.isGuest(id)) this.keep(root, id, copy, kept)
-    if (((map.state[id] as number) & State.Mini) === 0) this.mergeUnderfull(root, id)
   }
 
   /** What was used lately becomes a copy of what the base page says by now. */
@@ -185,13 +199,27 @@ export class Consolidation {
     }
   }
 
-  private mergeUnderfull(root: Root, id: number): void {
+  /** Merges a leaf with a neighbour if it has become too empty; answers one that must be made ready first, or 0. */
+  mergeLeaf(root: Root, id: number): number {
     const { bench, pages } = this.ground
-    if (!pages.map.isUsed(id) || (pages.map.block[id] as number) < 0 || !isUnderfull(this.ground, id)) return
-    const address = pages.map.block[id] as number
-    const words = pages.arena.wordsOf(address)
-    const low = bench.loadLow(words, address & pages.arena.mask)
+    const { arena, map } = pages
+    const busy = ((map.state[id] as number) & (State.Mini | State.Free | State.Inner)) !== 0
+    if (busy || (map.block[id] as number) < 0 || !isUnderfull(this.ground, id)) return 0
+    const address = map.block[id] as number
+    const low = bench.loadLow(arena.wordsOf(address), address & arena.mask)
     this.key.assemble(low.words, 0, 0, low.words, 0, low.length)
-    if (this.descend(root, this.key) === id) mergeUp(this.ground, root)
+    if (this.descend(root, this.key) !== id || bench.depth === 0) return 0
+    const { created } = pages
+    const used = map.used
+    mergeUp(this.ground, root)
+    if (map.used !== used || created !== pages.created) return 0
+    const above = map.block[bench.ids[bench.depth - 1] as number] as number
+    const words = arena.wordsOf(above)
+    const p = above & arena.mask
+    const index = bench.taken[bench.depth - 1] as number
+    if (Page.count(words, p) === 0) return 0
+    const other = Inner.child(words, p, index < Page.count(words, p) ? index + 1 : index - 1)
+    const ready = (map.block[other] as number) >= 0 && ((map.state[other] as number) & State.Mini) === 0
+    return ready ? 0 : other
   }
 }

@@ -1,8 +1,8 @@
 /**
  * Dice: chance for what happens now and then, the same for the same seed.
  *
- * Xorshift (Marsaglia 2003): three shifts a roll, nothing allocated. It must not decide what a reader is told, only what
- * is remembered.
+ * Xorshift (Marsaglia 2003): three shifts a roll, nothing allocated. It must not decide what a reader is told, only
+ * what is remembered.
  */
 export interface DiceOptions {
   /** Rolls that are hits. */

@@ -69,7 +69,7 @@ export class MiniWriter {
     if (kind === Kind.Tombstone || kind === Kind.Phantom) return Absent
     // Where the base page has no such key, nothing needs to hide it: what is left is the knowledge.
     const known = MiniPage.statusAt(this.words, record) === Flag.isNew
-    this.write(root, id, key, known ? Kind.Phantom : Kind.Tombstone, nothing, known ? 0 : version, Infinity)
+    this.write(root, id, key, known ? Kind.Phantom : Kind.Tombstone, nothing, version, Infinity)
     return Removed
   }
 
@@ -161,8 +161,7 @@ export class MiniWriter {
     pages.touchMini(id)
     if (index < 0) {
       const status = this.inBase(id, key)
-      const flags = kind === Kind.Phantom ? 0 : status
-      Leaf.insert(words, bytes, p, ~index, need, key, kind | flags << 8, value, version, expiry)
+      Leaf.insert(words, bytes, p, ~index, need, key, kind | status << 8, value, version, expiry)
       this.count(root, words, Leaf.recordAt(words, p, ~index), 1)
       return status === Flag.replaces ? Found : status === Flag.isNew ? Absent : Written
     }
@@ -171,8 +170,11 @@ export class MiniWriter {
     const before = isThere(Leaf.kindAt(words, record)) ? Found : Absent
     this.displace(root, words, p, index, key, version)
     this.count(root, words, record, -1)
-    const flags = kind === Kind.Phantom ? Flag.touched : status | Flag.touched
-    const written = Leaf.replace(words, bytes, p, index, need, kind | flags << 8, value, version, expiry)
+    const phantom = kind === Kind.Phantom
+    const flags = phantom ? Flag.touched : status | Flag.touched
+    // A phantom is so for whoever asks, as far as Versions does not know better: it has no version of its own.
+    const from = phantom ? 0 : version
+    const written = Leaf.replace(words, bytes, p, index, need, kind | flags << 8, value, from, expiry)
     invariant(written, "MiniWriter: room was made")
     this.count(root, words, Leaf.recordAt(words, p, index), 1)
     return before

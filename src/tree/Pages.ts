@@ -27,6 +27,7 @@ import type { Cut, Image } from "./Changes.ts"
 import { Changes } from "./Changes.ts"
 import { Fifo } from "./Fifo.ts"
 import { KeyScratch } from "./KeyScratch.ts"
+import * as Leaf from "./Leaf.ts"
 import type { Place } from "./MapChunk.ts"
 import { State } from "./MapTable.ts"
 import * as MiniPage from "./MiniPage.ts"
@@ -267,6 +268,26 @@ export class Pages extends Changes {
     ring.release(older)
     map.mini[id] = address
     return true
+  }
+
+  /** Makes a mini-page for a leaf that was split off, of the records of another from `from` on. A block is free. */
+  part(id: number, source: Int32Array, s: number, from: number): void {
+    const { map, prefix } = this
+    let words = 0
+    for (let index = from; index < Page.count(source, s); index++) {
+      words += Leaf.recordWords(source, Leaf.recordAt(source, s, index), Page.slotBytes(source, s, index))
+        + Page.slotWords
+    }
+    const prefixBytes = MiniPage.loadPrefix(source, s, prefix)
+    const begun = this.begin(id, Page.treeId(source, s), words - Page.slotWords, prefix, prefixBytes)
+    invariant(begun, "Pages: blocks are counted before anything changes")
+    this.touchMini(id)
+    const address = map.mini[id] as number
+    const own = this.arena.wordsOf(address)
+    const p = address & this.arena.mask
+    Page.setCounts(own, p, 0, Page.count(source, s) - from)
+    Leaf.append(own, p, source, s, from, Page.count(source, s))
+    Page.raisePageLsn(own, p, Page.pageLsn(source, s))
   }
 
   /** Ends a mini-page. What was dirty in it is in the base page now, or of no use to anybody. */

@@ -64,14 +64,14 @@ export function compact(ground: Ground, words: Int32Array, p: number, need: numb
 
 /**
  * Splits the leaf at the end of the path for a record of `need` words that would stand at `index`. `replaces` is what
- * its older version takes, or 0. The caller has made sure of the blocks (`depth + 2`).
+ * its older version takes, or 0. The caller has made sure of the blocks (`depth + 2`). Answers the new leaf.
  */
 export function splitLeaf(
   ground: Ground,
   root: Root,
   key: KeyScratch,
   at: { readonly index: number; readonly need: number; readonly replaces: number }
-): void {
+): number {
   const { bench, pages } = ground
   const leftId = bench.ids[bench.depth] as number
   const leftAddress = pages.map.block[leftId] as number
@@ -95,6 +95,7 @@ export function splitLeaf(
   fillLeaf(rightWords, r, source, bench.separator, high, cut, count)
   if (ground.events.enabled) note(ground, root, 0, leftId, rightId, bench.separator.length)
   insertSeparator(ground, root, bench.separator, rightId)
+  return rightId
 }
 
 function fillLeaf(

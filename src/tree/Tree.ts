@@ -26,6 +26,7 @@ import { pull } from "./Cursor.ts"
 import { Dice } from "./Dice.ts"
 import { Events } from "./Events.ts"
 import { freeSlice } from "./FreeTree.ts"
+import { noHits } from "./Hits.ts"
 import * as Inner from "./Inner.ts"
 import { InPlace } from "./InPlace.ts"
 import { KeyScratch } from "./KeyScratch.ts"
@@ -61,18 +62,6 @@ export interface TreeOptions {
   readonly seed?: number | undefined
 }
 
-/** What answered reads, by where it stood; absent keys that the base page did not have are its as well. */
-export interface Hits {
-  leaf: number
-  insert: number
-  cache: number
-  tombstone: number
-  phantom: number
-  /** The base page, read for this or another record. */
-  guest: number
-  versions: number
-}
-
 export class Tree extends Finding {
   readonly pages: Pages
   readonly versions: Versions
@@ -84,7 +73,7 @@ export class Tree extends Finding {
   /** Free blocks to ask for after `NoSpace`, and the leaf that must be in memory beside them; 0 = none. */
   blocksNeeded = 0
   leafNeeded = 0
-  readonly hits: Hits = { leaf: 0, insert: 0, cache: 0, tombstone: 0, phantom: 0, guest: 0, versions: 0 }
+  readonly hits = noHits()
   private readonly bench: Workbench
   private readonly ground: Ground
   private readonly inPlace: InPlace
@@ -379,6 +368,14 @@ export class Tree extends Finding {
     }
     const answer = this.consolidation.merge(root, id)
     return this.asked(answer, this.consolidation.blocksNeeded, id)
+  }
+
+  /**
+   * Merges a leaf that has become too empty with a neighbour. Answers a neighbour that must be in memory, without a
+   * mini-page, first; or 0.
+   */
+  mergeLeaf(root: Root, id: number): number {
+    return this.consolidation.mergeLeaf(root, id)
   }
 
   /** Adds records of a range as of `at` to a batch: Found = there may be more, Absent = done, or Missing. */

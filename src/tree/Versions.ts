@@ -250,7 +250,10 @@ export class Versions {
     return -1
   }
 
-  /** Version of the oldest entry of a key that is newer than `from`; `otherwise` where there is none before that. */
+  /**
+   * Version of the oldest entry of a key from `from` on; `otherwise` where there is none before that. It is `from`
+   * itself where the record was displaced before: a value that was moved within the log keeps its version.
+   */
   nextAfter(treeId: number, key: KeyScratch, from: number, otherwise: number): number {
     if (this.table.size === 0) return otherwise
     const hash = hashOf(treeId, key.words, key.length)
@@ -258,7 +261,7 @@ export class Versions {
     let entry = this.table.first(hash)
     for (; entry >= 0; entry = this.table.chain[entry] as number) {
       const version = this.table.from[entry] as number
-      if (this.table.hash[entry] !== hash || version <= from || version >= next) continue
+      if (this.table.hash[entry] !== hash || version < from || version >= next) continue
       if (this.table.treeId[entry] === treeId && this.compareKey(entry, key) === 0) next = version
     }
     return next

@@ -37,7 +37,7 @@ export const configurations: ReadonlyArray<Configuration> = [
     name: "tiny",
     options: {
       pageSize: "1 KiB",
-      memory: "16 KiB",
+      memory: "24 KiB",
       segmentSize: "16 KiB",
       checkpoint: { logBytes: "128 KiB" },
       limits: { promotionPercent: 100 }

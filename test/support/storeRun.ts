@@ -293,7 +293,8 @@ export class Run {
       yield* this.readers.letAllGo
       const crash = { seed: this.chance.int(2 ** 31) }
       yield* this.faults.fail({ at: 1 + this.chance.int(12), outcome: { _tag: "Cut", crash } })
-      yield* this.burst({ failures: "expected" })
+      // What cannot be written is tried again after a while, and refused in the end.
+      yield* Effect.raceFirst(this.burst({ failures: "expected" }), passing)
       yield* this.faults.heal
       yield* this.faults.cut(crash)
       yield* this.revive
