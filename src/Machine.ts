@@ -20,13 +20,9 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import type * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
-import * as Semaphore from "effect/Semaphore"
 import * as Buffer_ from "./actors/Buffer.ts"
 import * as Checkpoint from "./actors/Checkpoint.ts"
-import type { Declared } from "./actors/Declared.ts"
-import { rootOf } from "./actors/Declared.ts"
 import { randomIncarnation } from "./actors/Directory.ts"
 import * as Flush from "./actors/Flush.ts"
 import type { Fuse } from "./actors/Fuse.ts"
@@ -38,65 +34,21 @@ import * as Mover from "./actors/Mover.ts"
 import * as Recovery from "./actors/Recovery.ts"
 import * as Relocation from "./actors/Relocation.ts"
 import * as Restore from "./actors/Restore.ts"
-import type { Segments } from "./actors/Segments.ts"
 import * as TreeActor from "./actors/Tree.ts"
 import * as Triggers from "./actors/Triggers.ts"
-import * as Values from "./actors/Values.ts"
 import * as Wal from "./actors/Wal.ts"
-import type { Disk, DiskFile } from "./disk/Disk.ts"
-import type { Durability, Limits } from "./Limits.ts"
+import type { Disk } from "./disk/Disk.ts"
+import * as Doors from "./Doors.ts"
+import type { Machine, Parts } from "./Doors.ts"
+import type { Durability } from "./Limits.ts"
 import { inlinePairBytesOf } from "./Limits.ts"
 import { Tail } from "./log/Tail.ts"
-import { Closed, ReadOnly, storeError } from "./StoreError.ts"
+import { Closed, storeError } from "./StoreError.ts"
 import type { StoreError } from "./StoreError.ts"
-import type { Generations } from "./tree/Generations.ts"
-import type { PageFile } from "./tree/PageFile.ts"
-import type { Root, Tree } from "./tree/Tree.ts"
+import type { Tree } from "./tree/Tree.ts"
 
 export type { Declared } from "./actors/Declared.ts"
-
-/** What the rooms above work with: the tree to read from, and doors to what must wait. */
-export interface Machine {
-  readonly limits: Limits
-  readonly durability: Durability
-  readonly tree: Tree
-  /** Exclusive bound of what new readers see. */
-  readonly visible: () => number
-  /** Why the store cannot be used any more. */
-  readonly unavailable: () => StoreError | undefined
-  /** The tree that a reader at `at` sees of a keyspace; an exit where there is none, or another layout. */
-  readonly root: (keyspace: Declared, at: number) => Root | Exit.Exit<undefined, StoreError>
-  readonly load: (pageId: number) => Effect.Effect<void, StoreError>
-  readonly fetch: (reference: Values.Reference) => Effect.Effect<Uint8Array, StoreError>
-  /** Hands an intent over; the answer waits for its LSN, or `undefined` where its base is stale. */
-  readonly submit: Wal.Wal["submit"]
-  /** Waits until everything appended is visible. */
-  readonly caughtUp: Effect.Effect<void, StoreError>
-  readonly awaitDurable: (lsn: number) => Effect.Effect<void, StoreError>
-  readonly checkpoint: Effect.Effect<Checkpoint.Report, StoreError>
-  /** Bodies of transactions run one at a time. */
-  readonly turn: Semaphore.Semaphore
-  readonly fork: (effect: Effect.Effect<void>) => void
-  /** Runs an effect beside everything else; closing waits for it. */
-  readonly finish: (effect: Effect.Effect<void>) => void
-  readonly parts: Parts
-}
-
-/** The parts themselves, for looking at and for the raw doors. */
-export interface Parts {
-  /** The page file; its counters say what of the work reached the disk. */
-  readonly file: DiskFile
-  readonly slots: PageFile
-  readonly tail: Tail
-  readonly segments: Segments
-  readonly generations: Generations
-  readonly wal: Wal.Wal
-  readonly treeActor: TreeActor.Tree
-  readonly buffer: Buffer_.Buffer
-  readonly flush: Flush.Flush
-  readonly checkpoint: Checkpoint.Checkpoint
-  readonly relocation: Relocation.Relocation
-}
+export type { Machine, Parts } from "./Doors.ts"
 
 /** What opening needs beside a disk. */
 export interface Settings extends Ground.Settings {
@@ -222,28 +174,16 @@ const serve = Effect.fnUntraced(function*(
   const running = (): boolean => mode === "readWrite" && !fuse.closed && fuse.failure === undefined
   const visible = visibleOf(views, tail, versions, fuse)
   const logBytes = (): number => tail.end - checkpoint.newest().cut.lsn
-  const wal = yield* Wal.make({
-    limits,
+  const wal = yield* committing(ground, views, {
     tail,
-    segments,
-    names: new Names(generations.names(), generations.nextKeyspaceId),
     now,
-    fork: fuse.fork,
-    apply: (reader) => treeActor.apply(reader),
-    cut: (cut) => treeActor.cut(cut),
+    fuse,
     visible,
-    admits: () =>
-      treeActor.backlog < limits.mailbox
-      && logBytes() < limits.checkpoint.hardLogBytes
-      && pages.capturedBytes < limits.stagingBytes,
-    durable: (lsn) => {
-      versions.setDurable(Math.min(lsn, visible()))
-      generations.forget(versions.oldestPin())
+    logBytes,
+    durable: () => {
       tidy()
       check()
-    },
-    poisoned: fuse.blow,
-    failed: fuse.defect("wal")
+    }
   })
   treeActor.progress = () => {
     buffer.ahead()
@@ -285,8 +225,44 @@ const serve = Effect.fnUntraced(function*(
   yield* Effect.addFinalizer(() => close(parts, fuse, running))
   // The open group: the first thing that this life says, durable before anything else is served.
   if (mode === "readWrite") yield* wal.awaitLsn(tail.groupLsn, "synced")
-  return yield* doors(settings, ground, parts, fuse, visible)
+  return yield* Doors.make(settings, ground, parts, fuse, visible)
 })
+
+/** The log's writer: it admits what there is room for, and hands what it has appended to the Tree. */
+const committing = (
+  { generations, limits, segments, tree: { pages, versions } }: Ground.Ground,
+  { treeActor }: Views,
+  { durable, fuse, logBytes, now, tail, visible }: {
+    readonly tail: Tail
+    readonly now: () => number
+    readonly fuse: Fuse
+    readonly visible: () => number
+    readonly logBytes: () => number
+    readonly durable: () => void
+  }
+) =>
+  Wal.make({
+    limits,
+    tail,
+    segments,
+    names: new Names(generations.names(), generations.nextKeyspaceId),
+    now,
+    fork: fuse.fork,
+    apply: (reader) => treeActor.apply(reader),
+    cut: (cut) => treeActor.cut(cut),
+    visible,
+    admits: () =>
+      treeActor.backlog < limits.mailbox
+      && logBytes() < limits.checkpoint.hardLogBytes
+      && pages.capturedBytes < limits.stagingBytes,
+    durable: (lsn) => {
+      versions.setDurable(Math.min(lsn, visible()))
+      generations.forget(versions.oldestPin())
+      durable()
+    },
+    poisoned: fuse.blow,
+    failed: fuse.defect("wal")
+  })
 
 /** What new readers see: the tail, unless the Tree has parked; groups without records are visible too. */
 const visibleOf =
@@ -388,35 +364,4 @@ const close = (
     yield* fuse.interruptAll
     const error = storeError(new Closed())
     for (const actor of [wal, checkpoint, buffer, flush]) actor.stop(error)
-  })
-
-const doors = (
-  settings: Settings,
-  { limits, mode, segments, tree }: Ground.Ground,
-  parts: Parts,
-  fuse: Fuse,
-  visible: () => number
-): Effect.Effect<Machine> =>
-  Effect.map(Semaphore.make(1), (turn) => {
-    const { buffer, checkpoint, generations, tail, wal } = parts
-    const closed = storeError(new Closed())
-    const refused = (operation: string) => Effect.fail(storeError(new ReadOnly({ operation })))
-    return {
-      limits,
-      durability: settings.durability,
-      tree,
-      visible,
-      unavailable: () => fuse.closed ? closed : undefined,
-      root: (keyspace, at) => rootOf(generations, keyspace, at),
-      load: buffer.load,
-      fetch: (reference) => Values.fetch({ directory: settings.directory, tail, segments }, reference),
-      submit: mode === "readOnly" ? () => Effect.succeed(refused("write")) : wal.submit,
-      caughtUp: Effect.suspend(() => wal.awaitLsn(tail.end, "memory")),
-      awaitDurable: mode === "readOnly" ? () => Effect.void : (lsn) => wal.awaitLsn(lsn, "synced"),
-      checkpoint: mode === "readOnly" ? refused("take a checkpoint") : checkpoint.start("request"),
-      turn,
-      fork: fuse.fork,
-      finish: fuse.finish,
-      parts
-    }
   })

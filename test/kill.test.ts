@@ -25,15 +25,22 @@ describe("kill", () => {
     const last = 400
     const model = new Model()
     model.advance(last)
-    const other = (change: (model: Model) => void) => {
+    const other = (change: (model: Model) => void, { off = 0, unresolved = 0 } = {}) => {
       const found = new Model()
       found.advance(last)
       change(found)
       const { states } = found
-      const counts = { numbers: states.numbers.size, words: states.words.size, pairs: states.pairs.size }
+      const counts = {
+        numbers: { count: states.numbers.size, unresolved: 0 },
+        words: { count: states.words.size, unresolved: 0 },
+        pairs: { count: states.pairs.size + off, unresolved }
+      }
       return model.difference({ number: last, states, counts })
     }
     assert.isUndefined(other(() => {}))
+    assert.isUndefined(other(() => {}, { off: -2, unresolved: 2 }))
+    assert.match(other(() => {}, { off: 3, unresolved: 2 }) ?? "", /counts/)
+    assert.match(other(() => {}, { off: 1 }) ?? "", /counts/)
     const [key] = model.states.numbers.keys()
     assert.match(other(({ states }) => states.numbers.delete(key ?? 0)) ?? "", /is missing/)
     assert.match(other(({ states }) => states.numbers.set(key ?? 0, 1)) ?? "", /another value/)

@@ -58,6 +58,23 @@ const fill = (store: Store.Store["Service"], count: number) =>
     yield* store.checkpoint
   })
 
+/** Merges all mini-pages: only then leaves become empty, and their pages free. */
+const merge = (store: Store.Store["Service"]) =>
+  Effect.gen(function*() {
+    const faults = yield* FaultDisk
+    const { parts: { buffer }, tree: { pages } } = store.machine
+    const minis = (): Array<number> =>
+      Array.from({ length: pages.map.bound }, (_, id) => id).filter((id) =>
+        (pages.map.mini[id] as number) >= 0
+      )
+    for (let round = 0; round < 10 && minis().length > 0; round++) {
+      pages.ripe.push(...minis())
+      yield* buffer.reserve(1)
+      yield* quiesce(faults.operations)
+    }
+    assert.deepStrictEqual(minis(), [])
+  })
+
 /** Removes what `keep` does not name, without a checkpoint. */
 const thin = (store: Store.Store["Service"], count: number, keep: (index: number) => boolean) =>
   Effect.gen(function*() {
@@ -66,6 +83,7 @@ const thin = (store: Store.Store["Service"], count: number, keep: (index: number
       const some = gone.slice(from, from + 500)
       yield* commit(store, Effect.forEach(some, (index) => rows.remove(keyOf(index)), { discard: true }))
     }
+    yield* merge(store)
   })
 
 const pageFileOf = (image: Image): Uint8Array => image.read(`${directory}/pages`) ?? new Uint8Array(0)

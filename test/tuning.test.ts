@@ -95,6 +95,7 @@ describe("docs/tuning.md: options", () => {
         const environment = { HEARTWOOD_PATH: "store", [bare(variable)]: value }
         const options = yield* fromEnvironment(environment)
         if (name === "durability") return assert.strictEqual(options.durability, "synced")
+        if (name === "buffer") return assert.strictEqual(options.buffer, "miniPages")
         if (name === "systemCache") return assert.strictEqual(options.systemCache, "use")
         const limit = limits[name] as string
         assert.isDefined(limitOf(Options.toLimits(options), limit), `${variable} sets nothing`)

@@ -1,9 +1,9 @@
 /**
  * The buffer's owner: brings missing pages into memory and makes room for them.
  *
- * A page that several ask for is read once (`Loads.ts`). What comes from the disk is verified against the checksum that
- * the map table holds before anything sees it. Room is made ahead of need (`Room.ts`): mini-pages are merged and changed
- * pages written before anybody waits for their memory, and whoever outruns that waits here.
+ * A page that several ask for is read once (`Loads.ts`). What comes from the disk is verified against the checksum
+ * that the map table holds before anything sees it. Room is made ahead of need (`Room.ts`): mini-pages are merged and
+ * changed pages written before anybody waits for their memory, and whoever outruns that waits here.
  *
  * I1 Whoever waits for room is told so when there can be none: every page is in use, or none of the changed ones
  *    could be written in several attempts.
@@ -134,7 +134,8 @@ class Live {
     this.pages = tree.pages
     this.limits = limits
     const { arena } = this.pages
-    arena.reserve = Math.min(arena.blocks >>> 1, 2 * limits.mergeWorkspaces + 4)
+    // One merge finds room for its base page and for a split through all levels: merging never comes to a stop.
+    arena.reserve = Math.min(arena.blocks >>> 1, 2 * limits.mergeWorkspaces + 6)
     this.low = Math.max(1, arena.blocks >>> 7)
     this.loads = new Loads({ pages: this.pages, file, limits, epoch, fork })
     const { rootOf, write } = options

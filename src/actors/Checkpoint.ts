@@ -29,16 +29,13 @@ import { encodeSuperblock, SUPERBLOCK_BYTES, superblockOffset } from "../log/Sup
 import type { Superblock } from "../log/Superblock.ts"
 import type { StoreError } from "../StoreError.ts"
 import * as Telemetry from "../Telemetry.ts"
-import * as Catalog from "../tree/Catalog.ts"
 import type { CutImage } from "../tree/Catalog.ts"
 import type { ChunkTable } from "../tree/ChunkTable.ts"
 import type { Place } from "../tree/MapChunk.ts"
-import * as MapChunk from "../tree/MapChunk.ts"
-import { pack } from "../tree/Pack.ts"
-import { seal } from "../tree/PageCheck.ts"
 import type { PageFile, SealedImage as Image } from "../tree/PageFile.ts"
-import type { Image as PageImage, Pages } from "../tree/Pages.ts"
+import type { Pages } from "../tree/Pages.ts"
 import * as Actor from "./Actor.ts"
+import { CutWriter } from "./CutWriter.ts"
 import type { Trigger } from "./Triggers.ts"
 
 /** What a finished checkpoint did. */
@@ -98,9 +95,6 @@ export interface Options {
   readonly failed: (cause: unknown) => void
 }
 
-/** Images handed to Flush at a time: one batch is on its way while the next is taken. */
-const batchPages = 128
-
 export interface Checkpoint extends Actor.Actor<Message> {
   readonly start: (trigger: Trigger) => Effect.Effect<Report, StoreError>
   readonly newest: () => Superblock
@@ -148,7 +142,7 @@ export const make = Effect.fnUntraced(
       ...actor,
       start: (trigger) => Actor.ask(actor, (done): Message => ({ _tag: "Start", trigger, done })),
       newest: () => coordinator.newest,
-      slots: () => [...options.chunks.slots(), ...coordinator.catalogSlots],
+      slots: () => [...options.chunks.slots(), ...coordinator.writer.catalogSlots],
       counters: coordinator.counters,
       durations: coordinator.durations
     }
@@ -169,9 +163,7 @@ class Coordinator {
   }
   private readonly options: Options
   private older: Superblock | undefined
-  catalogSlots: ReadonlyArray<number>
-  /** Images written by the checkpoint in flight. */
-  private pages = 0
+  readonly writer: CutWriter
   /** Chunks in this slot and above are written anew. */
   private above = Infinity
 
@@ -179,13 +171,12 @@ class Coordinator {
     this.options = options
     this.newest = options.newest
     this.older = options.older
-    this.catalogSlots = options.catalogSlots
+    this.writer = new CutWriter(options)
   }
 
   readonly run = (trigger: Trigger): Effect.Effect<Report, StoreError> => {
     const started = this.options.now()
     const stalled = this.options.stalledMillis()
-    this.pages = 0
     const attributes = {
       [Telemetry.Attribute.checkpointId]: this.options.pages.epoch,
       [Telemetry.Attribute.checkpointTrigger]: trigger
@@ -206,8 +197,8 @@ class Coordinator {
         version: superblock.version,
         trigger,
         lsn: superblock.cut.lsn,
-        pages: this.pages,
-        bytes: this.pages * this.options.limits.pageBytes,
+        pages: this.writer.written,
+        bytes: this.writer.written * this.options.limits.pageBytes,
         reclaimedBytes,
         millis: this.options.now() - started
       }
@@ -243,10 +234,11 @@ class Coordinator {
   private flush(image: CutImage): Effect.Effect<Superblock, StoreError> {
     const { durable, durableLsn, pages, slots } = this.options
     return Effect.gen({ self: this }, function*() {
-      yield* Effect.all([durable(image.cut.lsn), this.images(image)], { concurrency: 2, discard: true })
+      const images = this.writer.images(image)
+      yield* Effect.all([durable(image.cut.lsn), images], { concurrency: 2, discard: true })
       const pageIds = pages.map.bound
-      yield* this.chunks(image, pageIds)
-      const catalog = yield* this.catalog(image)
+      yield* this.writer.chunks(image, { pageIds, above: this.above })
+      const catalog = yield* this.writer.catalog(image)
       const begin = this.begin(image)
       const superblock: Superblock = {
         ...this.newest,
@@ -265,114 +257,6 @@ class Coordinator {
       }
       return superblock
     }).pipe(Effect.withSpan(Telemetry.Span.checkpointFlush))
-  }
-
-  /** Writes the images at the cut of all that changed: what writers saved first, then the noisiest leaves. */
-  private images(image: CutImage): Effect.Effect<void, StoreError> {
-    const { pages } = this.options
-    const records = pages.map.records
-    const pending = [...image.pages.pending].sort((a, b) => (records[a] as number) - (records[b] as number))
-    return Effect.gen({ self: this }, function*() {
-      while (true) {
-        const batch = pages.drainCaptured()
-        let bytes = batch.reduce((sum, image) => sum + image.bytes.length, 0)
-        while (bytes < batchPages * this.options.limits.pageBytes && pending.length > 0) {
-          const from = batch.length
-          pages.capture(pending.pop() as number, batch)
-          for (let index = from; index < batch.length; index++) {
-            bytes += (batch[index] as PageImage).bytes.length
-          }
-        }
-        if (batch.length === 0) return
-        yield* this.writeImages(batch)
-        this.options.relieved()
-      }
-    })
-  }
-
-  /** Writes base pages each into a slot of its own, mini-pages packed. */
-  private writeImages(batch: ReadonlyArray<PageImage>): Effect.Effect<void, StoreError> {
-    const { limits, pages, relieved } = this.options
-    const whole = batch.filter(({ form }) => form === "page")
-    const packs = pack(batch.filter(({ form }) => form === "mini"), limits.pageBytes)
-    const version = pages.inFlight
-    const sealed = [
-      ...whole.map(({ bytes, version }) => ({ bytes, version, checksum: seal(bytes) })),
-      ...packs.map(({ bytes, checksum }) => ({ bytes, version, checksum }))
-    ]
-    const written = Effect.tapError(this.write(sealed), () =>
-      Effect.sync(() => {
-        for (const image of whole) pages.imageLost(image)
-        relieved()
-      }))
-    return Effect.map(written, (places) => {
-      whole.forEach((image, index) => pages.imaged(image, places[index] as Place))
-      packs.forEach(({ images }, index) => {
-        for (const image of images) pages.packed(image, places[whole.length + index] as Place)
-      })
-    })
-  }
-
-  /** Writes the chunks of the map table whose entries changed, from the leaves of the radix tree to its top. */
-  private chunks(image: CutImage, pageIds: number): Effect.Effect<void, StoreError> {
-    const { chunks, limits, pages, slots } = this.options
-    const version = image.pages.version
-    const { pageBytes } = limits
-    return Effect.gen({ self: this }, function*() {
-      let changed: ReadonlyArray<number> = image.pages.changed
-      for (let level = 0; level <= MapChunk.topLevel(pageIds, pageBytes); level++) {
-        changed = chunks.due(level, changed, this.above)
-        for (let from = 0; from < changed.length; from += batchPages) {
-          const batch = changed.slice(from, from + batchPages)
-          const { map } = pages
-          const places = yield* this.write(batch.map((index) => {
-            const bytes = level === 0
-              ? MapChunk.encode({ pageBytes, level, index }, {
-                slots: map.cutSlot,
-                checksums: map.cutChecksum
-              }, {
-                slots: map.pack,
-                checksums: map.packChecksum
-              })
-              : chunks.image(level, index)
-            return { bytes, version, checksum: MapChunk.checksumOf(bytes) }
-          }))
-          batch.forEach((index, number) => {
-            const older = chunks.set(level, index, places[number] as Place)
-            if (older !== 0) slots.retire(older, version)
-          })
-        }
-      }
-    })
-  }
-
-  private catalog(image: CutImage): Effect.Effect<Superblock["catalog"], StoreError> {
-    const { limits, slots, write } = this.options
-    const version = image.pages.version
-    const payload = Catalog.encode(image.catalog)
-    // Each page holds the place of the next one, so their slots must be known before they are made: last page first.
-    return Effect.gen({ self: this }, function*() {
-      const count = Catalog.pagesOf(payload.length, limits.pageBytes)
-      const written: Array<number> = []
-      let next: Place = MapChunk.nowhere
-      for (let index = count - 1; index >= 0; index--) {
-        const page = Catalog.toPage(payload, index, next, limits.pageBytes)
-        const places: ReadonlyArray<Place> = yield* Effect.tapError(
-          write([{ ...page, version }]),
-          () =>
-            Effect.sync(() => {
-              // Nothing else knows of the pages before, and no superblock ever did.
-              for (const slot of written) slots.retire(slot, version)
-            })
-        )
-        next = places[0] as Place
-        written.push(next.slot)
-        this.pages++
-      }
-      for (const slot of this.catalogSlots) slots.retire(slot, version)
-      this.catalogSlots = written
-      return { slot: next.slot, checksum: next.checksum >>> 0, bytes: payload.length }
-    })
   }
 
   private seal(superblock: Superblock): Effect.Effect<void, StoreError> {
@@ -417,10 +301,5 @@ class Coordinator {
     const bases = catalog.keyspaces.flatMap(({ segments }) => segments.map(({ base }) => base))
     const oldest = this.options.beginOf(Math.min(this.options.oldestHeld() ?? lsn, ...bases))
     return oldest !== undefined && oldest.lsn < lsn ? oldest : { lsn, sequence }
-  }
-
-  private write(images: ReadonlyArray<Image>): Effect.Effect<ReadonlyArray<Place>, StoreError> {
-    this.pages += images.length
-    return this.options.write(images)
   }
 }

@@ -74,7 +74,7 @@ export class Room {
   private readonly due: Set<number> = new Set()
   private readonly merging = new Set<number>()
   private stuck = 0
-  private readonly later: Array<number> = []
+  private readonly later = new Map<number, number>()
   private dirty: Array<number> = []
   private writing = false
   /** Blocks, beyond the reserve, that merges wait for. */
@@ -105,6 +105,7 @@ export class Room {
     const chores = noChores()
     const wanted = Math.max(target, this.needed)
     if (arena.available < wanted && this.due.size < mergesMax) this.evictor.makeRoom(wanted, chores)
+    if (this.stuck !== 0) this.evictor.dismiss(this.needed, 1)
     for (const pageId of ripe.splice(0)) chores.merge.push(pageId)
     this.take(chores)
     this.proceed()
@@ -113,27 +114,32 @@ export class Room {
   /** The last resort. */
   squeeze(target: number): void {
     const chores = noChores()
-    this.evictor.squeeze(target, chores)
+    this.evictor.squeeze(Math.max(target, this.needed), chores)
     this.take(chores)
     this.proceed()
   }
 
   private take(chores: Chores): void {
     if (this.options.write === undefined) return
-    for (const pageId of chores.merge) if (!this.merging.has(pageId)) this.due.add(pageId)
+    for (const pageId of chores.merge) {
+      if (!this.merging.has(pageId) && !this.later.has(pageId)) this.due.add(pageId)
+    }
     this.dirty.push(...chores.write)
   }
 
   /** Begins what can be begun. */
   proceed(): void {
     if (this.stuck !== 0) this.merge(this.stuck)
+    if (this.later.size > 0) this.reconsider()
     // Each merge takes a block for the base page, and may take one for a split and some for the nodes above.
     const most = Math.max(
       1,
       Math.min(this.options.loadsInFlight, this.pages.arena.freeBlocks - splitBlocks >>> 1)
     )
+    // What is being written gives its blocks to the one that waits: others would only ask for as many.
+    const waits = this.stuck !== 0 && (this.writing || this.dirty.length > 0)
     for (const pageId of this.due) {
-      if (this.merging.size >= most) break
+      if (waits || this.merging.size >= most) break
       this.due.delete(pageId)
       this.merging.add(pageId)
       this.load(pageId, pageId)
@@ -180,11 +186,11 @@ export class Room {
     arena.reserve = 0
     const answer = (map.block[leaf] as number) < 0 ? Missing : tree.merge(root, leaf)
     arena.reserve = reserve
+    if (answer === NoSpace) return this.postpone(leaf, tree.blocksNeeded - reserve)
     if (answer === Missing) {
       this.merging.add(leaf)
       return this.load((map.block[leaf] as number) < 0 ? leaf : tree.missing, leaf)
     }
-    if (answer === NoSpace) return this.postpone(leaf, tree.blocksNeeded - reserve)
     this.counters.merges++
     this.unstick(leaf)
     this.join(root, leaf)
@@ -206,12 +212,25 @@ export class Room {
     this.loads.want(other, "merge", () => void tree.mergeLeaf(root, leaf))
   }
 
+  /** The others have their turn again; not before the one that waits is done, as each try costs them a read. */
   private unstick(leaf: number): void {
     if (this.stuck !== leaf) return
     this.pages.kept.delete(leaf)
     this.stuck = 0
     this.needed = 0
-    for (const leaf of this.later.splice(0)) this.due.add(leaf)
+    for (const other of this.later.keys()) this.due.add(other)
+    this.later.clear()
+  }
+
+  /** There may be enough for what needed too much before: its blocks, and one for its base page. */
+  private reconsider(): void {
+    const { arena } = this.pages
+    const blocks = arena.freeBlocks - arena.reserve
+    for (const [leaf, needed] of this.later) {
+      if (needed >= blocks) continue
+      this.later.delete(leaf)
+      this.due.add(leaf)
+    }
   }
 
   /** One merge at a time keeps its base page and waits for blocks; others give theirs back until it is done. */
@@ -221,7 +240,7 @@ export class Room {
       this.needed = needed
       this.pages.kept.add(leaf)
     } else {
-      this.later.push(leaf)
+      this.later.set(leaf, needed)
       this.pages.evict(leaf)
     }
   }

@@ -1,8 +1,8 @@
 /**
  * A leaf as a reader sees it: base page and mini-page blended into one page in scratch.
  *
- * For each key it has the mini-page's record if that is below the reader's LSN, else the base page's; what is older than
- * both is Versions' to say. Nothing is written: a scan over what has just been changed costs no merge.
+ * For each key it has the mini-page's record if that is below the reader's LSN, else the base page's; what is older
+ * than both is Versions' to say. Nothing is written: a scan over what has just been changed costs no merge.
  *
  * I1 Keys ascend strictly, and the fences are the base page's.
  */

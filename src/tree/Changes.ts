@@ -107,7 +107,7 @@ export abstract class Changes {
     this.countRecord(id)
   }
 
-  /** Must be called before each change of a mini-page, its end included, that is more than remembering what is known. */
+  /** Must be called before each change of a mini-page, its end included; not where it only remembers what is known. */
   touchMini(id: number): void {
     const state = this.map.state[id] as number
     if ((state & (changingMini | State.CutMini)) !== changingMini) this.firstTouchMini(id, state)

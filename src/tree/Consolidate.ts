@@ -52,8 +52,8 @@ export class Consolidation {
   }
 
   /**
-   * Merges the mini-page of a leaf whose base page is in memory: Absent (done), Missing where a page above it is not, or
-   * NoSpace of blocks.
+   * Merges the mini-page of a leaf whose base page is in memory: Absent (done), Missing where a page above it is not,
+   * or NoSpace of blocks.
    */
   merge(root: Root, id: number): number {
     const { bench, pages } = this.ground
@@ -107,7 +107,8 @@ export class Consolidation {
       added += Leaf.neededWords(base, b, prefix + stored, valueBytes, expiry) + Page.slotWords
     }
     // A page that is all but full is split rather than compacted (`InPlace.mayCompact`); two records always fit.
-    return added <= Leaf.spare(base, b) - (Page.size(base, b) >>> 4) || Page.count(base, b) < 2
+    // What is removed needs no room, however full the page is.
+    return added === 0 || added <= Leaf.spare(base, b) - (Page.size(base, b) >>> 4) || Page.count(base, b) < 2
   }
 
   /** Splits a leaf in the middle; the records of its mini-page that are the new leaf's leave it. */

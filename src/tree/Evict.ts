@@ -85,7 +85,7 @@ export class Evictor {
   }
 
   /** The oldest guests leave, all but `kept`. */
-  private dismiss(target: number, kept: number): void {
+  dismiss(target: number, kept: number): void {
     const { arena, guests } = this.pages
     for (let left = guests.length; left > kept && arena.available < target; left--) {
       const id = guests.shift()

@@ -49,7 +49,7 @@ const sparseBytes = 65_536
 export class Pages extends Changes {
   readonly mode: BufferMode
   readonly ring: Ring
-  /** Guests as they came, and those that have changed: to be written. Who is none any more is skipped when it is met. */
+  /** Guests as they came, and those that have changed, to be written. Who is none any more is skipped when met. */
   readonly guests = new Fifo()
   readonly leaving = new Fifo()
   /** Pages that stay: room is being made for what is to be done with them. */

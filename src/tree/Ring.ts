@@ -134,7 +134,7 @@ export class Ring {
     return (this.arena.wordsOf(address)[address & this.arena.mask] as number) >>> 8
   }
 
-  /** The address of a block of a class, or -1 where the arena has no frame to give and no free block is large enough. */
+  /** The address of a block of a class, or -1: the arena has no frame to give, and no free block is large enough. */
   allocate(sizeClass: number): number {
     const words = this.classes[sizeClass] as number
     const free = this.freeHead[sizeClass] as number

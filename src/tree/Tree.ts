@@ -23,8 +23,10 @@ import type { Batch } from "./Batch.ts"
 import { Consolidation } from "./Consolidate.ts"
 import type { Range } from "./Cursor.ts"
 import { pull } from "./Cursor.ts"
+import { Dice } from "./Dice.ts"
 import { Events } from "./Events.ts"
 import { freeSlice } from "./FreeTree.ts"
+import { noHits } from "./Hits.ts"
 import * as Inner from "./Inner.ts"
 import { InPlace } from "./InPlace.ts"
 import { KeyScratch } from "./KeyScratch.ts"
@@ -61,18 +63,6 @@ export interface TreeOptions {
   readonly seed?: number | undefined
 }
 
-/** What answered reads, by where it stood; absent keys that the base page did not have are its as well. */
-export interface Hits {
-  leaf: number
-  insert: number
-  cache: number
-  tombstone: number
-  phantom: number
-  /** The base page, read for this or another record. */
-  guest: number
-  versions: number
-}
-
 export class Tree extends Finding {
   readonly pages: Pages
   readonly versions: Versions
@@ -84,15 +74,13 @@ export class Tree extends Finding {
   /** Free blocks to ask for after `NoSpace`, and the leaf that must be in memory beside them; 0 = none. */
   blocksNeeded = 0
   leafNeeded = 0
-  readonly hits: Hits = { leaf: 0, insert: 0, cache: 0, tombstone: 0, phantom: 0, guest: 0, versions: 0 }
+  readonly hits = noHits()
   private readonly bench: Workbench
   private readonly ground: Ground
   private readonly inPlace: InPlace
   private readonly minis: MiniWriter
   private readonly consolidation: Consolidation
-  /** Of 2³²: promotion happens where the dice is below. */
-  private readonly promotion: number
-  private dice: number
+  private readonly dice: Dice
 
   constructor(options: TreeOptions) {
     const { arena } = options
@@ -106,8 +94,7 @@ export class Tree extends Finding {
     this.inPlace = new InPlace(this.ground)
     this.minis = new MiniWriter(this.ground)
     this.consolidation = new Consolidation(this.ground, this.inPlace, (root, key) => this.descend(root, key))
-    this.promotion = (options.promotionPercent ?? 20) / 100 * 2 ** 32
-    this.dice = (options.seed ?? 0) | 1
+    this.dice = new Dice({ percent: options.promotionPercent ?? 20, seed: options.seed ?? 0 })
   }
 
   /** Makes an empty tree; undefined where no block is free. */
@@ -238,14 +225,13 @@ export class Tree extends Finding {
     map.state[id] = (map.state[id] as number) | State.Referenced
     this.hits.guest++
     const index = Leaf.find(words, p, this.key)
+    const promoted = !known && this.isPromoted()
     if (index < 0) {
-      if (!known && this.isPromoted()) this.remember(root, id, -1, 0)
+      if (promoted) this.remember(root, id, -1, 0)
       return Absent
     }
     const record = Leaf.recordAt(words, p, index)
-    if (!known && this.isPromoted()) {
-      this.remember(root, id, address - p + record, Page.slotBytes(words, p, index))
-    }
+    if (promoted) this.remember(root, id, address - p + record, Page.slotBytes(words, p, index))
     if (Leaf.versionAt(words, record) >= at) return Absent
     this.foundAt = address - p + record
     this.foundKey = Page.slotBytes(words, p, index)
@@ -253,15 +239,8 @@ export class Tree extends Finding {
     return Found
   }
 
-  /** Rolls the dice (xorshift). */
   private isPromoted(): boolean {
-    if (this.pages.mode === "pages") return false
-    let dice = this.dice
-    dice ^= dice << 13
-    dice ^= dice >>> 17
-    dice ^= dice << 5
-    this.dice = dice
-    return dice >>> 0 < this.promotion
+    return this.pages.mode !== "pages" && this.dice.roll()
   }
 
   private remember(root: Root, id: number, address: number, keyBytes: number): void {
@@ -299,8 +278,8 @@ export class Tree extends Finding {
   }
 
   /**
-   * Writes a record: Added, Replaced, Written (not known which), Missing or NoSpace. `version` is the LSN of its commit;
-   * `expiry` in milliseconds, Infinity for none. The record must fit (`Page.maxRecordBytes`).
+   * Writes a record: Added, Replaced, Written (not known which), Missing or NoSpace. `version` is the LSN of its
+   * commit; `expiry` in milliseconds, Infinity for none. The record must fit (`Page.maxRecordBytes`).
    */
   put(
     root: Root,

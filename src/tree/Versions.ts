@@ -18,8 +18,9 @@
  *
  * Point reads go through a hash table; the order for ranges is made when the first range of the past is read, as most
  * overwritten versions are gone after the next sync. An entry of kind Tombstone says that the key was absent in its
- * span, which the base page behind the mini-page it came from does not know. Entries are columns of typed arrays. A spill file would take the
- * `kept` slabs. Rejected: a tree of pages, which costs every overwrite a second insert and removal.
+ * span, which the base page behind the mini-page it came from does not know. Entries are columns of typed arrays. A
+ * spill file would take the `kept` slabs. Rejected: a tree of pages, which costs every overwrite a second insert and
+ * removal.
  */
 import { invariant } from "../Invariant.ts"
 import type { KeyScratch } from "./KeyScratch.ts"

@@ -23,6 +23,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["log/"],
   ["tree/"],
   ["actors/"],
+  ["Doors"],
   ["Machine"],
   ["Inspect", "Raw"],
   ["Store"],

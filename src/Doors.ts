@@ -1,0 +1,104 @@
+/**
+ * The doors of a machine: what the rooms above work with, and what they are refused.
+ *
+ * Nobody above knows an actor. They read the tree in the calling thread, and what must wait goes through a function
+ * here. A store that is only read has the same doors; those that write lead to a refusal.
+ */
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import * as Semaphore from "effect/Semaphore"
+import type * as Buffer_ from "./actors/Buffer.ts"
+import type * as Checkpoint from "./actors/Checkpoint.ts"
+import type { Declared } from "./actors/Declared.ts"
+import { rootOf } from "./actors/Declared.ts"
+import type * as Flush from "./actors/Flush.ts"
+import type { Fuse } from "./actors/Fuse.ts"
+import type * as Ground from "./actors/Ground.ts"
+import type * as Relocation from "./actors/Relocation.ts"
+import type { Segments } from "./actors/Segments.ts"
+import type * as TreeActor from "./actors/Tree.ts"
+import * as Values from "./actors/Values.ts"
+import type * as Wal from "./actors/Wal.ts"
+import type { DiskFile } from "./disk/Disk.ts"
+import type { Durability, Limits } from "./Limits.ts"
+import type { Tail } from "./log/Tail.ts"
+import { Closed, ReadOnly, storeError } from "./StoreError.ts"
+import type { StoreError } from "./StoreError.ts"
+import type { Generations } from "./tree/Generations.ts"
+import type { PageFile } from "./tree/PageFile.ts"
+import type { Root, Tree } from "./tree/Tree.ts"
+
+/** What the rooms above work with: the tree to read from, and doors to what must wait. */
+export interface Machine {
+  readonly limits: Limits
+  readonly durability: Durability
+  readonly tree: Tree
+  /** Exclusive bound of what new readers see. */
+  readonly visible: () => number
+  /** Why the store cannot be used any more. */
+  readonly unavailable: () => StoreError | undefined
+  /** The tree that a reader at `at` sees of a keyspace; an exit where there is none, or another layout. */
+  readonly root: (keyspace: Declared, at: number) => Root | Exit.Exit<undefined, StoreError>
+  readonly load: (pageId: number) => Effect.Effect<void, StoreError>
+  readonly fetch: (reference: Values.Reference) => Effect.Effect<Uint8Array, StoreError>
+  /** Hands an intent over; the answer waits for its LSN, or `undefined` where its base is stale. */
+  readonly submit: Wal.Wal["submit"]
+  /** Waits until everything appended is visible. */
+  readonly caughtUp: Effect.Effect<void, StoreError>
+  readonly awaitDurable: (lsn: number) => Effect.Effect<void, StoreError>
+  readonly checkpoint: Effect.Effect<Checkpoint.Report, StoreError>
+  /** Bodies of transactions run one at a time. */
+  readonly turn: Semaphore.Semaphore
+  readonly fork: (effect: Effect.Effect<void>) => void
+  /** Runs an effect beside everything else; closing waits for it. */
+  readonly finish: (effect: Effect.Effect<void>) => void
+  readonly parts: Parts
+}
+
+/** The parts themselves, for looking at and for the raw doors. */
+export interface Parts {
+  /** The page file; its counters say what of the work reached the disk. */
+  readonly file: DiskFile
+  readonly slots: PageFile
+  readonly tail: Tail
+  readonly segments: Segments
+  readonly generations: Generations
+  readonly wal: Wal.Wal
+  readonly treeActor: TreeActor.Tree
+  readonly buffer: Buffer_.Buffer
+  readonly flush: Flush.Flush
+  readonly checkpoint: Checkpoint.Checkpoint
+  readonly relocation: Relocation.Relocation
+}
+
+/** Opens the doors of what has been wired. */
+export const make = (
+  settings: { readonly directory: string; readonly durability: Durability },
+  { limits, mode, segments, tree }: Ground.Ground,
+  parts: Parts,
+  fuse: Fuse,
+  visible: () => number
+): Effect.Effect<Machine> =>
+  Effect.map(Semaphore.make(1), (turn) => {
+    const { buffer, checkpoint, generations, tail, wal } = parts
+    const closed = storeError(new Closed())
+    const refused = (operation: string) => Effect.fail(storeError(new ReadOnly({ operation })))
+    return {
+      limits,
+      durability: settings.durability,
+      tree,
+      visible,
+      unavailable: () => fuse.closed ? closed : undefined,
+      root: (keyspace, at) => rootOf(generations, keyspace, at),
+      load: buffer.load,
+      fetch: (reference) => Values.fetch({ directory: settings.directory, tail, segments }, reference),
+      submit: mode === "readOnly" ? () => Effect.succeed(refused("write")) : wal.submit,
+      caughtUp: Effect.suspend(() => wal.awaitLsn(tail.end, "memory")),
+      awaitDurable: mode === "readOnly" ? () => Effect.void : (lsn) => wal.awaitLsn(lsn, "synced"),
+      checkpoint: mode === "readOnly" ? refused("take a checkpoint") : checkpoint.start("request"),
+      turn,
+      fork: fuse.fork,
+      finish: fuse.finish,
+      parts
+    }
+  })

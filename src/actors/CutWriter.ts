@@ -1,0 +1,171 @@
+/**
+ * What a checkpoint writes into slots between its cut and its superblock: images of base pages, packs of mini-pages,
+ * chunks of the map table, the catalog.
+ *
+ * Each of these names what was written before it by slot and checksum, so the order is that of the methods here.
+ *
+ * I1 A chunk is made when all places in it are known.
+ * I2 What the checkpoint before refers to is retired, not overwritten.
+ *
+ * It must not know when a checkpoint begins, nor what makes it durable.
+ */
+import * as Effect from "effect/Effect"
+import type { Limits } from "../Limits.ts"
+import type { Superblock } from "../log/Superblock.ts"
+import type { StoreError } from "../StoreError.ts"
+import * as Catalog from "../tree/Catalog.ts"
+import type { CutImage } from "../tree/Catalog.ts"
+import type { ChunkTable } from "../tree/ChunkTable.ts"
+import type { Place } from "../tree/MapChunk.ts"
+import * as MapChunk from "../tree/MapChunk.ts"
+import { pack } from "../tree/Pack.ts"
+import { seal } from "../tree/PageCheck.ts"
+import type { PageFile, SealedImage } from "../tree/PageFile.ts"
+import type { Image, Pages } from "../tree/Pages.ts"
+
+export interface Options {
+  readonly limits: Limits
+  readonly pages: Pages
+  readonly chunks: ChunkTable
+  readonly catalogSlots: ReadonlyArray<number>
+  readonly slots: PageFile
+  readonly write: (images: ReadonlyArray<SealedImage>) => Effect.Effect<ReadonlyArray<Place>, StoreError>
+  /** Images that writers saved have been written: there is room for more. */
+  readonly relieved: () => void
+}
+
+/** Images handed to Flush at a time: one batch is on its way while the next is taken. */
+const batchPages = 128
+
+export class CutWriter {
+  /** Slots written for the newest cut. */
+  written = 0
+  catalogSlots: ReadonlyArray<number>
+  private readonly options: Options
+
+  constructor(options: Options) {
+    this.options = options
+    this.catalogSlots = options.catalogSlots
+  }
+
+  /** Writes the images at the cut of all that changed: what writers saved first, then the noisiest leaves. */
+  images(image: CutImage): Effect.Effect<void, StoreError> {
+    const { pages } = this.options
+    this.written = 0
+    const records = pages.map.records
+    const pending = [...image.pages.pending].sort((a, b) => (records[a] as number) - (records[b] as number))
+    return Effect.gen({ self: this }, function*() {
+      while (true) {
+        const batch = pages.drainCaptured()
+        let bytes = batch.reduce((sum, image) => sum + image.bytes.length, 0)
+        while (bytes < batchPages * this.options.limits.pageBytes && pending.length > 0) {
+          const from = batch.length
+          pages.capture(pending.pop() as number, batch)
+          for (let index = from; index < batch.length; index++) {
+            bytes += (batch[index] as Image).bytes.length
+          }
+        }
+        if (batch.length === 0) return
+        yield* this.writeImages(batch)
+        this.options.relieved()
+      }
+    })
+  }
+
+  /** Writes base pages each into a slot of its own, mini-pages packed. */
+  private writeImages(batch: ReadonlyArray<Image>): Effect.Effect<void, StoreError> {
+    const { limits, pages, relieved } = this.options
+    const whole = batch.filter(({ form }) => form === "page")
+    const packs = pack(batch.filter(({ form }) => form === "mini"), limits.pageBytes)
+    const version = pages.inFlight
+    const sealed = [
+      ...whole.map(({ bytes, version }) => ({ bytes, version, checksum: seal(bytes) })),
+      ...packs.map(({ bytes, checksum }) => ({ bytes, version, checksum }))
+    ]
+    const written = Effect.tapError(this.write(sealed), () =>
+      Effect.sync(() => {
+        for (const image of whole) pages.imageLost(image)
+        relieved()
+      }))
+    return Effect.map(written, (places) => {
+      whole.forEach((image, index) => pages.imaged(image, places[index] as Place))
+      packs.forEach(({ images }, index) => {
+        for (const image of images) pages.packed(image, places[whole.length + index] as Place)
+      })
+    })
+  }
+
+  /**
+   * Writes the chunks of the map table whose entries changed, from the leaves of the radix tree to its top; those in
+   * slot `above` or higher in any case.
+   */
+  chunks(
+    image: CutImage,
+    { above, pageIds }: { readonly pageIds: number; readonly above: number }
+  ): Effect.Effect<void, StoreError> {
+    const { chunks, limits, pages, slots } = this.options
+    const version = image.pages.version
+    const { pageBytes } = limits
+    return Effect.gen({ self: this }, function*() {
+      let changed: ReadonlyArray<number> = image.pages.changed
+      for (let level = 0; level <= MapChunk.topLevel(pageIds, pageBytes); level++) {
+        changed = chunks.due(level, changed, above)
+        for (let from = 0; from < changed.length; from += batchPages) {
+          const batch = changed.slice(from, from + batchPages)
+          const { map } = pages
+          const places = yield* this.write(batch.map((index) => {
+            const bytes = level === 0
+              ? MapChunk.encode({ pageBytes, level, index }, {
+                slots: map.cutSlot,
+                checksums: map.cutChecksum
+              }, {
+                slots: map.pack,
+                checksums: map.packChecksum
+              })
+              : chunks.image(level, index)
+            return { bytes, version, checksum: MapChunk.checksumOf(bytes) }
+          }))
+          batch.forEach((index, number) => {
+            const older = chunks.set(level, index, places[number] as Place)
+            if (older !== 0) slots.retire(older, version)
+          })
+        }
+      }
+    })
+  }
+
+  /** Writes the catalog, and answers where it begins. */
+  catalog(image: CutImage): Effect.Effect<Superblock["catalog"], StoreError> {
+    const { limits, slots, write } = this.options
+    const version = image.pages.version
+    const payload = Catalog.encode(image.catalog)
+    // Each page holds the place of the next one, so their slots must be known before they are made: last page first.
+    return Effect.gen({ self: this }, function*() {
+      const count = Catalog.pagesOf(payload.length, limits.pageBytes)
+      const written: Array<number> = []
+      let next: Place = MapChunk.nowhere
+      for (let index = count - 1; index >= 0; index--) {
+        const page = Catalog.toPage(payload, index, next, limits.pageBytes)
+        const places: ReadonlyArray<Place> = yield* Effect.tapError(
+          write([{ ...page, version }]),
+          () =>
+            Effect.sync(() => {
+              // Nothing else knows of the pages before, and no superblock ever did.
+              for (const slot of written) slots.retire(slot, version)
+            })
+        )
+        next = places[0] as Place
+        written.push(next.slot)
+        this.written++
+      }
+      for (const slot of this.catalogSlots) slots.retire(slot, version)
+      this.catalogSlots = written
+      return { slot: next.slot, checksum: next.checksum >>> 0, bytes: payload.length }
+    })
+  }
+
+  private write(images: ReadonlyArray<SealedImage>): Effect.Effect<ReadonlyArray<Place>, StoreError> {
+    this.written += images.length
+    return this.options.write(images)
+  }
+}
