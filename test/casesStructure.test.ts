@@ -181,7 +181,7 @@ everywhere((test, configuration) => {
         yield* fenced.agreeOn(fenced.oracle.keys())
         yield* twin.agree
       }),
-    { answers: "their own" }
+    { answers: "any" }
   )
 
   test("C25 one write splits a leaf, its parent and the root", (world) =>

@@ -349,10 +349,7 @@ export class Tree extends Finding {
   /** The mini-page at hand is full, or there is to be none: it is merged if the base page is here. */
   private mergeFor(root: Root, id: number): number {
     const { map } = this.pages
-    if ((map.block[id] as number) < 0) {
-      this.missing = id
-      return Missing
-    }
+    if ((map.block[id] as number) < 0 && this.lacks(id)) return Missing
     const state = map.state[id] as number
     if ((state & State.Mini) !== 0) return this.merge(root, id)
     // The record is larger than any mini-page.
@@ -360,13 +357,17 @@ export class Tree extends Finding {
     return Absent
   }
 
+  /** Whether an answer names a page that is missing; it is remembered. */
+  private lacks(page: number): boolean {
+    if (page > 0) this.missing = page
+    return page > 0
+  }
+
   /** Merges the mini-page of a leaf into its base page: Absent (done), Missing or NoSpace. */
   merge(root: Root, id: number): number {
     const { map } = this.pages
-    if ((map.block[id] as number) < 0 && ((map.state[id] as number) & State.Mini) !== 0) {
-      this.missing = id
-      return Missing
-    }
+    const asked = ((map.state[id] as number) & State.Mini) !== 0
+    if (asked && (map.block[id] as number) < 0 && this.lacks(id)) return Missing
     const answer = this.consolidation.merge(root, id)
     return this.asked(answer, this.consolidation.blocksNeeded, id)
   }
@@ -381,16 +382,13 @@ export class Tree extends Finding {
 
   /** Looks up what blind writes left open, from page id `from` on: Absent (done), or Missing; go on from `missing`. */
   resolve(root: Root, from: number): number {
-    const missing = resolveFrom(this.pages, root, from)
-    if (missing > 0) this.missing = missing
-    return missing > 0 ? Missing : Absent
+    return this.lacks(resolveFrom(this.pages, root, from)) ? Missing : Absent
   }
 
   /** Adds records of a range as of `at` to a batch: Found = there may be more, Absent = done, or Missing. */
   scan(root: Root, range: Range, at: number, batch: Batch): number {
-    const missing = pull(this.pages, this.versions, root, range, at, batch)
-    if (missing > 0) this.missing = missing
-    return missing > 0 ? Missing : batch.ended ? Absent : Found
+    if (this.lacks(pull(this.pages, this.versions, root, range, at, batch))) return Missing
+    return batch.ended ? Absent : Found
   }
 
   /**
@@ -399,7 +397,6 @@ export class Tree extends Finding {
    */
   freeTree(page: number, pages: number): number {
     const answer = freeSlice(this.pages, page, pages)
-    if (answer > 0) this.missing = answer
-    return answer > 0 ? Missing : answer === 0 ? Absent : Found
+    return this.lacks(answer) ? Missing : answer === 0 ? Absent : Found
   }
 }
