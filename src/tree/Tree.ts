@@ -129,8 +129,8 @@ export class Tree extends Lookup {
   }
 
   /**
-   * Writes a record: Added, Replaced, Written (not known which), Missing or NoSpace. `version` is the LSN of its commit;
-   * `expiry` in milliseconds, Infinity for none. The record must fit (`Page.maxRecordBytes`).
+   * Writes a record: Added, Replaced, Written (not known which), Missing or NoSpace. `version` is the LSN of its
+   * commit; `expiry` in milliseconds, Infinity for none. The record must fit (`Page.maxRecordBytes`).
    */
   put(
     root: Root,
