@@ -14,6 +14,7 @@
 import { Found, Missing } from "./Answer.ts"
 import * as Inner from "./Inner.ts"
 import { KeyScratch } from "./KeyScratch.ts"
+import * as Leaf from "./Leaf.ts"
 import type { Lookup } from "./Lookup.ts"
 import type { Many } from "./Many.ts"
 import type { Pages } from "./Pages.ts"
@@ -32,6 +33,8 @@ export class Group {
   /** The page that each key has come to, and its address: -1 = not in memory. */
   private readonly ids = new Int32Array(groupKeys)
   private readonly addresses = new Int32Array(groupKeys)
+  /** Where each key's search in its leaf goes on. */
+  private readonly lowers = new Int32Array(groupKeys)
 
   constructor(pages: Pages) {
     this.pages = pages
@@ -52,8 +55,15 @@ export class Group {
         this.key(index).load(keys[waiting[from + index] as number] as Uint8Array)
       }
       this.descend(root, count)
+      this.aim(count)
       for (let index = 0; index < count; index++) {
-        const answer = lookup.getFrom(root, this.ids[index] as number, this.key(index), at)
+        const answer = lookup.getFrom(
+          root,
+          this.ids[index] as number,
+          this.key(index),
+          this.lowers[index] as number,
+          at
+        )
         if (answer === Found) lookup.giveTo(many, waiting[from + index] as number)
         else if (answer === Missing) many.miss(waiting[from + index] as number, lookup.missing)
       }
@@ -86,26 +96,43 @@ export class Group {
     }
   }
 
-  /** Finds the pages of all keys and reads a word of each of their first lines. */
+  /** Searches the heads of all leaves and touches the record that each key is likely to be. */
+  private aim(count: number): void {
+    const { arena } = this.pages
+    const { addresses, lowers } = this
+    for (let index = 0; index < count; index++) {
+      const address = addresses[index] as number
+      if (address < 0) continue
+      const words = arena.words[address >>> arena.shift] as Int32Array
+      const p = address & arena.mask
+      const lower = Leaf.lower(words, p, this.key(index))
+      Leaf.touchRecord(words, p, lower)
+      lowers[index] = lower
+    }
+  }
+
+  /**
+   * Finds the pages of all keys and reads a word of each of their first lines. First one line of every page, in a loop
+   * so short that many of its rounds are under way at a time.
+   */
   private touch(count: number): void {
     const { arena, map } = this.pages
     const { addresses, ids } = this
     let sum = 0
     for (let index = 0; index < count; index++) {
-      const id = ids[index] as number
-      const block = map.block[id] as number
-      addresses[index] = block
-      if (block < 0) {
-        const mini = map.mini[id] as number
-        if (mini >= 0) {
-          sum += (arena.words[mini >>> arena.shift] as Int32Array)[(mini & arena.mask) + 7] as number
-        }
-        continue
-      }
-      const words = arena.words[block >>> arena.shift] as Int32Array
-      const p = block & arena.mask
-      sum = sum + (words[p + 1] as number) + (words[p + 24] as number) + (words[p + 40] as number)
-          + (words[p + 56] as number) | 0
+      const address = map.block[ids[index] as number] as number
+      addresses[index] = address
+      if (address < 0) continue
+      const words = arena.words[address >>> arena.shift] as Int32Array
+      sum = sum + (words[(address & arena.mask) + 1] as number) | 0
+    }
+    for (let index = 0; index < count; index++) {
+      const address = addresses[index] as number
+      if (address < 0) continue
+      const words = arena.words[address >>> arena.shift] as Int32Array
+      const p = address & arena.mask
+      sum = sum + (words[p + 24] as number) + (words[p + 40] as number) + (words[p + 56] as number)
+          + (words[p + 72] as number) | 0
     }
     sink[0] = sum
   }

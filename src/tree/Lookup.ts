@@ -112,16 +112,20 @@ export abstract class Lookup extends Finding {
     return this.getBeside(root, id, key, at)
   }
 
-  /** The same from a leaf on, in memory or not, that a way down has come to: the second half of a get. */
-  getFrom(root: Root, id: number, key: KeyScratch, at: number): number {
+  /**
+   * The same from a leaf on, in memory or not, that a way down has come to: the second half of a get. `from` is what
+   * `Leaf.lower` said of the base page, if that is here.
+   */
+  getFrom(root: Root, id: number, key: KeyScratch, from: number, at: number): number {
     const { arena, map } = this.pages
     const address = map.block[id] as number
     const state = map.state[id] as number
     if (address < 0 || !isInPlace(state)) return this.getBeside(root, id, key, at)
     const words = arena.words[address >>> arena.shift] as Int32Array
+    const p = address & arena.mask
     map.state[id] = state | State.Referenced
     this.hits.leaf++
-    return this.getInLeaf(root, words, address & arena.mask, address, key, at)
+    return this.getAt(root, words, p, address, Leaf.findFrom(words, p, key, from), key, at)
   }
 
   private getInLeaf(
@@ -133,7 +137,18 @@ export abstract class Lookup extends Finding {
     at: number
   ): number {
     Leaf.touchSlots(words, p)
-    const index = Leaf.find(words, p, key)
+    return this.getAt(root, words, p, address, Leaf.find(words, p, key), key, at)
+  }
+
+  private getAt(
+    root: Root,
+    words: Int32Array,
+    p: number,
+    address: number,
+    index: number,
+    key: KeyScratch,
+    at: number
+  ): number {
     if (index >= 0) {
       const slot = words[p + Page.headerWords + ((words[p + 7] as number) >>> 16) + index] as number
       const record = p + (slot & 0xffff)
