@@ -5,7 +5,7 @@
  * `Snapshot`, writes need `Tx`, and the two boundaries (`Snapshot.read()`, `Tx.transact()`) discharge them.
  *
  * Door to data, first of three files: this one turns keys and values into bytes, `Snapshot.ts` asks the tree and waits
- * for pages that are missing, `tree/Tree.ts` finds the record.
+ * for pages that are missing, `tree/Lookup.ts` finds the record.
  */
 import * as Arr from "effect/Array"
 import type * as Cause from "effect/Cause"
