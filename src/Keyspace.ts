@@ -5,7 +5,7 @@
  * `Snapshot`, writes need `Tx`, and the two boundaries (`Snapshot.read()`, `Tx.transact()`) discharge them.
  *
  * Door to data, first of three files: this one turns keys and values into bytes, `Snapshot.ts` asks the tree and waits
- * for pages that are missing, `tree/Tree.ts` finds the record.
+ * for pages that are missing, `tree/Lookup.ts` finds the record.
  */
 import * as Arr from "effect/Array"
 import type * as Cause from "effect/Cause"
@@ -161,7 +161,15 @@ class Declared<K, V, P> implements Keyspace<K, V, P> {
     })
 
   readonly getMany = (keys: Iterable<K>): Effect.Effect<Array<Option.Option<V>>, StoreError, Snapshot> =>
-    Effect.forEach(keys, this.get, { concurrency: 16 })
+    Snapshot.use((snapshot) => {
+      const encoded: Array<Uint8Array> = []
+      for (const key of keys) {
+        const bytes = this.encodeKey(key)
+        if (Exit.isExit(bytes)) return bytes
+        encoded.push(bytes)
+      }
+      return Effect.flatMap(snapshot.getMany(this, encoded, "keys and values"), (rows) => this.values(rows))
+    })
 
   readonly has = (key: K): Effect.Effect<boolean, StoreError, Snapshot> =>
     Effect.map(this.row(key, "keys"), (row) => row !== undefined)
@@ -315,6 +323,18 @@ class Declared<K, V, P> implements Keyspace<K, V, P> {
     let actual: number = length
     for (let bytes = 4 * keyBytes; actual === Key.Full; bytes *= 4) actual = encode(new Uint8Array(bytes))
     return Exit.fail(storeError(new LimitExceeded({ limit: "keyBytes", actual, maximum: keyBytes })))
+  }
+
+  private values(
+    rows: ReadonlyArray<Row | undefined>
+  ): Exit.Exit<Array<Option.Option<V>>, StoreError> {
+    const values: Array<Option.Option<V>> = []
+    for (const row of rows) {
+      const value = row === undefined ? noValue : this.value(row)
+      if (Exit.isFailure(value)) return Exit.failCause(value.cause)
+      values.push(value.value)
+    }
+    return Exit.succeed(values)
   }
 
   private value(row: Row): Exit.Exit<Option.Option<V>, StoreError> {
