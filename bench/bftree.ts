@@ -3,19 +3,20 @@
  *
  * `npm run bench:bftree` loads records of 32 bytes once, and gives a copy of that store to each mode of the buffer: the
  * same tree, the same memory (31 % of the raw data), the same requests, pages past the system's cache, the log written
- * in the background. No checkpoint falls into a phase; one follows the updates, so that what a mode put off shows.
+ * in the background. Each phase is measured once it is steady, by the same rule. No checkpoint falls into one; one
+ * follows the updates, so that what a mode put off shows.
  * Workload and expected shape: Hao and Chandramouli, "Bf-Tree" (VLDB 2024), 6, scaled down.
  *
  * `--records` and `--operations` make it small, `--sweep` varies memory, skew, second chance and promotion in turn.
  * Exits 1 where a goal is missed.
  */
 import * as Effect from "effect/Effect"
-import { cpSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
-import * as fs from "node:fs"
+import { closeSync, cpSync, fsyncSync, mkdtempSync, openSync, readdirSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
 import * as Keyspace from "../src/Keyspace.ts"
+import type { SystemCache } from "../src/Limits.ts"
 import * as Store from "../src/Store.ts"
 import type { StoreError } from "../src/StoreError.ts"
 import type { Cost, Kind } from "./phase.ts"
@@ -31,12 +32,11 @@ const { values: flags } = parseArgs({
     sweep: { type: "boolean", default: false }
   }
 })
-const records = Number(flags.records)
+const recordsAsked = Number(flags.records)
 const operations = Number(flags.operations)
 const inFlight = 32
 
-const modes = ["pages", "miniPages"] as const
-type Mode = typeof modes[number]
+type Mode = "pages" | "miniPages"
 
 /** What a run varies. */
 interface Setting {
@@ -51,103 +51,117 @@ interface PhaseOf {
   readonly name: "lookups" | "scans" | "half" | "updates"
   readonly title: string
   readonly kind: (dice: number) => Kind
-  /** Requests before the measured ones, and measured ones, per operation that was asked for. */
-  readonly warm: number
-  readonly measured: number
+  /** Measured requests, and those of a window of the warm-up, per operation that was asked for. */
+  readonly share: number
 }
 
+/** Writes first: they are what fills a buffer soonest. */
 const phases: ReadonlyArray<PhaseOf> = [
-  { name: "lookups", title: "lookups", kind: () => "lookup", warm: 5, measured: 1.5 },
-  {
-    name: "scans",
-    title: `scans of ${Phase.scanRecords}`,
-    kind: () => "scan",
-    warm: 0.1,
-    measured: 0.25
-  },
   {
     name: "half",
     title: "half lookups, half updates",
     kind: (dice) => dice < 0.5 ? "lookup" : "update",
-    warm: 1.5,
-    measured: 0.5
+    share: 1
   },
-  { name: "updates", title: "updates", kind: () => "update", warm: 1, measured: 1 }
+  { name: "updates", title: "updates", kind: () => "update", share: 1 },
+  { name: "lookups", title: "lookups", kind: () => "lookup", share: 1 },
+  { name: "scans", title: `scans of ${Phase.scanRecords}`, kind: () => "scan", share: 0.25 }
 ]
 
+/** A phase is steady where a window costs the disk as much as the one before it, up to this part. */
+const steadyPart = 0.02
+/** Windows after which it is measured in any case. */
+const windowsMost = 16
+
 const Words = Keyspace.bytes("words")
-const keys = keysOf(records)
 const directory = mkdtempSync(join(flags.directory, "heartwood-bench-"))
+
+/** What was loaded, and is copied for each run. */
+interface World {
+  readonly records: number
+  readonly keys: Uint8Array
+  readonly path: string
+  readonly systemCache: SystemCache
+}
 
 /** Larger than any phase: the log is never long enough for a checkpoint, in neither mode. */
 const seldom = { logBytes: "4 GiB", interval: "1 day", leafRecords: 2 ** 31, records: 2 ** 40 } as const
 
 /** Writes all records in random order, with memory enough for all of them, and closes the store. */
-const load = Effect.gen(function*() {
-  const { machine } = yield* Store.Store
-  const raw = yield* Words.raw
-  const value = new Uint8Array(valueBytes)
-  for (let from = 0; from < records; from += 1_000) {
-    const length = Math.min(1_000, records - from)
-    const batch = Array.from({ length }, (_, index) => ({
-      key: keys.subarray((from + index) * keyBytes, (from + index + 1) * keyBytes),
-      value
-    }))
-    while (!Phase.admitted(machine, () => raw.batchUnsafe(batch))) yield* Effect.yieldNow
-  }
-}).pipe(Effect.provide(Store.layer({
-  path: join(directory, "loaded"),
-  memory: "1 GiB",
-  buffer: "pages",
-  durability: "memory",
-  checkpoint: seldom
-})))
+const load = (world: World) =>
+  Effect.gen(function*() {
+    const { machine } = yield* Store.Store
+    const raw = yield* Words.raw
+    const value = new Uint8Array(valueBytes)
+    for (let from = 0; from < world.records; from += 1_000) {
+      const length = Math.min(1_000, world.records - from)
+      const batch = Array.from({ length }, (_, index) => ({
+        key: world.keys.subarray((from + index) * keyBytes, (from + index + 1) * keyBytes),
+        value
+      }))
+      while (!Phase.admitted(machine, () => raw.batchUnsafe(batch))) yield* Effect.yieldNow
+    }
+  }).pipe(Effect.provide(Store.layer({
+    path: world.path,
+    memory: "1 GiB",
+    buffer: "pages",
+    durability: "memory",
+    checkpoint: seldom
+  })))
+
+const worldOf = (records: number, systemCache: SystemCache): Effect.Effect<World, StoreError> => {
+  const world = { records, keys: keysOf(records), path: join(directory, `loaded-${records}`), systemCache }
+  return Effect.as(load(world), world)
+}
 
 /** A copy of what was loaded, all of it on the device. */
-const copy = (name: string): string => {
-  const path = join(directory, name)
-  cpSync(join(directory, "loaded"), path, { recursive: true })
-  for (const file of readdirSync(path, { recursive: true, encoding: "utf8" })) {
-    const descriptor = fs.openSync(join(path, file), "r")
-    fs.fsyncSync(descriptor)
-    fs.closeSync(descriptor)
+const copy = (from: string, to: string): void => {
+  cpSync(from, to, { recursive: true })
+  for (const file of readdirSync(to)) {
+    const descriptor = openSync(join(to, file), "r")
+    fsyncSync(descriptor)
+    closeSync(descriptor)
   }
-  return path
 }
 
 type Costs = { readonly [N in PhaseOf["name"]]: Cost }
 
 interface Result extends Costs {
-  /** Bytes of the page file that the checkpoint after the updates wrote, per update since the last one. */
+  /** Bytes of the page file that the checkpoint after the updates wrote. */
   readonly owed: number
 }
 
 const runMode = (
   mode: Mode,
-  setting: Setting,
-  scale: number,
-  systemCache: "bypass" | "avoid"
+  world: World,
+  setting: Setting
 ): Effect.Effect<Result, StoreError> => {
-  const path = copy(mode)
+  const { keys, records, systemCache } = world
+  const path = join(directory, mode)
   const memoryBytes = Math.round(records * (keyBytes + valueBytes) * setting.memoryPercent / 100)
+  // Of the requests of a smaller world, as many fewer.
+  const scale = operations * records / recordsAsked
   const body = Effect.gen(function*() {
     const store = yield* Store.Store
     const { machine } = store
     const target = { machine, keyspace: Words, raw: yield* Words.raw, keys, inFlight }
     const draw = zipf(records, setting.skew)
     const costs: Partial<Record<PhaseOf["name"], Cost>> = {}
-    let updates = 0
-    for (const [index, { kind, measured, name, warm }] of phases.entries()) {
-      const count = (share: number): number => Math.ceil(operations * scale * share)
-      yield* Phase.run(target, requests(draw, count(warm), 2 * index), kind)
-      costs[name] = yield* Phase.run(target, requests(draw, count(measured), 2 * index + 1), kind)
-      updates += count(warm + measured) * (name === "updates" ? 1 : name === "half" ? 0.5 : 0)
+    let owed = 0
+    for (const phase of phases) {
+      const { cost, windows } = yield* steady(target, draw, phase, Math.ceil(scale * phase.share))
+      costs[phase.name] = cost
+      console.error(
+        `  … ${mode}, ${phase.name}: ${rounded(cost.perSecond)} per second after ${windows} windows`
+      )
+      if (phase.name !== "updates") continue
+      const before = machine.parts.file.counters.writeBytes
+      yield* store.checkpoint
+      owed = machine.parts.file.counters.writeBytes - before
     }
-    const before = machine.parts.file.counters.writeBytes
-    yield* store.checkpoint
-    const owed = (machine.parts.file.counters.writeBytes - before) / updates
     return { ...costs as Costs, owed }
   })
+  copy(world.path, path)
   return body.pipe(
     Effect.provide(Store.layer({
       path,
@@ -161,19 +175,35 @@ const runMode = (
   )
 }
 
+/** Runs windows of a phase until two cost the disk the same, and then the one that is measured. */
+const steady = Effect.fnUntraced(function*(
+  target: Phase.Target,
+  draw: (next: () => number) => number,
+  { kind, name }: PhaseOf,
+  count: number
+): Effect.fn.Return<{ readonly cost: Cost; readonly windows: number }, StoreError> {
+  // No two windows ask for the same, in no order of the phases.
+  const seed = 1_000 * (1 + phases.findIndex((phase) => phase.name === name))
+  let last = Infinity
+  for (let windows = 1;; windows++) {
+    const cost = yield* Phase.run(target, requests(draw, count, seed + windows), kind)
+    const bytes = cost.readBytes + cost.writtenBytes
+    if (Math.abs(bytes - last) <= steadyPart * last || windows === windowsMost) {
+      return { cost: yield* Phase.run(target, requests(draw, count, seed), kind), windows }
+    }
+    last = bytes
+  }
+})
+
 interface Both {
   readonly pages: Result
   readonly miniPages: Result
 }
 
 const runBoth = Effect.fnUntraced(
-  function*(
-    setting: Setting,
-    scale: number,
-    systemCache: "bypass" | "avoid"
-  ): Effect.fn.Return<Both, StoreError> {
-    const pages = yield* runMode("pages", setting, scale, systemCache)
-    const miniPages = yield* runMode("miniPages", setting, scale, systemCache)
+  function*(world: World, setting: Setting): Effect.fn.Return<Both, StoreError> {
+    const pages = yield* runMode("pages", world, setting)
+    const miniPages = yield* runMode("miniPages", world, setting)
     return { pages, miniPages }
   }
 )
@@ -201,6 +231,12 @@ const table = (both: Both): void => {
     const both_ = [pages.perSecond, minis.perSecond] as const
     console.log(title)
     row("per second", rounded(both_[0]), rounded(both_[1]), ratioOf(both_[1], both_[0]))
+    row(
+      "processor time, each, µs",
+      rounded(pages.cpuMicros),
+      rounded(minis.cpuMicros),
+      ratioOf(pages.cpuMicros, minis.cpuMicros)
+    )
     bytes("bytes read, each", "readBytes")
     bytes("bytes written, page file, each", "writtenBytes")
     bytes("bytes written, log, each", "logBytes")
@@ -227,8 +263,13 @@ const table = (both: Both): void => {
     }
   }
   const { miniPages, pages } = both
-  console.log("the checkpoint after them")
-  row("bytes written, page file, per update", rounded(pages.owed), rounded(miniPages.owed), "")
+  console.log("the checkpoint after the updates")
+  row(
+    "bytes written, page file",
+    rounded(pages.owed),
+    rounded(miniPages.owed),
+    ratioOf(pages.owed, miniPages.owed)
+  )
 }
 
 interface Goal {
@@ -266,12 +307,13 @@ const sweeps: Record<string, ReadonlyArray<readonly [string, Partial<Setting>]>>
   promotion: [1, 10, 20, 30, 100].map((share) => [`${share} %`, { limits: { promotionPercent: share } }])
 }
 
-/** One line per setting, ratios as in the table. */
-const sweep = Effect.fnUntraced(function*(systemCache: "bypass" | "avoid") {
+/** One line per setting, ratios as in the table, of a smaller world. */
+const sweep = Effect.fnUntraced(function*(systemCache: SystemCache) {
+  const world = yield* worldOf(Math.ceil(recordsAsked / 4), systemCache)
   for (const [what, settings] of Object.entries(sweeps)) {
     console.log(`\n${what.padEnd(26)} read/lookup  lookups/s  written/update  updates/s  scans/s`)
     for (const [name, setting] of settings) {
-      const { miniPages, pages } = yield* runBoth({ ...usual, ...setting }, 0.2, systemCache)
+      const { miniPages, pages } = yield* runBoth(world, { ...usual, ...setting })
       const ratios = [
         ratioOf(pages.lookups.readBytes, miniPages.lookups.readBytes).padStart(11),
         ratioOf(miniPages.lookups.perSecond, pages.lookups.perSecond).padStart(10),
@@ -293,15 +335,17 @@ const systemCacheHere = Effect.provide(
 const main = Effect.gen(function*() {
   const systemCache = yield* systemCacheHere
   const begun = process.hrtime.bigint()
-  yield* load
+  const world = yield* worldOf(recordsAsked, systemCache)
   const seconds = (Number(process.hrtime.bigint() - begun) / 1e9).toFixed(0)
   console.log(
-    `${records.toLocaleString("en")} records of ${keyBytes} + ${valueBytes} bytes, loaded in ${seconds} s, `
+    `${
+      recordsAsked.toLocaleString("en")
+    } records of ${keyBytes} + ${valueBytes} bytes, loaded in ${seconds} s, `
       + `memory ${usual.memoryPercent} % of that, skew ${usual.skew}, ${inFlight} requests in flight, `
       + `system cache "${systemCache}"${systemCache === "avoid" ? " (bypass is not possible here)" : ""}, `
       + "durability \"buffered\", no checkpoint within a phase\n"
   )
-  const both = yield* runBoth(usual, 1, systemCache)
+  const both = yield* runBoth(world, usual)
   table(both)
   const reached = goals(both)
   if (flags.sweep) yield* sweep(systemCache)

@@ -30,9 +30,11 @@ export interface Target {
   readonly inFlight: number
 }
 
-/** Counts per request, but for `seconds` and `perSecond`. */
+/** Counts per request, but for `perSecond`. */
 export interface Cost {
   readonly perSecond: number
+  /** Microseconds of processors, all threads of the process together: what is left of noise by other processes. */
+  readonly cpuMicros: number
   readonly readBytes: number
   readonly writtenBytes: number
   readonly logBytes: number
@@ -55,6 +57,7 @@ export const run = Effect.fnUntraced(function*(
   const { machine } = target
   const lanes = new Lanes(target, requests, kind)
   const before = countersOf(machine)
+  const cpu = process.cpuUsage()
   const begun = process.hrtime.bigint()
   yield* Effect.forEach(Array.from({ length: target.inFlight }), () => lanes.lane, {
     concurrency: "unbounded",
@@ -63,10 +66,12 @@ export const run = Effect.fnUntraced(function*(
   // What is written counts once it is applied, whatever that takes.
   yield* machine.caughtUp
   const seconds = Number(process.hrtime.bigint() - begun) / 1e9
+  const { system, user } = process.cpuUsage(cpu)
   const after = countersOf(machine)
   const each = (name: keyof typeof after): number => (after[name] - before[name]) / requests.length
   return {
     perSecond: requests.length / seconds,
+    cpuMicros: (user + system) / requests.length,
     readBytes: each("readBytes"),
     writtenBytes: each("writtenBytes"),
     logBytes: each("logBytes"),
@@ -100,7 +105,7 @@ export const admitted = ({ parts: { wal }, unavailable }: Machine, write: () => 
 }
 
 /** Everything that grows while requests run. */
-export const countersOf = ({ parts, tree }: Machine) => ({
+const countersOf = ({ parts, tree }: Machine) => ({
   readBytes: parts.file.counters.readBytes,
   writtenBytes: parts.file.counters.writeBytes,
   logBytes: parts.wal.counters.groupBytes,

@@ -23,29 +23,55 @@ const branchy = (words: Int32Array, from: number, count: number, head: number): 
   return low - from
 }
 
-const nanoseconds = (search: typeof branchy, words: Int32Array, wanted: Int32Array): number => {
-  let sum = 0
-  const begun = process.hrtime.bigint()
-  for (let index = 0; index < searches; index++) {
-    sum += search(words, (index % pages) * heads, heads, wanted[index] as number)
+type Round = (words: Int32Array, wanted: Int32Array) => number
+
+/** A loop of its own for each search: one for all would call what it has to inline. */
+const rounds: Record<"branchy" | "branchless" | "empty", Round> = {
+  branchy: (words, wanted) => {
+    let sum = 0
+    for (let index = 0; index < searches; index++) {
+      sum += branchy(words, (index & pages - 1) * heads, heads, wanted[index] as number)
+    }
+    return sum
+  },
+  branchless: (words, wanted) => {
+    let sum = 0
+    for (let index = 0; index < searches; index++) {
+      sum += lowerHead(words, (index & pages - 1) * heads, heads, wanted[index] as number)
+    }
+    return sum
+  },
+  empty: (words, wanted) => {
+    let sum = 0
+    for (let index = 0; index < searches; index++) {
+      sum += (words[(index & pages - 1) * heads] as number) - (wanted[index] as number)
+    }
+    return sum
   }
+}
+
+const nanoseconds = (round: Round, words: Int32Array, wanted: Int32Array): number => {
+  const begun = process.hrtime.bigint()
+  const sum = round(words, wanted)
   const each = Number(process.hrtime.bigint() - begun) / searches
-  if (sum < 0) throw new Error("a search found nothing")
+  if (Number.isNaN(sum)) throw new Error("a search found nothing")
   return each
 }
 
-/** Medians of several rounds in turn. */
-export const measure = (rounds = 9): { readonly branchy: number; readonly branchless: number } => {
+/** Medians of several rounds in turn, less what the loop takes by itself. */
+export const measure = (times = 15): { readonly branchy: number; readonly branchless: number } => {
   const next = random(11)
   const words = new Int32Array(pages * heads).map(() => next() * 2 ** 31)
   for (let page = 0; page < pages; page++) words.subarray(page * heads, (page + 1) * heads).sort()
   const wanted = new Int32Array(searches).map(() => next() * 2 ** 31)
-  const times: { branchy: Array<number>; branchless: Array<number> } = { branchy: [], branchless: [] }
-  for (let round = 0; round < rounds; round++) {
-    times.branchy.push(nanoseconds(branchy, words, wanted))
-    times.branchless.push(nanoseconds(lowerHead, words, wanted))
+  const taken: Record<keyof typeof rounds, Array<number>> = { branchy: [], branchless: [], empty: [] }
+  for (let time = 0; time < times; time++) {
+    for (const name of ["branchy", "branchless", "empty"] as const) {
+      taken[name].push(nanoseconds(rounds[name], words, wanted))
+    }
   }
-  return { branchy: median(times.branchy), branchless: median(times.branchless) }
+  const empty = median(taken.empty)
+  return { branchy: median(taken.branchy) - empty, branchless: median(taken.branchless) - empty }
 }
 
 const median = (values: Array<number>): number => values.sort((a, b) => a - b)[values.length >> 1] as number
