@@ -241,15 +241,7 @@ const table = (both: Both): void => {
     bytes("bytes written, page file, each", "writtenBytes")
     bytes("bytes written, log, each", "logBytes")
     row("merges, each", rounded(pages.merges), rounded(minis.merges), "")
-    if (name === "updates" || name === "scans") {
-      row(
-        "pages waited for, each",
-        rounded(pages.waits),
-        rounded(minis.waits),
-        ratioOf(pages.waits, minis.waits)
-      )
-      continue
-    }
+    if (name === "updates" || name === "scans") continue
     const lookups = name === "half" ? 0.5 : 1
     row(
       "lookups that did not wait",
