@@ -104,7 +104,11 @@ export class Room {
     const { arena, ripe } = this.pages
     const chores = noChores()
     const wanted = Math.max(target, this.needed)
-    if (arena.available < wanted && this.due.size < mergesMax) this.evictor.makeRoom(wanted, chores)
+    if (arena.available < wanted) {
+      // Those that wait for their turn need blocks: guests go on leaving, or all memory ends up as guests.
+      if (this.due.size < mergesMax) this.evictor.makeRoom(wanted, chores)
+      else this.evictor.sendGuests(wanted, chores)
+    }
     if (this.stuck !== 0) this.evictor.dismiss(this.needed, 1)
     for (const pageId of ripe.splice(0)) chores.merge.push(pageId)
     this.take(chores)

@@ -64,6 +64,12 @@ export class Evictor {
     this.dismiss(target, guestsLeast)
   }
 
+  /** The same by guests alone: nothing of the ring is asked for. */
+  sendGuests(target: number, chores: Chores): void {
+    this.collect(chores)
+    this.dismiss(target, guestsLeast)
+  }
+
   /** The same when nothing is on its way that would free any: even what was used lately goes. */
   squeeze(target: number, chores: Chores): void {
     this.turn(target, { frames: 2 * this.pages.ring.frames, promises: "ignore" }, chores)
