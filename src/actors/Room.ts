@@ -168,28 +168,33 @@ export class Room {
     const { rootOf, tree } = this.options
     const { arena, map } = this.pages
     this.merging.delete(leaf)
-    if (this.stuck === leaf) this.unstick()
     const address = map.mini[leaf] as number
-    if (address < 0) return
+    if (address < 0) return this.unstick(leaf)
     const root = rootOf(Page.treeId(arena.wordsOf(address), address & arena.mask))
     // A tree that is being taken down: nobody will ask for its records.
-    if (root === undefined) return this.pages.end(leaf)
+    if (root === undefined) {
+      this.unstick(leaf)
+      return this.pages.end(leaf)
+    }
     const { reserve } = arena
     arena.reserve = 0
     const answer = (map.block[leaf] as number) < 0 ? Missing : tree.merge(root, leaf)
     arena.reserve = reserve
+    if (answer === NoSpace) return this.postpone(leaf, tree.blocksNeeded - reserve)
+    this.unstick(leaf)
     if (answer === Missing) {
       this.merging.add(leaf)
       return this.load((map.block[leaf] as number) < 0 ? leaf : tree.missing, leaf)
     }
-    if (answer === NoSpace) return this.postpone(leaf, tree.blocksNeeded - reserve)
     this.counters.merges++
     const chores = noChores()
     this.evictor.collect(chores)
     this.dirty.push(...chores.write)
   }
 
-  private unstick(): void {
+  /** A merge that waited for blocks has them, or does not need them any more. */
+  private unstick(leaf: number): void {
+    if (this.stuck !== leaf) return
     this.pages.kept.delete(this.stuck)
     this.stuck = 0
     this.needed = 0
@@ -198,14 +203,17 @@ export class Room {
 
   /** One merge at a time keeps its base page and waits for blocks; others give theirs back until it is done. */
   private postpone(leaf: number, needed: number): void {
-    if (this.stuck === 0 || this.stuck === leaf) {
-      this.stuck = leaf
-      this.needed = needed
-      this.pages.kept.add(leaf)
-    } else {
+    if (this.stuck !== 0 && this.stuck !== leaf) {
       this.later.push(leaf)
       this.pages.evict(leaf)
+      return
     }
+    this.needed = needed
+    if (this.stuck === leaf) return
+    this.stuck = leaf
+    this.pages.kept.add(leaf)
+    // Room is made for it even where nobody else asks for any.
+    this.options.relieved()
   }
 
   private write(pageIds: ReadonlyArray<number>): void {
