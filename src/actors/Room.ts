@@ -239,14 +239,17 @@ export class Room {
 
   /** One merge at a time keeps its base page and waits for blocks; others give theirs back until it is done. */
   private postpone(leaf: number, needed: number): void {
-    if (this.stuck === 0 || this.stuck === leaf) {
-      this.stuck = leaf
-      this.needed = needed
-      this.pages.kept.add(leaf)
-    } else {
+    if (this.stuck !== 0 && this.stuck !== leaf) {
       this.later.set(leaf, needed)
       this.pages.evict(leaf)
+      return
     }
+    this.needed = needed
+    if (this.stuck === leaf) return
+    this.stuck = leaf
+    this.pages.kept.add(leaf)
+    // Room is made for it even where nobody else asks for any.
+    this.options.relieved()
   }
 
   private write(pageIds: ReadonlyArray<number>): void {
