@@ -12,7 +12,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
 import * as Keyspace from "../src/Keyspace.ts"
-import { Batch } from "../src/Raw.ts"
+import { Batch, Many } from "../src/Raw.ts"
 import * as Snapshot from "../src/Snapshot.ts"
 import * as Store from "../src/Store.ts"
 import * as Tx from "../src/Tx.ts"
@@ -54,10 +54,31 @@ const measure = Effect.fnUntraced(function*<R>(
     yield* round(number)
     rates.push(count / (Number(process.hrtime.bigint() - before) / 1e9))
   }
+  note(what, rates)
+})
+
+const note = (what: string, rates: Array<number>): void => {
   rates.sort((a, b) => a - b)
   const middle = rates[rates.length >> 1] as number
   rows.push([what, format(middle), `${format(rates[0] as number)} … ${format(rates.at(-1) as number)}`])
   console.log(`  ${what.padEnd(44)} ${format(middle).padStart(9)}/s   [${rows.at(-1)?.[2]}]`)
+}
+
+/** The same for several ways to do the same, a round of each in turn, so that what else runs bears on all alike. */
+const compare = Effect.fnUntraced(function*<R>(
+  number: number,
+  ways: ReadonlyArray<readonly [what: string, round: Effect.Effect<unknown, unknown, R>]>
+): Effect.fn.Return<void, unknown, R> {
+  const rates = ways.map((): Array<number> => [])
+  // The first round makes the machine code.
+  for (let round = 0; round <= Math.max(5, rounds); round++) {
+    for (const [way, [, run]] of ways.entries()) {
+      const before = process.hrtime.bigint()
+      yield* run
+      if (round > 0) rates[way]?.push(number / (Number(process.hrtime.bigint() - before) / 1e9))
+    }
+  }
+  for (const [way, [what]] of ways.entries()) note(what, rates[way] ?? [])
 })
 
 const format = (rate: number): string =>
@@ -132,6 +153,33 @@ const reads = Effect.gen(function*() {
     Effect.sync(() => {
       for (let index = 0; index < records; index++) raw.getUnsafe(keyOf(index * 7919 % records))
     }))
+  const hundreds = count(Math.floor(records / 100)).map((group) =>
+    count(100).map((index) => keyOf((group * 100 + index) * 7919 % records))
+  )
+  const many = new Many()
+  const inHundreds = (look: (keys: Array<Uint8Array>) => void) => Effect.sync(() => hundreds.forEach(look))
+  yield* compare(hundreds.length * 100, [
+    [
+      "100 single gets into a buffer",
+      inHundreds((keys) => {
+        for (const key of keys) raw.getIntoUnsafe(key, target, 0)
+      })
+    ],
+    ["getMany of 100, packed", inHundreds((keys) => raw.getManyIntoUnsafe(keys, many))],
+    ["100 single gets, fresh bytes", inHundreds((keys) => void keys.map(raw.getUnsafe))],
+    ["getMany of 100, fresh bytes", inHundreds((keys) => void raw.getManyUnsafe(keys))]
+  ])
+  const few = hundreds.slice(0, 1_000)
+  yield* compare(few.length * 100, [
+    [
+      "100 Effect gets inside one snapshot",
+      Effect.forEach(few, (keys) => Effect.forEach(keys, Words.get), { discard: true }).pipe(Snapshot.read())
+    ],
+    [
+      "Effect getMany of 100 inside one snapshot",
+      Effect.forEach(few, Words.getMany, { discard: true }).pipe(Snapshot.read())
+    ]
+  ])
   const some = Math.min(records, 100_000)
   yield* measure(
     "Effect get inside one snapshot",

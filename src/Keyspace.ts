@@ -5,7 +5,7 @@
  * `Snapshot`, writes need `Tx`, and the two boundaries (`Snapshot.read()`, `Tx.transact()`) discharge them.
  *
  * Door to data, first of three files: this one turns keys and values into bytes, `Snapshot.ts` asks the tree and waits
- * for pages that are missing, `tree/Tree.ts` finds the record.
+ * for pages that are missing, `tree/Lookup.ts` finds the record.
  */
 import * as Arr from "effect/Array"
 import type * as Cause from "effect/Cause"
@@ -23,6 +23,7 @@ import { Snapshot } from "./Snapshot.ts"
 import { Store } from "./Store.ts"
 import type { StoreError } from "./StoreError.ts"
 import { LimitExceeded, storeError, Undecodable, Unencodable, VersionMismatch } from "./StoreError.ts"
+import { Absent } from "./tree/Tree.ts"
 import { Tx } from "./Tx.ts"
 import { compare } from "./WriteSet.ts"
 
@@ -51,7 +52,7 @@ export interface RangeOptions<K, P> {
 /** How many records a keyspace has. */
 export interface Stat {
   readonly count: number
-  /** Records whose newness is not known yet; `count` is exact where this is 0. */
+  /** Writes of which it is not known yet whether their keys are new; `count` is exact where there are none. */
   readonly unresolved: number
 }
 
@@ -93,6 +94,8 @@ export interface Keyspace<K, V, P = never> {
   readonly drop: Effect.Effect<void, StoreError, Tx>
   /** O(1). */
   readonly stat: Effect.Effect<Stat, StoreError, Store>
+  /** The number of records as they are now; reads the pages of those, and only those, that `stat` calls unresolved. */
+  readonly count: Effect.Effect<number, StoreError, Store>
 }
 
 /**
@@ -158,7 +161,15 @@ class Declared<K, V, P> implements Keyspace<K, V, P> {
     })
 
   readonly getMany = (keys: Iterable<K>): Effect.Effect<Array<Option.Option<V>>, StoreError, Snapshot> =>
-    Effect.forEach(keys, this.get, { concurrency: 16 })
+    Snapshot.use((snapshot) => {
+      const encoded: Array<Uint8Array> = []
+      for (const key of keys) {
+        const bytes = this.encodeKey(key)
+        if (Exit.isExit(bytes)) return bytes
+        encoded.push(bytes)
+      }
+      return Effect.flatMap(snapshot.getMany(this, encoded, "keys and values"), (rows) => this.values(rows))
+    })
 
   readonly has = (key: K): Effect.Effect<boolean, StoreError, Snapshot> =>
     Effect.map(this.row(key, "keys"), (row) => row !== undefined)
@@ -235,6 +246,21 @@ class Declared<K, V, P> implements Keyspace<K, V, P> {
     })
   )
 
+  readonly count: Effect.Effect<number, StoreError, Store> = Store.use(({ machine }) => {
+    const from = (id: number): Effect.Effect<number, StoreError> =>
+      Effect.suspend(() => {
+        const failure = machine.unavailable()
+        if (failure !== undefined) return Effect.fail(failure)
+        const root = machine.root(this, Infinity)
+        if (Exit.isExit(root)) return Exit.map(root, () => 0)
+        const { tree } = machine
+        if (tree.resolve(root, id) === Absent) return Effect.succeed(root.count)
+        const { missing } = tree
+        return Effect.andThen(machine.load(missing), from(missing))
+      })
+    return from(1)
+  })
+
   private row(key: K, columns: Columns): Effect.Effect<Row | undefined, StoreError, Snapshot> {
     return Snapshot.use((snapshot) => {
       const encoded = this.encodeKey(key)
@@ -297,6 +323,18 @@ class Declared<K, V, P> implements Keyspace<K, V, P> {
     let actual: number = length
     for (let bytes = 4 * keyBytes; actual === Key.Full; bytes *= 4) actual = encode(new Uint8Array(bytes))
     return Exit.fail(storeError(new LimitExceeded({ limit: "keyBytes", actual, maximum: keyBytes })))
+  }
+
+  private values(
+    rows: ReadonlyArray<Row | undefined>
+  ): Exit.Exit<Array<Option.Option<V>>, StoreError> {
+    const values: Array<Option.Option<V>> = []
+    for (const row of rows) {
+      const value = row === undefined ? noValue : this.value(row)
+      if (Exit.isFailure(value)) return Exit.failCause(value.cause)
+      values.push(value.value)
+    }
+    return Exit.succeed(values)
   }
 
   private value(row: Row): Exit.Exit<Option.Option<V>, StoreError> {

@@ -17,6 +17,7 @@ import { Corrupted, LimitExceeded, Overloaded, storeError } from "./StoreError.t
 import type { StoreError } from "./StoreError.ts"
 import { Batch } from "./tree/Cursor.ts"
 import type { Range } from "./tree/Cursor.ts"
+import { Many } from "./tree/Many.ts"
 import type { Reference } from "./tree/Reference.ts"
 import type { Root } from "./tree/Tree.ts"
 import { Found, Missing } from "./tree/Tree.ts"
@@ -33,7 +34,13 @@ export interface Raw {
   readonly getUnsafe: (key: Uint8Array) => Uint8Array | undefined
   /** Copies the value into `target` from `offset` on; answers its length, -1 where there is none. */
   readonly getIntoUnsafe: (key: Uint8Array, target: Uint8Array, offset: number) => number
+  /** Copies of the values, in the order of the keys; `undefined` where there is none. A missing page is read once. */
   readonly getManyUnsafe: (keys: ReadonlyArray<Uint8Array>) => Array<Uint8Array | undefined>
+  /**
+   * Fills `many` with the answers to all keys, in their order and packed: no allocation per record. Large values are
+   * fetched into it too.
+   */
+  readonly getManyIntoUnsafe: (keys: ReadonlyArray<Uint8Array>, many: Many) => void
   /** Fills `batch` with the next records of a range, from where the batch ended last; false when there are no more. */
   readonly scanUnsafe: (range: Range, batch: Batch) => boolean
   /** Answers the LSN. */
@@ -43,7 +50,7 @@ export interface Raw {
   readonly batchUnsafe: (writes: ReadonlyArray<RawWrite>) => number
 }
 
-export { Batch }
+export { Batch, Many }
 export type { Range }
 
 /** Opens the raw doors of a keyspace. */
@@ -61,6 +68,7 @@ class Doors implements Raw {
     key: nothing,
     value: undefined
   }
+  private readonly many = new Many()
   private readonly singles: ReadonlyArray<RawWrite> = [this.single]
 
   constructor(machine: Machine, keyspace: Declared) {
@@ -108,8 +116,24 @@ class Doors implements Raw {
     return reference.bytes
   }
 
-  readonly getManyUnsafe = (keys: ReadonlyArray<Uint8Array>): Array<Uint8Array | undefined> =>
-    keys.map(this.getUnsafe)
+  readonly getManyUnsafe = (keys: ReadonlyArray<Uint8Array>): Array<Uint8Array | undefined> => {
+    const { many } = this
+    this.findMany(keys, many)
+    const values: Array<Uint8Array | undefined> = []
+    for (let index = 0; index < keys.length; index++) {
+      const reference = many.reference(index)
+      values.push(reference === undefined ? many.value(index) : this.fetch(reference))
+    }
+    return values
+  }
+
+  readonly getManyIntoUnsafe = (keys: ReadonlyArray<Uint8Array>, many: Many): void => {
+    this.findMany(keys, many)
+    for (let index = 0; index < keys.length; index++) {
+      const reference = many.reference(index)
+      if (reference !== undefined) many.resolve(index, this.fetch(reference))
+    }
+  }
 
   readonly scanUnsafe = (range: Range, batch: Batch): boolean => {
     const { machine } = this
@@ -176,6 +200,24 @@ class Doors implements Raw {
       answer = machine.tree.get(root, key, at)
     }
     return answer === Found
+  }
+
+  /** Looks up all keys; those that miss a page as soon as it is here, so that nothing can evict it before. */
+  private findMany(keys: ReadonlyArray<Uint8Array>, many: Many): void {
+    const { tree } = this.machine
+    const at = this.machine.visible()
+    const root = this.root(at)
+    many.begin(keys.length, "keys and values")
+    if (root === undefined) return
+    tree.getMany(root, keys, at, many)
+    while (many.misses) {
+      for (const { keys: waiting, pageId } of many.takeMissing()) {
+        // Making room for one page may have loaded another, or merged it away.
+        if (tree.pages.map.isUsed(pageId)) this.load(pageId)
+        many.ask(waiting)
+        tree.getMany(root, keys, at, many)
+      }
+    }
   }
 
   private root(at: number): Root | undefined {

@@ -20,7 +20,12 @@ import { Store } from "./Store.ts"
 import type { StoreError } from "./StoreError.ts"
 import { Ended, LimitExceeded, SnapshotExpired, storeError } from "./StoreError.ts"
 import { Batch } from "./tree/Cursor.ts"
+import { Many } from "./tree/Many.ts"
+import type { Columns } from "./tree/Many.ts"
 import type { Root } from "./tree/Tree.ts"
+
+/** What is wanted of each row; without values none is read from the log. */
+export type { Columns }
 
 /** A stored record: its key, its value as it was stored, and the LSN of the commit that wrote it. */
 export interface Row {
@@ -28,9 +33,6 @@ export interface Row {
   readonly value: Uint8Array
   readonly lsn: number
 }
-
-/** What is wanted of each row; without values none is read from the log. */
-export type Columns = "keys" | "keys and values"
 
 /** Keys in [lower, upper), ascending or descending. */
 export interface Range {
@@ -59,6 +61,12 @@ export class Snapshot extends Context.Service<Snapshot, {
     key: Uint8Array,
     columns: Columns
   ) => Effect.Effect<Row | undefined, StoreError>
+  /** Rows in the order of the keys; a page that many of them miss is loaded once, and all missing ones together. */
+  readonly getMany: (
+    keyspace: Declared,
+    keys: ReadonlyArray<Uint8Array>,
+    columns: Columns
+  ) => Effect.Effect<ReadonlyArray<Row | undefined>, StoreError>
   readonly scan: (keyspace: Declared, range: Range) => Scan
 }>()("heartwood/Snapshot") {}
 
@@ -177,6 +185,72 @@ export class View {
     })
   }
 
+  getMany(
+    keyspace: Declared,
+    keys: ReadonlyArray<Uint8Array>,
+    columns: Columns
+  ): Effect.Effect<ReadonlyArray<Row | undefined>, StoreError> {
+    return Effect.suspend(() => {
+      const many = new Many()
+      if (keys.length <= manyKeys) return this.getSlice(keyspace, keys, columns, many)
+      const slices: Array<ReadonlyArray<Uint8Array>> = []
+      for (let from = 0; from < keys.length; from += manyKeys) slices.push(keys.slice(from, from + manyKeys))
+      const rows = Effect.forEach(slices, (slice) => this.getSlice(keyspace, slice, columns, many))
+      return Effect.map(rows, (slices) => slices.flat())
+    })
+  }
+
+  private getSlice(
+    keyspace: Declared,
+    keys: ReadonlyArray<Uint8Array>,
+    columns: Columns,
+    many: Many
+  ): Effect.Effect<ReadonlyArray<Row | undefined>, StoreError> {
+    return Effect.suspend(() => {
+      many.begin(keys.length, columns)
+      const looked = this.lookUp(keyspace, keys, many)
+      if (Exit.isFailure(looked)) return Exit.failCause(looked.cause)
+      return many.misses
+        ? Effect.flatMap(this.loadMissing(keyspace, keys, many), () => rowsOfMany(this.machine, keys, many))
+        : rowsOfMany(this.machine, keys, many)
+    })
+  }
+
+  /** Looks up the keys that `many` waits for. */
+  private lookUp(
+    keyspace: Declared,
+    keys: ReadonlyArray<Uint8Array>,
+    many: Many
+  ): Exit.Exit<void, StoreError> {
+    const root = this.root(keyspace)
+    if (Exit.isExit(root)) return Exit.asVoid(root)
+    this.machine.tree.getMany(root, keys, this.at, many)
+    return Exit.void
+  }
+
+  /** Loads the pages that keys miss, and looks those keys up as soon as their page is here, until none is missed. */
+  private loadMissing(
+    keyspace: Declared,
+    keys: ReadonlyArray<Uint8Array>,
+    many: Many
+  ): Effect.Effect<void, StoreError> {
+    const { limits: { loadsInFlight: concurrency }, load } = this.machine
+    const round: Effect.Effect<void, StoreError> = Effect.suspend(() => {
+      if (!many.misses) return Exit.void
+      const pages = Effect.forEach(
+        many.takeMissing(),
+        ({ keys: waiting, pageId }) =>
+          Effect.flatMap(load(pageId), () => {
+            many.ask(waiting)
+            return this.lookUp(keyspace, keys, many)
+          }),
+        { concurrency, discard: true }
+      )
+      return Effect.andThen(pages, round)
+    })
+    return round
+  }
+
   scan(keyspace: Declared, range: Range): Scan {
     const { tree } = this.machine
     const batch = new Batch()
@@ -227,6 +301,8 @@ const empty = new Uint8Array(0)
 
 /** Rows per chunk: enough to make the cost of a pull vanish, few enough to stay inside one slice. */
 const chunkRows = 512
+/** Keys that are looked up together: enough for the disk to have much to do, few enough to stay inside one slice. */
+const manyKeys = 1024
 /** Bytes of values fetched from the log for one chunk, unless one value alone is larger. */
 const chunkValueBytes = 1024 * 1024
 
@@ -261,6 +337,41 @@ const rowsOf = (
       }))
     }
   }
-  if (fetches.length === 0) return Exit.succeed(rows)
-  return Effect.as(Effect.forEach(fetches, (fetch) => fetch, { concurrency: 8, discard: true }), rows)
+  return fetched(fetches, rows)
 }
+
+/** The rows of the keys that were found, in the order of the keys. */
+const rowsOfMany = (
+  machine: Machine,
+  keys: ReadonlyArray<Uint8Array>,
+  many: Many
+): Effect.Effect<ReadonlyArray<Row | undefined>, StoreError> => {
+  const rows: Array<Row | undefined> = []
+  const fetches: Array<Effect.Effect<void, StoreError>> = []
+  for (let index = 0; index < keys.length; index++) {
+    const value = many.value(index)
+    if (value === undefined) {
+      rows.push(undefined)
+      continue
+    }
+    const key = keys[index] as Uint8Array
+    const lsn = many.version(index)
+    const reference = many.reference(index)
+    rows.push({ key, value, lsn })
+    if (reference !== undefined) {
+      fetches.push(Effect.map(machine.fetch(reference), (value) => {
+        rows[index] = { key, value, lsn }
+      }))
+    }
+  }
+  return fetched(fetches, rows)
+}
+
+/** Rows, once the large values among them are there. */
+const fetched = <A>(
+  fetches: ReadonlyArray<Effect.Effect<void, StoreError>>,
+  rows: A
+): Effect.Effect<A, StoreError> =>
+  fetches.length === 0
+    ? Exit.succeed(rows)
+    : Effect.as(Effect.forEach(fetches, (fetch) => fetch, { concurrency: 8, discard: true }), rows)

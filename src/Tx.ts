@@ -250,6 +250,36 @@ class Running {
     })
   }
 
+  getMany(
+    keyspace: Declared,
+    keys: ReadonlyArray<Uint8Array>,
+    columns: Columns
+  ): Effect.Effect<ReadonlyArray<Row | undefined>, StoreError> {
+    return this.guarded(keyspace, () => {
+      const own = this.writes.find(keyspace.name)
+      if (own === undefined) {
+        this.reads += keys.length
+        return this.view.getMany(keyspace, keys, columns)
+      }
+      const rows: Array<Row | undefined> = []
+      const stored: Array<number> = []
+      keys.forEach((key, index) => {
+        const write = own.get(key)
+        rows.push(write === undefined ? undefined : rowOf(write, this.at))
+        if (write === undefined && !own.cleared) stored.push(index)
+      })
+      if (stored.length === 0) return Exit.succeed(rows)
+      this.reads += stored.length
+      const asked = stored.map((index) => keys[index] as Uint8Array)
+      return Effect.map(this.view.getMany(keyspace, asked, columns), (found) => {
+        stored.forEach((index, place) => {
+          rows[index] = found[place]
+        })
+        return rows
+      })
+    })
+  }
+
   scan(keyspace: Declared, range: Range): Scan {
     this.reads++
     const rows = overlay(

@@ -1,225 +1,442 @@
 /**
- * Room in memory: who waits for it is told when it is there, and when there will be none.
+ * Room in memory: who waits for it is told when it is there, and when there will be none; pages are read once, and what
+ * gives memory back goes first.
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as TestClock from "effect/testing/TestClock"
 import * as Buffer_ from "../src/actors/Buffer.ts"
+import { attemptsMax } from "../src/actors/Room.ts"
 import type { DiskFile } from "../src/disk/Disk.ts"
 import { resolve } from "../src/Limits.ts"
 import type { Limits } from "../src/Limits.ts"
+import type { StoreError } from "../src/StoreError.ts"
 import { DiskFailed, storeError } from "../src/StoreError.ts"
 import { Arena } from "../src/tree/Arena.ts"
+import { Epoch } from "../src/tree/Epoch.ts"
 import type { Place } from "../src/tree/MapChunk.ts"
 import { State } from "../src/tree/MapTable.ts"
-import * as Page from "../src/tree/Page.ts"
 import { seal } from "../src/tree/PageCheck.ts"
+import type { SealedImage } from "../src/tree/PageFile.ts"
 import type { Image } from "../src/tree/Pages.ts"
-import { Pages } from "../src/tree/Pages.ts"
+import type { Root } from "../src/tree/Tree.ts"
+import { Found, Kind, Tree, Written } from "../src/tree/Tree.ts"
 import { passing } from "./support/storeSize.ts"
+import { bytes, text } from "./support/world.ts"
 
-const blocks = 8
+const leaves = 8
+/** What the buffer keeps for merges of so few blocks. */
+const reserved = 2
 const pageBytes = 1024
 
 const limits = ((): Limits => {
-  const resolved = resolve({ pageBytes, memoryBytes: 64 * pageBytes, loadsInFlight: 1 })
+  const resolved = resolve({
+    pageBytes,
+    memoryBytes: 64 * pageBytes,
+    loadsInFlight: 1
+  })
   if (resolved._tag === "Invalid") throw new Error(resolved.problems.join())
   return resolved.limits
 })()
 
-/** A page file that is only read, and that in one way. */
-const reading = (read: DiskFile["read"]): DiskFile =>
-  new Proxy({ read } as DiskFile, {
-    get: (_, name) => {
-      if (name === "read") return read
-      throw new Error(`the page file's ${String(name)} is used`)
+const failure = storeError(
+  new DiskFailed({ operation: "write", path: "/pages", code: "ENOSPC", cause: undefined })
+)
+
+type Write = NonNullable<Buffer_.Options["write"]>
+
+/** A memory full of trees that are one changed leaf each, and a page file. Tree and page of it have the same id. */
+class Rig {
+  readonly tree: Tree
+  readonly roots = new Map<number, Root>()
+  readonly slots = new Map<number, Uint8Array>()
+  /** Slots in the order in which they were read. */
+  readonly reads: Array<number> = []
+  /** What a read waits for, and whether it fails. */
+  reading: Effect.Effect<void, StoreError> = Effect.void
+  private nextSlot = 1
+
+  constructor(more = 0) {
+    const arena = new Arena({ pageBytes, blocks: leaves + reserved + more, chunkBytes: 16 * pageBytes })
+    this.tree = new Tree({ arena, epoch: 2, durable: 0, visible: 0, secondChancePercent: 0 })
+    for (let id = 1; id <= leaves; id++) {
+      const root = this.tree.create(id)
+      if (root?.page !== id) throw new Error("the page of another tree")
+      this.roots.set(id, root)
+      this.tree.put(root, bytes("key"), Kind.Value, bytes(`value ${id}`), 1)
     }
-  })
-
-/** Nothing is read here. */
-const untouchable = reading(() => {
-  throw new Error("the page file is read")
-})
-
-const full = (): Pages => {
-  const pages = new Pages(new Arena({ pageBytes, blocks, chunkBytes: blocks * pageBytes }), { epoch: 2 })
-  const { arena, map } = pages
-  for (let page = 1; page <= blocks; page++) {
-    const address = map.block[pages.create()] as number
-    const form = { size: arena.pageWords, level: 0, pageId: page, treeId: 1 }
-    Page.begin(arena.wordsOf(address), address & arena.mask, form)
   }
-  return pages
-}
 
-/** Makes a page one that does not leave memory. */
-const pin = ({ map }: Pages, id: number): void => {
-  map.state[id] = (map.state[id] as number) | State.Inner
-}
+  get pages() {
+    return this.tree.pages
+  }
 
-const make = (pages: Pages, write: Buffer_.Options["write"], file = untouchable) =>
-  Effect.gen(function*() {
-    const context = yield* Effect.context<never>()
-    return yield* Buffer_.make({
-      pages,
-      file,
-      limits,
-      fork: (effect) => void Effect.runForkWith(context)(effect),
-      write,
-      failed: (cause) => {
-        throw cause
+  isInMemory(id: number): boolean {
+    return (this.pages.map.block[id] as number) >= 0
+  }
+
+  place(image: Uint8Array): Place {
+    const slot = this.nextSlot++
+    this.slots.set(slot, image.slice())
+    return { slot, checksum: seal(image) }
+  }
+
+  /** Writes at once. */
+  readonly write: Write = (images: ReadonlyArray<SealedImage>) =>
+    Effect.sync(() => images.map(({ bytes }) => this.place(bytes)))
+
+  land(image: Image): void {
+    seal(image.bytes)
+    this.pages.imaged(image, this.place(image.bytes))
+  }
+
+  /** Takes pages out of memory. */
+  evict(...ids: ReadonlyArray<number>): void {
+    for (const id of ids) {
+      this.land(this.pages.image(id))
+      assert.isTrue(this.pages.evict(id))
+    }
+  }
+
+  /** Pages that nothing takes out of memory. */
+  keep(...ids: ReadonlyArray<number>): void {
+    for (const id of ids) this.pages.kept.add(id)
+  }
+
+  private copy(into: Uint8Array, offset: number): number {
+    const slot = offset / pageBytes
+    this.reads.push(slot)
+    into.set(this.slots.get(slot) ?? assert.fail(`slot ${slot} is read`))
+    return into.length
+  }
+
+  /** The pages whose images were read. */
+  get pagesRead(): ReadonlyArray<number> {
+    const idOf = (image: Uint8Array | undefined): number => image?.[8] ?? 0
+    return this.reads.map((slot) => idOf(this.slots.get(slot)))
+  }
+
+  private file(): DiskFile {
+    const file: Partial<DiskFile> = {
+      path: "/pages",
+      read: (into, offset) => Effect.andThen(this.reading, Effect.sync(() => this.copy(into, offset))),
+      readSync: (into, offset) => this.copy(into, offset)
+    }
+    return new Proxy(file as DiskFile, {
+      get: (target, name) => {
+        if (name in target) return target[name as keyof DiskFile]
+        throw new Error(`the page file's ${String(name)} is used`)
       }
     })
-  })
+  }
 
-/** A page is read and another is written, to arrive together, while a writer waits for blocks beside a third. */
-const contest = ({ blocks, made, pinned }: {
-  readonly blocks: number
-  readonly made: number
-  readonly pinned: ReadonlyArray<number>
-}) =>
-  Effect.gen(function*() {
-    const pages = full()
-    const image = pages.image(5)
-    pages.imaged(image, { slot: nextSlot++, checksum: seal(image.bytes) })
-    pages.evict(5)
-    for (let page = 0; page < made; page++) pin(pages, pages.create())
-    for (const id of pinned) pin(pages, id)
-    const gate = yield* Deferred.make<void>()
-    const file = reading((buffer) =>
-      Effect.map(Deferred.await(gate), () => {
-        buffer.set(image.bytes)
-        return buffer.length
+  make(write: Buffer_.Options["write"] = this.write) {
+    return Effect.gen({ self: this }, function*() {
+      const context = yield* Effect.context<never>()
+      return yield* Buffer_.make({
+        tree: this.tree,
+        file: this.file(),
+        limits: { ...limits, secondChancePercent: 0 },
+        epoch: new Epoch<number>(() => {}),
+        rootOf: (treeId) => this.roots.get(treeId),
+        fork: (effect) => void Effect.runForkWith(context)(effect),
+        write,
+        failed: (cause) => {
+          throw cause
+        }
       })
-    )
-    const write: Buffer_.Options["write"] = (images) =>
-      Effect.map(Deferred.await(gate), () => images.map(placed))
-    const buffer = yield* make(pages, write, file)
-    const options = { startImmediately: true }
-    const load = yield* Effect.forkChild(Effect.exit(buffer.load(5)), options)
-    const reserve = yield* Effect.forkChild(Effect.exit(buffer.reserve(blocks, 8)), options)
-    return { pages, gate, load, reserve }
-  })
+    })
+  }
 
-let nextSlot = 1
-const placed = (): Place => ({ slot: nextSlot++, checksum: 1 })
+  get(id: number): string | undefined {
+    const root = this.roots.get(id)
+    if (root === undefined) return undefined
+    return this.tree.get(root, bytes("key"), Infinity) === Found ? text(this.tree.value()) : undefined
+  }
 
-const reasonOf = (
-  exit: Exit.Exit<void, { readonly reason: { readonly _tag: string } }>
-): string | undefined => {
+  /** Makes a tree of two leaves, of which the first leaves memory and gets a dirty mini-page: its id. */
+  writeBlind(): number {
+    const root = this.tree.create(leaves + 1) ?? assert.fail("no room")
+    this.roots.set(root.treeId, root)
+    const id = root.page
+    this.tree.put(root, bytes("key"), Kind.Value, bytes("older"), 1)
+    for (let n = 0; root.page === id; n++) {
+      this.tree.put(root, bytes(`more ${n}`), Kind.Value, new Uint8Array(100), 1)
+    }
+    this.evict(id)
+    assert.strictEqual(this.tree.put(root, bytes("key"), Kind.Value, bytes("newer"), 2), Written)
+    this.pages.ripe.push(id)
+    return id
+  }
+}
+
+const startNow = { startImmediately: true } as const
+const nothingToWrite: Write = () => Effect.die("there is nothing to write")
+
+const reasonOf = (exit: Exit.Exit<void, StoreError>): string | undefined => {
   const error = Exit.findErrorOption(exit)
   return error._tag === "Some" ? error.value.reason._tag : undefined
 }
 
-describe("buffer", () => {
-  it.effect("writes changed pages to make room", () =>
+/** Lets everything happen that does not wait for time. */
+const settled = Effect.promise(() => new Promise((resolve) => setImmediate(resolve))).pipe(
+  Effect.repeat({ times: 5 })
+)
+
+describe("room", () => {
+  it.effect("is made by writing changed pages", () =>
     Effect.gen(function*() {
-      const pages = full()
-      const buffer = yield* make(pages, (images) => Effect.sync(() => images.map(placed)))
+      const rig = new Rig()
+      const buffer = yield* rig.make()
       yield* buffer.reserve(3)
-      assert.isAtLeast(pages.arena.freeBlocks, 3)
+      assert.isAtLeast(rig.pages.arena.available, 3)
+      assert.isAtLeast(buffer.counters.room.evictionWrites, 3)
+      for (let id = 1; id <= leaves; id++) {
+        yield* buffer.load(id)
+        assert.strictEqual(rig.get(id), `value ${id}`)
+      }
     }))
 
-  it.effect("refuses who waits where changed pages cannot be written, and tries again for who comes later", () =>
+  it.effect("is refused where changed pages cannot be written, and there again for who comes later", () =>
     Effect.gen(function*() {
-      const pages = full()
+      const rig = new Rig()
       let attempts = 0
       let broken = true
-      const failure = storeError(
-        new DiskFailed({ operation: "write", path: "/pages", code: "ENOSPC", cause: undefined })
-      )
-      const buffer = yield* make(pages, (images) =>
+      const buffer = yield* rig.make((images) =>
         Effect.suspend(() => {
           attempts++
-          return broken ? Effect.fail(failure) : Effect.succeed(images.map(placed))
-        }))
+          return broken ? Effect.fail(failure) : rig.write(images)
+        })
+      )
       const refused = yield* Effect.raceFirst(Effect.exit(buffer.reserve(3)), passing)
       assert.strictEqual(reasonOf(refused), "DiskFailed")
-      assert.isAbove(attempts, 1)
+      assert.strictEqual(attempts, attemptsMax)
       broken = false
       yield* Effect.raceFirst(buffer.reserve(3), passing)
-      assert.isAtLeast(pages.arena.freeBlocks, 3)
+      assert.isAtLeast(rig.pages.arena.available, 3)
     }))
 
-  it.effect("refuses who waits where every page is in use", () =>
+  it.effect("is not asked of a failing disk again before a while has passed, each time twice as long", () =>
     Effect.gen(function*() {
-      const pages = full()
-      for (let id = 1; id <= blocks; id++) pin(pages, id)
-      const buffer = yield* make(pages, () => Effect.die("there is nothing to write"))
+      const rig = new Rig()
+      let attempts = 0
+      const buffer = yield* rig.make(() =>
+        Effect.suspend(() => {
+          attempts++
+          return Effect.fail(failure)
+        })
+      )
+      const waiting = yield* Effect.forkChild(Effect.exit(buffer.reserve(3)), startNow)
+      yield* settled
+      const seen: Array<number> = []
+      for (const millis of [0, 49, 1, 99, 1, 199, 1]) {
+        yield* TestClock.adjust(millis)
+        yield* settled
+        seen.push(attempts)
+      }
+      assert.deepStrictEqual(seen, [1, 1, 2, 2, 3, 3, 4])
+      assert.strictEqual(reasonOf(yield* Fiber.join(waiting)), "DiskFailed")
+    }))
+
+  it.effect("is refused where every page is in use", () =>
+    Effect.gen(function*() {
+      const rig = new Rig()
+      rig.keep(1, 2, 3, 4, 5, 6, 7, 8)
+      const buffer = yield* rig.make(nothingToWrite)
       assert.strictEqual(reasonOf(yield* Effect.exit(buffer.reserve(1))), "LimitExceeded")
     }))
 
-  it.effect("makes no room of the page that room is needed beside", () =>
+  it.effect("is refused where nothing may be written", () =>
     Effect.gen(function*() {
-      const pages = full()
-      const buffer = yield* make(pages, (images) => Effect.sync(() => images.map(placed)))
-      for (let id = 1; id <= 4; id++) pin(pages, id)
-      yield* buffer.reserve(3, 5)
-      assert.isAtLeast(pages.map.block[5] as number, 0)
-      assert.strictEqual(reasonOf(yield* Effect.exit(buffer.reserve(4, 5))), "LimitExceeded")
-      yield* buffer.reserve(4)
+      const rig = new Rig()
+      const context = yield* Effect.context<never>()
+      const buffer = yield* Buffer_.make({
+        tree: rig.tree,
+        file: new Proxy({} as DiskFile, {}),
+        limits,
+        epoch: new Epoch<number>(() => {}),
+        rootOf: (treeId) => rig.roots.get(treeId),
+        fork: (effect) => void Effect.runForkWith(context)(effect),
+        write: undefined,
+        failed: (cause) => {
+          throw cause
+        }
+      })
+      assert.strictEqual(
+        reasonOf(yield* Effect.exit(buffer.reserve(1)).pipe(Effect.raceFirst(passing))),
+        "LimitExceeded"
+      )
     }))
 
-  it.effect("takes the place of a page that came in just now before it refuses who waits", () =>
+  it.effect("is not made of the page that it is needed beside", () =>
     Effect.gen(function*() {
-      const { gate, load, reserve, pages } = yield* contest({ blocks: 2, made: 0, pinned: [1, 2, 3, 4, 7] })
-      yield* Deferred.succeed(gate, undefined)
-      assert.isTrue(Exit.isSuccess(yield* Fiber.join(load)))
-      assert.isTrue(Exit.isSuccess(yield* Fiber.join(reserve)))
-      assert.isAtLeast(pages.arena.freeBlocks, 2)
+      const rig = new Rig()
+      const buffer = yield* rig.make()
+      rig.keep(1, 2, 3, 4)
+      // One guest stays in any case: whoever asked for a page finds it.
+      yield* buffer.reserve(2, 5)
+      assert.isTrue(rig.isInMemory(5))
+      assert.strictEqual(reasonOf(yield* Effect.exit(buffer.reserve(3, 5))), "LimitExceeded")
+      yield* buffer.reserve(3)
+      assert.isFalse(rig.pages.kept.has(5), "who was refused keeps nothing")
     }))
 
-  it.effect("refuses a writer before the reader that can be served without it", () =>
+  it.effect("is found in pages that a checkpoint has written", () =>
     Effect.gen(function*() {
-      const { gate, load, reserve } = yield* contest({ blocks: 1, made: 1, pinned: [1, 2, 3, 4, 6, 7] })
+      const rig = new Rig()
+      const buffer = yield* rig.make(() => Effect.die("everything is on its way already"))
+      const images: Array<Image> = []
+      for (const id of rig.pages.cut().pending) rig.pages.capture(id, images)
+      assert.strictEqual(images.length, leaves)
+      const waiting = yield* Effect.forkChild(buffer.reserve(2), startNow)
+      for (const image of images) rig.land(image)
+      buffer.relieved()
+      yield* Fiber.join(waiting)
+      assert.isAtLeast(rig.pages.arena.available, 2)
+    }))
+
+  it.effect("is given to the reader that can be served when the writer is refused", () =>
+    Effect.gen(function*() {
+      const rig = new Rig()
+      rig.evict(5)
+      rig.keep(1, 2, 3, 4, 6, 7, 8)
+      const gate = yield* Deferred.make<void>()
+      rig.reading = Deferred.await(gate)
+      const buffer = yield* rig.make(nothingToWrite)
+      const load = yield* Effect.forkChild(Effect.exit(buffer.load(5)), startNow)
+      const reserve = yield* Effect.forkChild(Effect.exit(buffer.reserve(2, 8)), startNow)
+      yield* settled
       yield* Deferred.succeed(gate, undefined)
       assert.strictEqual(reasonOf(yield* Fiber.join(reserve)), "LimitExceeded")
       assert.isTrue(Exit.isSuccess(yield* Fiber.join(load)))
+      assert.strictEqual(rig.get(5), "value 5")
+    }))
+})
+
+describe("a load", () => {
+  it.effect("is one read, however many wait for it", () =>
+    Effect.gen(function*() {
+      const rig = new Rig()
+      rig.evict(3)
+      const gate = yield* Deferred.make<void>()
+      rig.reading = Deferred.await(gate)
+      const buffer = yield* rig.make()
+      const loads: Array<Fiber.Fiber<void, StoreError>> = []
+      for (let index = 0; index < 20; index++) loads.push(yield* Effect.forkChild(buffer.load(3), startNow))
+      yield* settled
+      yield* Deferred.succeed(gate, undefined)
+      for (const load of loads) yield* Fiber.join(load)
+      assert.deepStrictEqual(rig.pagesRead, [3])
+      assert.deepStrictEqual(buffer.counters.loads, { loads: 1, loadBytes: pageBytes })
     }))
 
-  it.effect("finds room in pages that a checkpoint has written", () =>
+  it.effect("leaves alone a page that moved on while it was read", () =>
     Effect.gen(function*() {
-      const pages = full()
-      const buffer = yield* make(pages, () => Effect.die("everything is on its way already"))
-      const images = pages.cut().pending.map((id) => pages.capture(id) as Image)
-      const waiting = yield* Effect.forkChild(buffer.reserve(2), { startImmediately: true })
-      for (const image of images) pages.imaged(image, placed())
-      buffer.relieved()
-      yield* Fiber.join(waiting)
-      assert.isAtLeast(pages.arena.freeBlocks, 2)
+      const rig = new Rig()
+      rig.evict(3)
+      const gate = yield* Deferred.make<void>()
+      rig.reading = Deferred.await(gate)
+      const buffer = yield* rig.make()
+      const load = yield* Effect.forkChild(buffer.load(3), startNow)
+      yield* settled
+      assert.isTrue(buffer.loadNow(3))
+      const root = rig.roots.get(3) ?? assert.fail("no tree")
+      rig.pages.admit(3)
+      rig.tree.put(root, bytes("key"), Kind.Value, bytes("newest"), 9)
+      yield* Deferred.succeed(gate, undefined)
+      yield* Fiber.join(load)
+      assert.strictEqual(rig.get(3), "newest")
     }))
 
   it.effect("reads nothing for a page that is gone when its turn comes", () =>
     Effect.gen(function*() {
-      const pages = full()
-      const buffer = yield* make(pages, () => Effect.die("there is nothing to write"))
-      pages.free(3)
+      const rig = new Rig()
+      const buffer = yield* rig.make(nothingToWrite)
+      rig.pages.free(3)
       yield* buffer.load(3)
+      assert.isEmpty(rig.reads)
+    }))
+
+  it.effect("of a broken image fails for everybody who waits, and is tried anew for the next", () =>
+    Effect.gen(function*() {
+      const rig = new Rig()
+      rig.evict(3)
+      const image = rig.slots.get(rig.pages.map.slot[3] as number) ?? assert.fail("no image")
+      image[100] = (image[100] as number) ^ 1
+      const buffer = yield* rig.make()
+      const [one, other] = yield* Effect.all([Effect.exit(buffer.load(3)), Effect.exit(buffer.load(3))], {
+        concurrency: 2
+      })
+      assert.deepStrictEqual([reasonOf(one), reasonOf(other)], ["Corrupted", "Corrupted"])
+      image[100] = (image[100] as number) ^ 1
+      yield* buffer.load(3)
+      assert.strictEqual(rig.get(3), "value 3")
+    }))
+
+  it.effect("for a merge goes before the others that wait", () =>
+    Effect.gen(function*() {
+      const rig = new Rig(4)
+      rig.evict(1, 2, 3)
+      const gate = yield* Deferred.make<void>()
+      rig.reading = Deferred.await(gate)
+      const buffer = yield* rig.make()
+      const loads: Array<Fiber.Fiber<void, StoreError>> = []
+      for (const id of [1, 2, 3]) loads.push(yield* Effect.forkChild(buffer.load(id), startNow))
+      const leaf = rig.writeBlind()
+      // Any message has the buffer look at what is ripe.
+      yield* buffer.load(8)
+      yield* Deferred.succeed(gate, undefined)
+      for (const load of loads) yield* Fiber.join(load)
+      assert.deepStrictEqual(rig.pagesRead, [1, leaf, 2, 3])
+      assert.strictEqual(buffer.counters.room.merges, 1)
+      assert.strictEqual((rig.pages.map.state[leaf] as number) & State.Mini, 0)
+    }))
+
+  it.effect("for a merge is tried again when it failed", () =>
+    Effect.gen(function*() {
+      const rig = new Rig(4)
+      const leaf = rig.writeBlind()
+      let failures = 2
+      rig.reading = Effect.suspend(() => failures-- > 0 ? Effect.fail(failure) : Effect.void)
+      const buffer = yield* rig.make()
+      yield* buffer.load(8)
+      assert.strictEqual(rig.get(leaves + 1), "newer", "it stays where it is meanwhile")
+      yield* Effect.raceFirst(
+        Effect.repeat(settled, { until: () => buffer.counters.room.merges > 0 }),
+        passing
+      )
+      assert.isBelow(failures, 0)
+      yield* buffer.load(leaf)
+      assert.strictEqual(rig.get(leaves + 1), "newer")
+      assert.strictEqual((rig.pages.map.state[leaf] as number) & State.Mini, 0)
     }))
 })
 
 describe("an image that is lost", () => {
   it("does not count when another of its content arrives late", () => {
-    const pages = full()
+    const rig = new Rig()
+    const { pages } = rig
     const late = pages.image(1)
     pages.imageLost(pages.image(1))
     pages.touch(1)
     const newest = pages.image(1)
-    pages.imaged(late, placed())
+    rig.land(late)
     assert.notStrictEqual((pages.map.state[1] as number) & State.Dirty, 0, "it shows the page as it was")
     pages.touch(1)
-    pages.imaged(newest, placed())
+    rig.land(newest)
     assert.notStrictEqual((pages.map.state[1] as number) & State.Dirty, 0)
     assert.strictEqual(pages.map.slot[1], 0)
   })
 
   it("leaves the page to be imaged again", () => {
-    const pages = full()
+    const rig = new Rig()
+    const { pages } = rig
     pages.imageLost(pages.image(1))
     assert.strictEqual((pages.map.state[1] as number) & State.Imaged, 0)
-    pages.imaged(pages.image(1), placed())
+    rig.land(pages.image(1))
     assert.strictEqual((pages.map.state[1] as number) & State.Dirty, 0)
   })
 })

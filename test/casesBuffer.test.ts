@@ -4,7 +4,6 @@
  */
 import { assert, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import { Disk } from "../src/disk/Disk.ts"
 import type { Stat } from "../src/Inspect.ts"
@@ -72,7 +71,7 @@ everywhere((test) => {
     }), {
     options: {
       pageSize: "8 KiB",
-      memory: "128 KiB",
+      memory: "192 KiB",
       segmentSize: "256 KiB",
       checkpoint: { logBytes: "2 MiB" }
     }
@@ -108,7 +107,8 @@ everywhere((test) => {
         // Of one leaf, by themselves, in the room that there is.
         for (let n = 0; n < changes; n++) yield* twin.put(keyOf(200 + n % 2), String(n).repeat(60))
         yield* forgotten
-        assert.strictEqual((yield* stat).counters.images - counters.images, 1, `${changes} changes`)
+        // Or by none, where the changes stay in a mini-page.
+        assert.isAtMost((yield* stat).counters.images - counters.images, 1, `${changes} changes`)
       }
       yield* twin.agree
     }))
@@ -220,8 +220,4 @@ const full = Effect.scoped(Effect.gen(function*() {
 
 // Known to be wrong: a page that was brought in is forgotten again for the room that its split needs, for ever. Once
 // this fails, the case is `full` by itself.
-it.live("D39 writing into a memory that is full of inner pages is neither done nor refused", () =>
-  Effect.map(Effect.exit(full), (exit) => {
-    assert.isTrue(Exit.isFailure(exit), "it is refused now")
-    assert.match(String(exit), /neither written nor refused/)
-  }))
+it.live("D39 writing into a memory that is full of inner pages is refused", () => full)

@@ -28,7 +28,7 @@ import * as Actor from "./Actor.ts"
 import type { Loaded } from "./Loads.ts"
 import { Loads } from "./Loads.ts"
 import type { Written } from "./Room.ts"
-import { attemptsMax, Room } from "./Room.ts"
+import { Room } from "./Room.ts"
 
 export type Message =
   | { readonly _tag: "Load"; readonly pageId: number; readonly done: Actor.Reply<void, StoreError> }
@@ -198,9 +198,9 @@ class Live {
       this.serve()
       if (this.wanted() === before && !this.isHopeful()) this.refuse()
     }
-    const { attempts, failure } = this.room
-    // What was tried often enough is not waited for any longer.
-    if (attempts >= attemptsMax && failure !== undefined) this.giveUp(failure)
+    // What was tried often enough is not waited for any longer; who comes later waits for the attempts after it.
+    const failure = this.room.takeFailure()
+    if (failure !== undefined) this.giveUp(failure)
   }
 
   /** Whether something is under way that may free blocks. */

@@ -64,9 +64,9 @@ export class Room {
   readonly counters = { evictionWrites: 0, merges: 0 }
   readonly evictor: Evictor
   answer: (message: Written) => void = () => {}
-  /** Why the last attempt to write failed; the attempts since the last success. */
-  failure: StoreError | undefined
-  attempts = 0
+  /** Why the last attempt failed, until somebody heard of it; the attempts since the last success. */
+  private failure: StoreError | undefined
+  private attempts = 0
   private readonly options: Options
   private readonly pages: Pages
   private readonly loads: Loads
@@ -90,6 +90,13 @@ export class Room {
   /** Whether something is under way that will free blocks. */
   get hopeful(): boolean {
     return this.writing || this.merging.size > 0 || this.dirty.length > 0
+  }
+
+  /** Why nothing will make room, once for each failure after several attempts. */
+  takeFailure(): StoreError | undefined {
+    const failure = this.attempts >= attemptsMax ? this.failure : undefined
+    this.failure = undefined
+    return failure
   }
 
   /** Frees blocks until `target` can be handed out; what needs the disk is begun. */

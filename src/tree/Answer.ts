@@ -6,6 +6,7 @@
  */
 import type { Arena } from "./Arena.ts"
 import * as Leaf from "./Leaf.ts"
+import type { Many } from "./Many.ts"
 import type { Reference } from "./Reference.ts"
 import { readReference } from "./Reference.ts"
 import { ValueOut } from "./ValueOut.ts"
@@ -69,6 +70,25 @@ export class Finding {
   /** Where the value found lives, if that is the log. */
   foundReference(): Reference | undefined {
     return this.foundKind() === Leaf.Kind.Reference ? readReference(this.value()) : undefined
+  }
+
+  /** Gives the record found to `many` as the answer for key `index`. */
+  giveTo(many: Many, index: number): void {
+    many.find(index, this.foundKind(), this.foundVersion(), this.foundExpiry())
+    if (many.columns === "keys") return
+    if (this.foundEntry >= 0) {
+      const from = this.past.valueAt(this.foundEntry) >>> 2
+      many.setValue(index, this.past.wordsOfEntry(this.foundEntry), from, this.valueBytes())
+      return
+    }
+    const words = this.foundWords()
+    const record = this.foundRecord()
+    many.setValue(
+      index,
+      words,
+      Leaf.valueAt(words, record, this.foundKey),
+      Leaf.valueBytesAt(words, record)
+    )
   }
 
   /** Bytes of the value found. */

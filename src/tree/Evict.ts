@@ -77,9 +77,9 @@ export class Evictor {
     for (let left = leaving.length; left > 0; left--) {
       const id = leaving.shift()
       const state = map.state[id] as number
-      if (!this.pages.isGuest(id) || (state & State.Dirty) === 0 || (state & State.Imaged) !== 0) continue
-      // A page of the cut is written by the checkpoint.
-      if ((state & State.Cut) !== 0) leaving.push(id)
+      if (!this.pages.isGuest(id) || (state & State.Dirty) === 0) continue
+      // A page of the cut is written by the checkpoint; what is on its way is waited for.
+      if ((state & (State.Cut | State.Imaged)) !== 0) leaving.push(id)
       else chores.write.push(id)
     }
   }

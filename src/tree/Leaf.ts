@@ -55,14 +55,37 @@ export function touchSlots(words: Int32Array, p: number): void {
       + (words[p + 72] as number) | 0
 }
 
+/** The first slot whose head is not below that of a key: where {@link findFrom} goes on. */
+export const lower = (words: Int32Array, p: number, key: KeyScratch): number =>
+  lowerHead(
+    words,
+    p + headerWords,
+    (words[p + 7] as number) & 0xffff,
+    headOf(key.bytes, (words[p + 10] as number) & 0xffff)
+  )
+
+/** Reads a word of each of the first lines of the record in a slot, so that the misses of several keys overlap. */
+export function touchRecord(words: Int32Array, p: number, index: number): void {
+  const counts = words[p + 7] as number
+  if (index >= (counts & 0xffff)) return
+  const record = p + ((words[p + headerWords + (counts >>> 16) + index] as number) & 0xffff)
+  // The last record of the memory has no line behind it.
+  const next = Math.min(record + 16, words.length - 1)
+  sink[0] = (words[record] as number) + (words[next] as number) | 0
+}
+
 /** Index of a key, or ~index of where it would stand. */
-export function find(words: Int32Array, p: number, key: KeyScratch): number {
+export const find = (words: Int32Array, p: number, key: KeyScratch): number =>
+  findFrom(words, p, key, lower(words, p, key))
+
+/** The same where {@link lower} is known. */
+export function findFrom(words: Int32Array, p: number, key: KeyScratch, from: number): number {
   const prefix = (words[p + 10] as number) & 0xffff
   const skip = prefix >>> 2
   const counts = words[p + 7] as number
   const count = counts & 0xffff
   const head = headOf(key.bytes, prefix)
-  let low = lowerHead(words, p + headerWords, count, head)
+  let low = from
   if (low === count || words[p + headerWords + low] !== head) return ~low
   const meta = p + headerWords + (counts >>> 16)
   const stored = key.length - (skip << 2)

@@ -64,6 +64,11 @@ export const countAt = (words: Int32Array, record: number): number => {
   return (flags & Flag.isNew) !== 0 ? 1 : 0
 }
 
+/** What is known of the base page from now on. */
+export const settle = (words: Int32Array, record: number, known: "isNew" | "replaces"): void => {
+  words[record] = (words[record] as number) | Flag[known] << 24
+}
+
 export const touch = (words: Int32Array, record: number): void => {
   words[record] = (words[record] as number) | Flag.touched << 24
 }

@@ -6,7 +6,7 @@
  * could take (`blocksNeeded`). In both cases nothing has changed that a reader could see.
  *
  * ```
- *   get     mini-page, else Versions, else base page        (each only what is below the reader's LSN)
+ *   get     mini-page, else Versions, else base page                     (`Lookup.ts`; many at once: `GetMany.ts`)
  *   put     in place where the leaf is Mutable without a mini-page, else to its mini-page, without the disk
  *   merge   the mini-page into the base page, which was loaded for it
  * ```
@@ -16,84 +16,56 @@
  *
  * Must not know the disk, the clock, or who calls. A found value is valid until the next operation.
  */
-import type { BufferMode } from "../Limits.ts"
-import { Absent, Again, Finding, Found, Missing, NoSpace } from "./Answer.ts"
-import type { Arena } from "./Arena.ts"
+import { Absent, Again, Found, Missing, NoSpace } from "./Answer.ts"
 import type { Batch } from "./Batch.ts"
 import { Consolidation } from "./Consolidate.ts"
 import type { Range } from "./Cursor.ts"
 import { pull } from "./Cursor.ts"
-import { Dice } from "./Dice.ts"
 import { Events } from "./Events.ts"
 import { freeSlice } from "./FreeTree.ts"
-import { noHits } from "./Hits.ts"
+import { Group } from "./GetMany.ts"
 import * as Inner from "./Inner.ts"
 import { InPlace } from "./InPlace.ts"
-import { KeyScratch } from "./KeyScratch.ts"
+import type { KeyScratch } from "./KeyScratch.ts"
 import * as Leaf from "./Leaf.ts"
+import { Lookup } from "./Lookup.ts"
+import type { TreeOptions } from "./Lookup.ts"
+import type { Many } from "./Many.ts"
 import { State } from "./MapTable.ts"
-import * as MiniPage from "./MiniPage.ts"
 import { isInPlace, MiniWriter } from "./MiniWriter.ts"
 import * as Page from "./Page.ts"
-import { Pages } from "./Pages.ts"
+import { resolveFrom } from "./Resolve.ts"
 import type { Ground, Root } from "./Split.ts"
-import { Versions } from "./Versions.ts"
 import { Workbench } from "./Workbench.ts"
 
 export { Absent, Added, Found, Missing, NoSpace, Removed, Replaced, Written } from "./Answer.ts"
 export { Kind } from "./Leaf.ts"
+export type { Hits, TreeOptions } from "./Lookup.ts"
 export type { Reference } from "./Reference.ts"
 export type { Root } from "./Split.ts"
 
-export interface TreeOptions {
-  readonly arena: Arena
-  /** Version of the next checkpoint. */
-  readonly epoch: number
-  /** The moving pins at the start. */
-  readonly durable: number
-  readonly visible: number
-  /** Structural events to remember; none by default. */
-  readonly events?: number | undefined
-  readonly mode?: BufferMode | undefined
-  readonly secondChancePercent?: number | undefined
-  /** Reads of base pages, in percent, that leave a copy of what they found, or that they found nothing. */
-  readonly promotionPercent?: number | undefined
-  /** For the dice of promotion. */
-  readonly seed?: number | undefined
-}
-
-export class Tree extends Finding {
-  readonly pages: Pages
-  readonly versions: Versions
+export class Tree extends Lookup {
   readonly events: Events
-  /** The key of the operation at hand; `load` it before the operations that take it from here. */
-  readonly key = new KeyScratch()
-  /** The page to load after `Missing`. */
-  missing = 0
   /** Free blocks to ask for after `NoSpace`, and the leaf that must be in memory beside them; 0 = none. */
   blocksNeeded = 0
   leafNeeded = 0
-  readonly hits = noHits()
   private readonly bench: Workbench
   private readonly ground: Ground
   private readonly inPlace: InPlace
   private readonly minis: MiniWriter
   private readonly consolidation: Consolidation
-  private readonly dice: Dice
+  private readonly group: Group
 
   constructor(options: TreeOptions) {
-    const { arena } = options
-    const versions = new Versions({ durable: options.durable, visible: options.visible })
-    super(arena, versions)
-    this.pages = new Pages(arena, options)
-    this.versions = versions
+    super(options)
+    const { pages, versions } = this
     this.events = new Events(options.events ?? 0)
-    this.bench = new Workbench(arena.pageWords)
-    this.ground = { pages: this.pages, versions, bench: this.bench, events: this.events }
+    this.bench = new Workbench(pages.arena.pageWords)
+    this.ground = { pages, versions, bench: this.bench, events: this.events }
     this.inPlace = new InPlace(this.ground)
     this.minis = new MiniWriter(this.ground)
+    this.group = new Group(pages)
     this.consolidation = new Consolidation(this.ground, this.inPlace, (root, key) => this.descend(root, key))
-    this.dice = new Dice({ percent: options.promotionPercent ?? 20, seed: options.seed ?? 0 })
   }
 
   /** Makes an empty tree; undefined where no block is free. */
@@ -109,141 +81,22 @@ export class Tree extends Finding {
     return { treeId, page, count: 0, unresolved: 0 }
   }
 
-  /** Reads a key as of LSN `at` (exclusive): Found, Absent or Missing. */
-  get(root: Root, key: Uint8Array, at: number): number {
-    this.key.load(key)
-    return this.getLoaded(root, at)
+  /**
+   * Looks up the keys that `many` waits for, as of LSN `at` (exclusive): Found = all of them are answered, or Missing,
+   * and `many.missing` says which wait for which pages.
+   */
+  getMany(root: Root, keys: ReadonlyArray<Uint8Array>, at: number, many: Many): number {
+    return this.group.getMany(this, root, keys, at, many)
   }
 
-  /** The same for the key in `key`. */
-  getLoaded(root: Root, at: number): number {
-    const { arena, map } = this.pages
-    const key = this.key
-    let id = root.page
-    let address = map.block[id] as number
-    while (address >= 0) {
-      const words = arena.words[address >>> arena.shift] as Int32Array
-      const p = address & arena.mask
-      if (((words[p + 1] as number) & 0xff0000) === 0) {
-        const state = map.state[id] as number
-        if (!isInPlace(state)) return this.getBeside(root, id, at)
-        map.state[id] = state | State.Referenced
-        this.hits.leaf++
-        return this.getInLeaf(root, words, p, address, at)
-      }
-      id = Inner.child(words, p, Inner.find(words, p, key))
-      address = map.block[id] as number
-    }
-    return this.getBeside(root, id, at)
-  }
-
-  private getInLeaf(root: Root, words: Int32Array, p: number, address: number, at: number): number {
-    Leaf.touchSlots(words, p)
-    const index = Leaf.find(words, p, this.key)
-    if (index >= 0) {
-      const slot = words[p + Page.headerWords + ((words[p + 7] as number) >>> 16) + index] as number
-      const record = p + (slot & 0xffff)
-      if (Leaf.versionAt(words, record) < at) {
-        this.foundAt = address + (slot & 0xffff)
-        this.foundKey = slot >>> 16
-        this.foundEntry = -1
-        return Found
-      }
-    }
-    return at > this.versions.newest ? Absent : this.getOlder(root, at)
-  }
-
-  /** What Versions has of the key: Found, or Absent where it has nothing or knows that there was nothing. */
-  private getOlder(root: Root, at: number): number {
-    this.foundEntry = this.versions.get(root.treeId, this.key, at)
-    if (this.foundEntry < 0) return Absent
-    this.hits.versions++
-    return this.versions.kindOf(this.foundEntry) === Leaf.Kind.Tombstone ? Absent : Found
-  }
-
-  /** Reads from the mini-page of a leaf, and from its base page if that is here. */
-  private getBeside(root: Root, id: number, at: number): number {
-    const { map } = this.pages
-    const mini = map.mini[id] as number
-    let known = false
-    if (mini >= 0) {
-      const { arena } = this.pages
-      const words = arena.words[mini >>> arena.shift] as Int32Array
-      const p = mini & arena.mask
-      const index = Leaf.find(words, p, this.key)
-      if (index >= 0) {
-        const record = Leaf.recordAt(words, p, index)
-        MiniPage.touch(words, record)
-        if (Leaf.versionAt(words, record) < at) return this.getInMini(root, words, p, mini, index, at)
-        known = true
-      }
-    }
-    if (at <= this.versions.newest) {
-      const older = this.getOlder(root, at)
-      if (this.foundEntry >= 0) return older
-    }
-    const address = map.block[id] as number
-    if (address < 0) {
-      this.missing = id
-      return Missing
-    }
-    return this.getInGuest(root, id, address, at, known)
-  }
-
-  private getInMini(
+  protected override remember(
     root: Root,
-    words: Int32Array,
-    p: number,
+    id: number,
+    key: KeyScratch,
     address: number,
-    index: number,
-    at: number
-  ): number {
-    const record = Leaf.recordAt(words, p, index)
-    const kind = Leaf.kindAt(words, record)
-    if (kind === Leaf.Kind.Phantom) {
-      this.hits.phantom++
-      return at > this.versions.newest ? Absent : this.getOlder(root, at)
-    }
-    if (kind === Leaf.Kind.Tombstone) {
-      this.hits.tombstone++
-      return Absent
-    }
-    if (MiniPage.isDirty(words, record)) this.hits.insert++
-    else this.hits.cache++
-    this.foundAt = address - p + record
-    this.foundKey = Page.slotBytes(words, p, index)
-    this.foundEntry = -1
-    return Found
-  }
-
-  /** Reads from a base page that is only visiting; now and then what it says of the key is remembered. */
-  private getInGuest(root: Root, id: number, address: number, at: number, known: boolean): number {
-    const { arena, map } = this.pages
-    const words = arena.words[address >>> arena.shift] as Int32Array
-    const p = address & arena.mask
-    map.state[id] = (map.state[id] as number) | State.Referenced
-    this.hits.guest++
-    const index = Leaf.find(words, p, this.key)
-    const promoted = !known && this.isPromoted()
-    if (index < 0) {
-      if (promoted) this.remember(root, id, -1, 0)
-      return Absent
-    }
-    const record = Leaf.recordAt(words, p, index)
-    if (promoted) this.remember(root, id, address - p + record, Page.slotBytes(words, p, index))
-    if (Leaf.versionAt(words, record) >= at) return Absent
-    this.foundAt = address - p + record
-    this.foundKey = Page.slotBytes(words, p, index)
-    this.foundEntry = -1
-    return Found
-  }
-
-  private isPromoted(): boolean {
-    return this.pages.mode !== "pages" && this.dice.roll()
-  }
-
-  private remember(root: Root, id: number, address: number, keyBytes: number): void {
-    if (this.descend(root, this.key) === id) this.minis.remember(root, this.key, address, keyBytes)
+    keyBytes: number
+  ): void {
+    if (this.descend(root, key) === id) this.minis.remember(root, key, address, keyBytes)
   }
 
   /** Goes down to the leaf of a key, in memory or not, leaving the way on the bench: its id, or Missing. */
@@ -376,6 +229,13 @@ export class Tree extends Finding {
    */
   mergeLeaf(root: Root, id: number): number {
     return this.consolidation.mergeLeaf(root, id)
+  }
+
+  /** Looks up what blind writes left open, from page id `from` on: Absent (done), or Missing; go on from `missing`. */
+  resolve(root: Root, from: number): number {
+    const missing = resolveFrom(this.pages, root, from)
+    if (missing > 0) this.missing = missing
+    return missing > 0 ? Missing : Absent
   }
 
   /** Adds records of a range as of `at` to a batch: Found = there may be more, Absent = done, or Missing. */

@@ -227,6 +227,9 @@ export class Run {
         if (Math.abs(count - rows) > unresolved) {
           throw new Error(`${keyspace} counts ${count} records, not ${rows}`)
         }
+        if (this.chance.bool(0.9)) continue
+        const exact = yield* this.provide(keyspaceOf(keyspace).count)
+        if (exact !== rows) throw new Error(`${keyspace} has ${exact} records, not ${rows}`)
       }
     })
   })

@@ -39,7 +39,7 @@ interface Place {
 const nowhere: Place = { slot: 0, checksum: 0 }
 
 /** Where each page of a checkpoint is, and the roots at its cut. */
-interface Checkpoint {
+export interface Checkpoint {
   readonly version: number
   readonly slots: Map<number, Place>
   readonly packs: Map<number, Place>
@@ -65,6 +65,8 @@ export class World {
   private readonly options: WorldOptions
   readonly evictor: Evictor
   private readonly roots = new Map<number, Root>()
+  /** Trees that are being taken down. */
+  private readonly dropping = new Set<number>()
   private nextSlot = 1
   /** The two retained checkpoints, older first. */
   checkpoints: Array<Checkpoint> = []
@@ -74,7 +76,12 @@ export class World {
   private readonly moving: Array<
     { readonly id: number; readonly slot: number; readonly generation: number; readonly image: Uint8Array }
   > = []
+  /** The newest cut; its pages are written by its checkpoint only. */
+  private newest: Cut | undefined
+  /** Says how much memory there is; asked whenever room is made. */
+  limit: () => void = () => {}
   loads = 0
+  merges = 0
 
   constructor(random: Random, options: WorldOptions = {}) {
     this.random = random
@@ -109,6 +116,14 @@ export class World {
       }
       this.makeRoom(1)
     }
+  }
+
+  /** Takes a tree down, in slices of `pages`; `between` runs between them. */
+  drop(root: Root, pages: number, between: () => void = () => {}): void {
+    this.roots.delete(root.treeId)
+    this.dropping.add(root.treeId)
+    while (this.run(() => this.tree.freeTree(root.page, pages)) !== Absent) between()
+    this.dropping.delete(root.treeId)
   }
 
   /** Runs an operation until it does not miss a page or room. */
@@ -163,15 +178,18 @@ export class World {
 
   load(id: number, purpose: "read" | "merge" = "read"): void {
     const { map } = this.tree.pages
-    assert.isTrue(map.isUsed(id), `page ${id} is asked for but free`)
+    if (!map.isUsed(id)) assert.fail(`page ${id} is asked for but free`)
     const generation = map.generation[id] as number
     const image = this.read(id)
     const checked = verify(image, { pageId: id, checksum: map.checksum[id] as number, pageBytes })
-    assert.deepStrictEqual(checked, { _tag: "Sound" })
+    if (checked._tag === "Invalid") {
+      assert.fail(`page ${id}: ${checked.actual} in place of ${checked.expected}`)
+    }
     this.loads++
     if (purpose === "read" && this.arena.available === 0) this.makeRoom(1)
     if (map.generation[id] !== generation || (map.block[id] as number) >= 0) return
-    assert.strictEqual(this.tree.pages.install(id, generation, image, purpose), "installed")
+    const installed = this.tree.pages.install(id, generation, image, purpose)
+    if (installed !== "installed") assert.fail(`page ${id} is not installed: ${installed}`)
   }
 
   readonly read = (id: number): Uint8Array => {
@@ -190,6 +208,7 @@ export class World {
   private free(blocks: number): void {
     for (let tries = 0; tries < 1000; tries++) {
       const chores = noChores()
+      this.limit()
       this.evictor.makeRoom(blocks, chores)
       if (
         this.arena.available < blocks && chores.merge.length + chores.write.length + this.flying.length === 0
@@ -199,9 +218,17 @@ export class World {
       for (const id of [...chores.merge, ...this.tree.pages.ripe.splice(0)]) this.merge(id)
       for (const id of chores.write) this.writeOut(id)
       if (this.arena.available >= blocks) return
+      // Room may be waiting for the checkpoint that is under way.
+      if (tries >= 10) this.captureSome()
       this.land(this.flying.length)
     }
     assert.fail("the arena is too small for this test")
+  }
+
+  private captureSome(): void {
+    const { pages } = this.tree
+    if (pages.inFlight === 0) return
+    for (const id of this.newest?.pending ?? []) pages.capture(id, this.flying)
   }
 
   /** Merges the mini-page of a leaf, if it has one. */
@@ -209,21 +236,30 @@ export class World {
     const { map } = this.tree.pages
     for (let tries = 0; tries < 100 && (map.mini[id] as number) >= 0; tries++) {
       const address = map.mini[id] as number
-      const root = this.roots.get(Page.treeId(this.arena.wordsOf(address), address & this.arena.mask))
-      if (root === undefined) return assert.fail("a mini-page of no tree")
+      const treeId = Page.treeId(this.arena.wordsOf(address), address & this.arena.mask)
+      const root = this.roots.get(treeId)
+      if (root === undefined) {
+        assert.isTrue(this.dropping.has(treeId), "a mini-page of no tree")
+        return this.tree.pages.end(id)
+      }
+      if (this.arena.freeBlocks === 0) this.dismiss()
       if ((map.block[id] as number) < 0) this.load(id, "merge")
       const { reserve } = this.arena
       this.arena.reserve = 0
       const answer = this.tree.merge(root, id)
       this.arena.reserve = reserve
       if (answer === Missing) this.load(this.tree.missing, "merge")
-      // What merges have left so far can go.
-      for (let guest = 1; guest < map.bound; guest++) if (this.tree.pages.isGuest(guest)) this.writeOut(guest)
-      for (let guest = 1; guest < map.bound; guest++) {
-        if (this.tree.pages.isGuest(guest)) this.tree.pages.evict(guest)
-      }
+      if (answer === NoSpace) this.dismiss()
+      else if (answer === Absent) return void this.merges++
     }
     assert.isBelow(map.mini[id] as number, 0, "a merge does not end")
+  }
+
+  /** What merges have left so far goes. */
+  private dismiss(): void {
+    const { pages } = this.tree
+    for (let guest = 1; guest < pages.map.bound; guest++) if (pages.isGuest(guest)) this.writeOut(guest)
+    for (let guest = 1; guest < pages.map.bound; guest++) if (pages.isGuest(guest)) pages.evict(guest)
   }
 
   private writeOut(id: number): void {
@@ -303,7 +339,7 @@ export class World {
   /** Takes retired slots; those that no checkpoint ever referred to die at once. */
   bury(): void {
     for (const { slot, version } of this.tree.pages.retired.splice(0)) {
-      assert.isTrue(this.slots.has(slot), `slot ${slot} was retired before`)
+      if (!this.slots.has(slot)) assert.fail(`slot ${slot} was retired before`)
       if (version === 0) this.kill(slot)
       else this.dying.push({ slot, version })
     }
@@ -311,8 +347,10 @@ export class World {
 
   private kill(slot: number): void {
     for (const { packs, slots, version } of this.checkpoints) {
-      for (const [id, place] of [...slots, ...packs]) {
-        assert.notStrictEqual(place.slot, slot, `checkpoint ${version} needs slot ${slot} for page ${id}`)
+      for (const places of [slots, packs]) {
+        for (const [id, place] of places) {
+          if (place.slot === slot) assert.fail(`checkpoint ${version} needs slot ${slot} for page ${id}`)
+        }
       }
     }
     this.slots.delete(slot)
@@ -320,7 +358,8 @@ export class World {
 
   cut(): Cut {
     this.bury()
-    return this.tree.pages.cut()
+    this.newest = this.tree.pages.cut()
+    return this.newest
   }
 
   /** Captures what is left of a cut and lands everything of it. */
@@ -352,6 +391,8 @@ export class World {
   /** Opens a checkpoint as a new world over the same slots. */
   reopen(checkpoint: Checkpoint, roots: ReadonlyArray<Root> = []): World {
     const world = new World(this.random, { ...this.options, blocks: 4096, epoch: checkpoint.version + 1 })
+    world.nextSlot = this.nextSlot
+    world.checkpoints = [checkpoint]
     const { pages } = world.tree
     const slotOf = (slot: number): Uint8Array => this.slots.get(slot) ?? assert.fail(`slot ${slot} is gone`)
     for (const root of roots) world.roots.set(root.treeId, root)

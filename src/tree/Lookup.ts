@@ -1,0 +1,269 @@
+/**
+ * Point reads of the tree kernel: where a key's record stands, as of an LSN.
+ *
+ * ```
+ *   inner nodes ─▶ leaf in place ─────────▶ Versions                       (each only what is below the reader's LSN)
+ *              └─▶ mini-page ─▶ Versions ─▶ base page, or Missing
+ * ```
+ *
+ * I1 A read changes nothing that another reader could see: marks of use, and copies of what the base page says.
+ *
+ * Must not know how anything is written. A found value is valid until the next operation.
+ */
+import type { BufferMode } from "../Limits.ts"
+import { Absent, Finding, Found, Missing } from "./Answer.ts"
+import type { Arena } from "./Arena.ts"
+import * as Inner from "./Inner.ts"
+import { KeyScratch } from "./KeyScratch.ts"
+import * as Leaf from "./Leaf.ts"
+import { State } from "./MapTable.ts"
+import * as MiniPage from "./MiniPage.ts"
+import { isInPlace } from "./MiniWriter.ts"
+import * as Page from "./Page.ts"
+import { Pages } from "./Pages.ts"
+import type { Root } from "./Split.ts"
+import { Versions } from "./Versions.ts"
+
+export interface TreeOptions {
+  readonly arena: Arena
+  /** Version of the next checkpoint. */
+  readonly epoch: number
+  /** The moving pins at the start. */
+  readonly durable: number
+  readonly visible: number
+  /** Structural events to remember; none by default. */
+  readonly events?: number | undefined
+  readonly mode?: BufferMode | undefined
+  readonly secondChancePercent?: number | undefined
+  /** Reads of base pages, in percent, that leave a copy of what they found, or that they found nothing. */
+  readonly promotionPercent?: number | undefined
+  /** For the dice of promotion. */
+  readonly seed?: number | undefined
+}
+
+/** What answered reads, by where it stood; absent keys that the base page did not have are its as well. */
+export interface Hits {
+  leaf: number
+  insert: number
+  cache: number
+  tombstone: number
+  phantom: number
+  /** The base page, read for this or another record. */
+  guest: number
+  versions: number
+}
+
+export abstract class Lookup extends Finding {
+  readonly pages: Pages
+  readonly versions: Versions
+  /** The key of the operation at hand; `load` it before the operations that take it from here. */
+  readonly key = new KeyScratch()
+  /** The page to load after `Missing`. */
+  missing = 0
+  readonly hits: Hits = { leaf: 0, insert: 0, cache: 0, tombstone: 0, phantom: 0, guest: 0, versions: 0 }
+  /** Of 2³²: promotion happens where the dice is below. */
+  private readonly promotion: number
+  private dice: number
+
+  constructor(options: TreeOptions) {
+    const { arena } = options
+    const versions = new Versions({ durable: options.durable, visible: options.visible })
+    super(arena, versions)
+    this.pages = new Pages(arena, options)
+    this.versions = versions
+    this.promotion = (options.promotionPercent ?? 20) / 100 * 2 ** 32
+    this.dice = (options.seed ?? 0) | 1
+  }
+
+  /** Leaves a copy of a record of the base page, or that there is none (address -1), in the leaf's mini-page. */
+  protected abstract remember(
+    root: Root,
+    id: number,
+    key: KeyScratch,
+    address: number,
+    keyBytes: number
+  ): void
+
+  /** Reads a key as of LSN `at` (exclusive): Found, Absent or Missing. */
+  get(root: Root, key: Uint8Array, at: number): number {
+    this.key.load(key)
+    return this.getLoaded(root, at)
+  }
+
+  /** The same for the key in `key`. */
+  getLoaded(root: Root, at: number): number {
+    const { arena, map } = this.pages
+    const key = this.key
+    let id = root.page
+    let address = map.block[id] as number
+    while (address >= 0) {
+      const words = arena.words[address >>> arena.shift] as Int32Array
+      const p = address & arena.mask
+      if (((words[p + 1] as number) & 0xff0000) === 0) {
+        const state = map.state[id] as number
+        if (!isInPlace(state)) return this.getBeside(root, id, key, at)
+        map.state[id] = state | State.Referenced
+        this.hits.leaf++
+        return this.getInLeaf(root, words, p, address, key, at)
+      }
+      id = Inner.child(words, p, Inner.find(words, p, key))
+      address = map.block[id] as number
+    }
+    return this.getBeside(root, id, key, at)
+  }
+
+  /**
+   * The same from a leaf on, in memory or not, that a way down has come to: the second half of a get. `from` is what
+   * `Leaf.lower` said of the base page, if that is here.
+   */
+  getFrom(root: Root, id: number, key: KeyScratch, from: number, at: number): number {
+    const { arena, map } = this.pages
+    const address = map.block[id] as number
+    const state = map.state[id] as number
+    if (address < 0 || !isInPlace(state)) return this.getBeside(root, id, key, at)
+    const words = arena.words[address >>> arena.shift] as Int32Array
+    const p = address & arena.mask
+    map.state[id] = state | State.Referenced
+    this.hits.leaf++
+    return this.getAt(root, words, p, address, Leaf.findFrom(words, p, key, from), key, at)
+  }
+
+  private getInLeaf(
+    root: Root,
+    words: Int32Array,
+    p: number,
+    address: number,
+    key: KeyScratch,
+    at: number
+  ): number {
+    Leaf.touchSlots(words, p)
+    return this.getAt(root, words, p, address, Leaf.find(words, p, key), key, at)
+  }
+
+  private getAt(
+    root: Root,
+    words: Int32Array,
+    p: number,
+    address: number,
+    index: number,
+    key: KeyScratch,
+    at: number
+  ): number {
+    if (index >= 0) {
+      const slot = words[p + Page.headerWords + ((words[p + 7] as number) >>> 16) + index] as number
+      const record = p + (slot & 0xffff)
+      if (Leaf.versionAt(words, record) < at) {
+        this.foundAt = address + (slot & 0xffff)
+        this.foundKey = slot >>> 16
+        this.foundEntry = -1
+        return Found
+      }
+    }
+    return at > this.versions.newest ? Absent : this.getOlder(root, key, at)
+  }
+
+  /** What Versions has of the key: Found, or Absent where it has nothing or knows that there was nothing. */
+  private getOlder(root: Root, key: KeyScratch, at: number): number {
+    this.foundEntry = this.versions.get(root.treeId, key, at)
+    if (this.foundEntry < 0) return Absent
+    this.hits.versions++
+    return this.versions.kindOf(this.foundEntry) === Leaf.Kind.Tombstone ? Absent : Found
+  }
+
+  /** Reads from the mini-page of a leaf, and from its base page if that is here. */
+  private getBeside(root: Root, id: number, key: KeyScratch, at: number): number {
+    const { map } = this.pages
+    const mini = map.mini[id] as number
+    let known = false
+    if (mini >= 0) {
+      const { arena } = this.pages
+      const words = arena.words[mini >>> arena.shift] as Int32Array
+      const p = mini & arena.mask
+      const index = Leaf.find(words, p, key)
+      if (index >= 0) {
+        const record = Leaf.recordAt(words, p, index)
+        MiniPage.touch(words, record)
+        if (Leaf.versionAt(words, record) < at) return this.getInMini(root, words, p, mini, index, key, at)
+        known = true
+      }
+    }
+    if (at <= this.versions.newest) {
+      const older = this.getOlder(root, key, at)
+      if (this.foundEntry >= 0) return older
+    }
+    const address = map.block[id] as number
+    if (address < 0) {
+      this.missing = id
+      return Missing
+    }
+    return this.getInGuest(root, id, address, key, at, known)
+  }
+
+  private getInMini(
+    root: Root,
+    words: Int32Array,
+    p: number,
+    address: number,
+    index: number,
+    key: KeyScratch,
+    at: number
+  ): number {
+    const record = Leaf.recordAt(words, p, index)
+    const kind = Leaf.kindAt(words, record)
+    if (kind === Leaf.Kind.Phantom) {
+      this.hits.phantom++
+      return at > this.versions.newest ? Absent : this.getOlder(root, key, at)
+    }
+    if (kind === Leaf.Kind.Tombstone) {
+      this.hits.tombstone++
+      return Absent
+    }
+    if (MiniPage.isDirty(words, record)) this.hits.insert++
+    else this.hits.cache++
+    this.foundAt = address - p + record
+    this.foundKey = Page.slotBytes(words, p, index)
+    this.foundEntry = -1
+    return Found
+  }
+
+  /** Reads from a base page that is only visiting; now and then what it says of the key is remembered. */
+  private getInGuest(
+    root: Root,
+    id: number,
+    address: number,
+    key: KeyScratch,
+    at: number,
+    known: boolean
+  ): number {
+    const { arena, map } = this.pages
+    const words = arena.words[address >>> arena.shift] as Int32Array
+    const p = address & arena.mask
+    map.state[id] = (map.state[id] as number) | State.Referenced
+    this.hits.guest++
+    const index = Leaf.find(words, p, key)
+    if (index < 0) {
+      if (!known && this.isPromoted()) this.remember(root, id, key, -1, 0)
+      return Absent
+    }
+    const record = Leaf.recordAt(words, p, index)
+    if (!known && this.isPromoted()) {
+      this.remember(root, id, key, address - p + record, Page.slotBytes(words, p, index))
+    }
+    if (Leaf.versionAt(words, record) >= at) return Absent
+    this.foundAt = address - p + record
+    this.foundKey = Page.slotBytes(words, p, index)
+    this.foundEntry = -1
+    return Found
+  }
+
+  /** Rolls the dice (xorshift). */
+  private isPromoted(): boolean {
+    if (this.pages.mode === "pages") return false
+    let dice = this.dice
+    dice ^= dice << 13
+    dice ^= dice >>> 17
+    dice ^= dice << 5
+    this.dice = dice
+    return dice >>> 0 < this.promotion
+  }
+}

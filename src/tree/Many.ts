@@ -1,0 +1,183 @@
+/**
+ * What a lookup of many keys gives: an answer per key, in the order of the keys, with the values packed into one
+ * growing buffer.
+ *
+ * ```
+ *   begin ─▶ all keys wait ── lookup ──▶ answered: found or not
+ *              ▲                 └─────▶ misses a page ── takeMissing, the page is loaded, ask ──▶ waits again
+ * ```
+ *
+ * I1 A key is answered once; until then it waits for a lookup, or for the page under which `missing` has it.
+ *
+ * It is filled again and again; what is taken out of it are copies. It must not know where an answer is from.
+ */
+import { widerBytes, widerFloats, widerInts } from "./Columns.ts"
+import { Kind } from "./Leaf.ts"
+import type { Reference } from "./Reference.ts"
+import { readReference } from "./Reference.ts"
+import { ValueOut } from "./ValueOut.ts"
+
+/** What is wanted of each record. */
+export type Columns = "keys" | "keys and values"
+
+/** A page that is not in memory, and the keys (by their place in the call) that wait for it. */
+export interface MissingPage {
+  readonly pageId: number
+  readonly keys: Array<number>
+}
+
+/** Values above this make no lasting buffer. */
+const lastingBytes = 1024 * 1024
+
+export class Many {
+  /** Keys in the call. */
+  count = 0
+  columns: Columns = "keys and values"
+  /** Which keys the next lookup is for: the first `waits` of these, ascending. */
+  waiting = new Int32Array(64)
+  waits = 0
+  /** Values, each from a whole word on. */
+  bytes = new Uint8Array(4096)
+  /** The same memory by words. */
+  words = new Int32Array(this.bytes.buffer)
+  /** Bytes of the buffer in use. */
+  used = 0
+  /** Kind of the record found; 0 = none. */
+  kinds = new Uint8Array(64)
+  valueAt = new Int32Array(64)
+  valueBytes = new Int32Array(64)
+  versions = new Float64Array(64)
+  /** Milliseconds; Infinity where a record does not expire. */
+  expiries = new Float64Array(64)
+  /** Pages to load, each once, in the order in which they were missed. */
+  private missing = new Map<number, MissingPage>()
+  private readonly out = new ValueOut()
+
+  /** Forgets what was answered and makes `count` keys wait. */
+  begin(count: number, columns: Columns): this {
+    if (count > this.kinds.length) this.grow(count)
+    if (this.bytes.length > lastingBytes) this.hold(new Uint8Array(4096))
+    this.count = count
+    this.columns = columns
+    this.used = 0
+    this.kinds.fill(0, 0, count)
+    for (let index = 0; index < count; index++) this.waiting[index] = index
+    this.waits = count
+    if (this.missing.size > 0) this.missing = new Map()
+    return this
+  }
+
+  /** Makes keys wait whose page is here now. */
+  ask(keys: ReadonlyArray<number>): void {
+    for (let index = 0; index < keys.length; index++) this.waiting[index] = keys[index] as number
+    this.waits = keys.length
+  }
+
+  /** Whether some key misses a page. */
+  get misses(): boolean {
+    return this.missing.size > 0
+  }
+
+  /** The pages to load; they are whoever's who takes them, and later misses make a new list. */
+  takeMissing(): ReadonlyArray<MissingPage> {
+    const pages = [...this.missing.values()]
+    this.missing = new Map()
+    return pages
+  }
+
+  isFound(index: number): boolean {
+    return this.kinds[index] !== 0
+  }
+
+  /** A copy of the value of key `index`; undefined where there is none, empty where only keys were asked for. */
+  value(index: number): Uint8Array | undefined {
+    if (this.kinds[index] === 0) return undefined
+    const at = (this.valueAt[index] as number) >>> 2
+    return this.out.copy(this.words, this.bytes, at, this.valueBytes[index] as number)
+  }
+
+  kind(index: number): number {
+    return this.kinds[index] as number
+  }
+
+  version(index: number): number {
+    return this.versions[index] as number
+  }
+
+  expiry(index: number): number {
+    return this.expiries[index] as number
+  }
+
+  /** Where the value of key `index` lives, if that is the log. */
+  reference(index: number): Reference | undefined {
+    if (this.kinds[index] !== Kind.Reference || this.valueBytes[index] === 0) return undefined
+    const from = this.valueAt[index] as number
+    return readReference(this.bytes.subarray(from, from + (this.valueBytes[index] as number)))
+  }
+
+  /** Puts a value that was fetched from the log in the place of its reference. */
+  resolve(index: number, value: Uint8Array): void {
+    const at = this.reserve(value.length)
+    this.bytes.set(value, at)
+    this.kinds[index] = Kind.Value
+    this.valueAt[index] = at
+    this.valueBytes[index] = value.length
+  }
+
+  /** Key `index` was found; its value follows with {@link setValue}. */
+  find(index: number, kind: number, version: number, expiry: number): void {
+    this.kinds[index] = kind
+    this.valueAt[index] = 0
+    this.valueBytes[index] = 0
+    this.versions[index] = version
+    this.expiries[index] = expiry
+  }
+
+  /** Its value: `length` bytes from word `from` on. */
+  setValue(index: number, words: Int32Array, from: number, length: number): void {
+    const at = this.reserve(length)
+    const count = length + 3 >>> 2
+    if (count <= 32) {
+      const own = this.words
+      for (let word = 0, to = at >>> 2; word < count; word++) own[to + word] = words[from + word] as number
+    } else {
+      this.words.set(words.subarray(from, from + count), at >>> 2)
+    }
+    this.valueAt[index] = at
+    this.valueBytes[index] = length
+  }
+
+  /** Key `index` cannot be answered before a page is here. */
+  miss(index: number, pageId: number): void {
+    const page = this.missing.get(pageId)
+    if (page === undefined) this.missing.set(pageId, { pageId, keys: [index] })
+    else page.keys.push(index)
+  }
+
+  private reserve(length: number): number {
+    const at = this.used
+    const end = at + (length + 3 & ~3)
+    if (end > this.bytes.length) {
+      const bytes = new Uint8Array(Math.max(end, this.bytes.length * 2) + 3 & ~3)
+      bytes.set(this.bytes)
+      this.hold(bytes)
+    }
+    this.used = end
+    return at
+  }
+
+  private hold(bytes: Uint8Array<ArrayBuffer>): void {
+    this.bytes = bytes
+    this.words = new Int32Array(bytes.buffer)
+  }
+
+  private grow(least: number): void {
+    const length = Math.max(least, this.kinds.length * 2)
+    this.waiting = widerInts(this.waiting, length)
+    this.kinds = widerBytes(this.kinds, length)
+    this.valueAt = widerInts(this.valueAt, length)
+    this.valueBytes = widerInts(this.valueBytes, length)
+    this.versions = widerFloats(this.versions, length)
+    this.expiries = widerFloats(this.expiries, length)
+  }
+}

@@ -1,0 +1,87 @@
+/**
+ * The kernel with hardly any memory: what is evicted, grown, merged, split, forgotten, packed and used anew all the
+ * time is still what was written, for readers of now and of the past, and after going back to a checkpoint.
+ *
+ * A failure names its seed and the case it is of; `HEARTWOOD_SEED` runs that seed alone, in every case.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import type { FuzzCounts, FuzzOptions } from "./support/fuzz.ts"
+import { Fuzz, noCounts } from "./support/fuzz.ts"
+
+const operations = 25_000
+const only = process.env["HEARTWOOD_SEED"]
+
+const usual: FuzzOptions = {
+  operations,
+  keys: 600,
+  longestKey: 60,
+  longestValue: 120,
+  frames: 3,
+  audit: 500
+}
+
+/** What a run may not do without. */
+type Corner = keyof FuzzCounts
+
+const always: ReadonlyArray<Corner> = [
+  "past",
+  "scanned",
+  "checkpoints",
+  "abandoned",
+  "reopened",
+  "dropped",
+  "loads",
+  "pagesMade"
+]
+const mini: ReadonlyArray<Corner> = [...always, "merges", "tombstones", "packed"]
+const copies: ReadonlyArray<Corner> = [...mini, "forgotten", "caches", "phantoms"]
+
+const cases: Record<
+  string,
+  { readonly options: Partial<FuzzOptions>; readonly seeds: number; readonly corners: ReadonlyArray<Corner> }
+> = {
+  "a ring of two pages": { options: { frames: 2 }, seeds: 16, corners: copies },
+  "everything that is read is promoted": {
+    options: { promotionPercent: 100, frames: 4 },
+    seeds: 8,
+    corners: [...copies, "spared"]
+  },
+  "nothing is promoted, nothing spared": {
+    options: { promotionPercent: 0, secondChancePercent: 0 },
+    seeds: 8,
+    corners: mini
+  },
+  "half of the ring gives second chances": {
+    options: { secondChancePercent: 50, frames: 8 },
+    seeds: 8,
+    corners: [...copies, "spared"]
+  },
+  "many small records": {
+    options: { keys: 3000, longestKey: 16, longestValue: 20, frames: 5 },
+    seeds: 12,
+    corners: copies
+  },
+  "few records, as large as they may be": {
+    options: { keys: 100, longestKey: 200, longestValue: 300, frames: 4 },
+    seeds: 8,
+    corners: copies
+  },
+  "three levels of long keys": {
+    options: { keys: 2000, longestKey: 200, frames: 6 },
+    seeds: 12,
+    corners: copies
+  },
+  "without mini-pages": { options: { mode: "pages", frames: 4 }, seeds: 8, corners: always }
+}
+
+describe("the kernel in hardly any memory", () => {
+  for (const [index, [name, { corners, options, seeds }]] of Object.entries(cases).entries()) {
+    it(`${name}: ${seeds * operations} operations`, () => {
+      const counts = noCounts()
+      const first = only === undefined ? 1000 * (index + 1) : Number(only)
+      const last = only === undefined ? first + seeds : first + 1
+      for (let seed = first; seed < last; seed++) new Fuzz(seed, { ...usual, ...options }, counts).run()
+      if (only === undefined) { for (const corner of corners) assert.isAbove(counts[corner], 0, corner) }
+    })
+  }
+})
