@@ -29,7 +29,7 @@ import { bytes, text } from "./support/world.ts"
 
 const leaves = 8
 /** What the buffer keeps for merges of so few blocks. */
-const reserved = 2
+const reserved = 8
 const pageBytes = 1024
 
 const limits = ((): Limits => {

@@ -146,8 +146,8 @@ const inner = (): Uint8Array => {
 const chunk = (): Uint8Array => {
   const slots = new Int32Array(200)
   const checksums = new Int32Array(200)
-  slots[125] = 9
-  checksums[125] = -2
+  slots[63] = 9
+  checksums[63] = -2
   return MapChunk.encode({ pageBytes, level: 0, index: 1 }, { slots, checksums })
 }
 
@@ -221,6 +221,8 @@ describe("docs/format.md", () => {
     "tree/Catalog.ts",
     "tree/Leaf.ts",
     "tree/MapChunk.ts",
+    "tree/MiniPage.ts",
+    "tree/Pack.ts",
     "tree/Page.ts",
     "tree/PageFileHeader.ts"
   ]
@@ -236,9 +238,10 @@ describe("docs/format.md", () => {
   }
 
   it("has every table that the sources have", () => {
+    // What Evict.ts tells is no layout.
     const files = fs.readdirSync(path.join(root, "src"), { recursive: true, encoding: "utf8" })
       .map((name) => name.replaceAll(path.sep, "/"))
-      .filter((name) => name.endsWith(".ts") && tablesOf(name).length > 0)
+      .filter((name) => name.endsWith(".ts") && name !== "tree/Evict.ts" && tablesOf(name).length > 0)
     assert.deepStrictEqual(files.sort(), described)
   })
 })
