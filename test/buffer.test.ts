@@ -410,8 +410,8 @@ describe("a load", () => {
       )
       assert.isBelow(failures, 0)
       yield* buffer.load(leaf)
-      // What was read lately has stayed as a copy.
-      rig.pages.forget(leaf)
+      // What was read lately may have stayed as a copy.
+      if ((rig.pages.map.mini[leaf] as number) >= 0) rig.pages.forget(leaf)
       assert.strictEqual(rig.get(leaves + 1), "newer")
     }))
 })

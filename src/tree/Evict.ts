@@ -70,10 +70,10 @@ export class Evictor {
     this.dismiss(target, guestsLeast)
   }
 
-  /** The same when nothing is on its way that would free any: even what was used lately goes. */
+  /** The same when nothing is on its way that would free any: even what was used lately goes, but for one guest. */
   squeeze(target: number, chores: Chores): void {
     this.turn(target, { frames: 2 * this.pages.ring.frames, promises: "ignore" }, chores)
-    this.dismiss(target, 0)
+    this.dismiss(target, 1)
     this.collect(chores)
   }
 
