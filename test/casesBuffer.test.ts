@@ -195,7 +195,7 @@ const full = Effect.scoped(Effect.gen(function*() {
   const twin = new Twin("full", () => {})
   // Left open: it would not close either.
   const { store } = yield* Effect.provideService(
-    open({ durability: "memory", ...configuration("tiny").options }),
+    open({ durability: "memory", ...configuration("tiny").options, memory: "16 KiB" }),
     Disk,
     yield* memory
   )

@@ -227,7 +227,7 @@ everywhere((test, configuration) => {
         if (!short) assert.strictEqual(empty.height, 1, `round ${round}`)
         assert.isAtMost(empty.leaves.length, Math.ceil(leaves.length / (short ? 1 : 4)), `round ${round}`)
         const { file, pages } = yield* (yield* Store.Store).stat
-        assert.isBelow(pages.ids, leaves.length)
+        if (!short) assert.isBelow(pages.ids, leaves.length)
         sizes.push(file.slots)
         yield* world.pause
       }

@@ -37,7 +37,7 @@ export const configurations: ReadonlyArray<Configuration> = [
     name: "tiny",
     options: {
       pageSize: "1 KiB",
-      memory: "24 KiB",
+      memory: "32 KiB",
       segmentSize: "16 KiB",
       checkpoint: { logBytes: "128 KiB" },
       limits: { promotionPercent: 100 }
