@@ -6,8 +6,8 @@
  *
  * | at the head                          | untouched                | touched                                        |
  * |--------------------------------------|--------------------------|------------------------------------------------|
- * | leaf, clean                          | leaves                   | tail                                           |
- * | leaf, dirty                          | is written, then leaves  | tail                                           |
+ * | leaf, clean                          | leaves                   | is a guest from here on; page cache: tail      |
+ * | leaf, dirty                          | is written, then leaves  | the same; page cache: tail                     |
  * | mini-page, nothing dirty             | is forgotten             | tail, with what is touched                     |
  * | mini-page, most of what is dirty hot |                          | tail, with what is dirty or touched            |
  * | mini-page, else                      | is merged                | is merged, what is touched stays as copies     |
@@ -106,12 +106,13 @@ export class Evictor {
     options: { readonly frames: number; readonly promises: "count" | "ignore" },
     chores: Chores
   ): void {
-    const { arena, leaving, ring } = this.pages
+    const { arena, guests, leaving, ring } = this.pages
     // What is moved to the tail may need a block before it frees one.
     const { reserve } = arena
     arena.reserve = 0
     for (let left = options.frames; left > 0; left--) {
-      const promised = options.promises === "count" ? ring.evacuating + leaving.length : 0
+      const dismissed = Math.max(0, guests.length - guestsLeast)
+      const promised = options.promises === "count" ? ring.evacuating + leaving.length + dismissed : 0
       if (arena.available + promised >= target + reserve) break
       this.pages.advanceRegion()
       const frame = ring.pop()
@@ -130,14 +131,18 @@ export class Evictor {
   }
 
   private passLeaf(frame: number): void {
-    const { arena, map, ring } = this.pages
+    const { arena, map, mode, ring } = this.pages
     const id = Page.pageId(arena.wordsOf(frame), frame & arena.mask)
     const state = map.state[id] as number
-    const spared = this.spares && (state & State.Referenced) !== 0
-    if (spared || this.pages.kept.has(id)) {
-      map.state[id] = state & ~State.Referenced
+    const used = this.spares && (state & State.Referenced) !== 0
+    map.state[id] = state & ~State.Referenced
+    if (this.pages.kept.has(id) || used && mode === "pages") {
       ring.addPage(frame)
       this.counters.spared++
+    } else if (used && (state & State.Dirty) === 0) {
+      // Not all of it is in use: while it is a guest, what is read of it may stay as a record.
+      this.pages.rest(id)
+      this.pages.guests.push(id)
     } else if (!this.leave(id)) {
       this.pages.demote(id)
     }
