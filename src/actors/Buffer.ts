@@ -69,7 +69,7 @@ export interface Buffer extends Actor.Actor<Message> {
   readonly loadNow: (pageId: number) => boolean
   /** The image of a page that is not in memory, as its slot has it; read in the calling thread. */
   readonly imageNow: (pageId: number) => Uint8Array
-  /** Tells that pages have become clean by another hand. */
+  /** Tells that pages have become clean by another hand: what is ripe is merged, too. */
   readonly relieved: () => void
   /** Tells that pages have changed: room is made before it is needed. */
   readonly ahead: () => void
@@ -174,7 +174,7 @@ class Live {
   }
 
   relieved(): void {
-    if (this.reserves.length + this.loads.homeless > 0) this.wake()
+    if (this.reserves.length + this.loads.homeless + this.pages.ripe.length > 0) this.wake()
   }
 
   ahead(): void {

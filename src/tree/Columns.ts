@@ -18,3 +18,9 @@ export function widerBytes(narrow: Uint8Array, length: number): Uint8Array<Array
   array.set(narrow)
   return array
 }
+
+export function widerShorts(narrow: Uint16Array, length: number): Uint16Array<ArrayBuffer> {
+  const array = new Uint16Array(length)
+  array.set(narrow)
+  return array
+}

@@ -16,7 +16,7 @@
  * It keeps the books only. Who may change what, and in which order, is in `Pages.ts`.
  */
 import { invariant } from "../Invariant.ts"
-import { widerInts } from "./Columns.ts"
+import { widerInts, widerShorts } from "./Columns.ts"
 
 /** State bits. Those of the base page and those of the mini-page are independent of each other. */
 export const State = {
@@ -45,7 +45,7 @@ export const State = {
 } as const
 
 /** Bytes of bookkeeping per page id. */
-const bytesPerId = 4 * 10 + 2 + 4
+const bytesPerId = 4 * 10 + 2 * 2 + 4
 
 export class MapTable {
   /** Block address; -1 = not in memory. */
@@ -66,6 +66,8 @@ export class MapTable {
   generation: Int32Array
   /** Log records applied since the last image. */
   records: Int32Array
+  /** Records of a leaf when it left memory; 0 = not known. */
+  leafRecords: Uint16Array<ArrayBuffer>
   state: Uint16Array<ArrayBuffer>
   private nextId = 1
   private freeIds: Int32Array
@@ -85,6 +87,7 @@ export class MapTable {
     this.packChecksum = new Int32Array(length)
     this.generation = new Int32Array(length)
     this.records = new Int32Array(length)
+    this.leafRecords = new Uint16Array(length)
     this.state = new Uint16Array(length).fill(State.Free)
     this.freeIds = new Int32Array(length)
   }
@@ -114,6 +117,7 @@ export class MapTable {
     invariant(this.state[id] === State.Free || this.state[id] === (State.Free | State.Changed), "MapTable I1")
     this.state[id] = (this.state[id] as number) & State.Changed
     this.records[id] = 0
+    this.leafRecords[id] = 0
     return id
   }
 
@@ -181,8 +185,7 @@ export class MapTable {
     this.packChecksum = widerInts(this.packChecksum, length)
     this.generation = widerInts(this.generation, length)
     this.records = widerInts(this.records, length)
-    const state = new Uint16Array(length).fill(State.Free, from)
-    state.set(this.state)
-    this.state = state
+    this.leafRecords = widerShorts(this.leafRecords, length)
+    this.state = widerShorts(this.state, length).fill(State.Free, from)
   }
 }

@@ -103,6 +103,15 @@ export function wantedWords(words: Int32Array, p: number, wanted: Wanted): numbe
   return total
 }
 
+/** Records that say that there is none. */
+export function tombstones(words: Int32Array, p: number): number {
+  let total = 0
+  for (let index = 0, count = Page.count(words, p); index < count; index++) {
+    if (Leaf.kindAt(words, Leaf.recordAt(words, p, index)) === Kind.Tombstone) total++
+  }
+  return total
+}
+
 /** Words of a mini-page before and beside its records. */
 export const frameWords = (prefixBytes: number): number => headerWords + Page.paddedWords(prefixBytes)
 

@@ -24,6 +24,8 @@ import { pathPrefix } from "./Workbench.ts"
 const { Flag } = MiniPage
 const { Kind } = Leaf
 const nothing = new Uint8Array(0)
+/** Half of the records of a leaf that has not been in memory since the store was opened. */
+const leafRecordsGuess = 16
 
 export class MiniWriter {
   /** Free blocks to ask for after `NoSpace`. */
@@ -59,7 +61,20 @@ export class MiniWriter {
     const answer = this.makeRoom(root, id, key, 0, Infinity)
     if (answer < 0) return answer
     const before = this.write(root, id, key, Kind.Tombstone, nothing, version, Infinity)
+    this.ripen(id)
     return before === Found ? Removed : Written
+  }
+
+  /**
+   * What is removed gives its room back when it is merged: a mini-page that empties half of its leaf does not wait for
+   * its turn at the head. Where there are many, only every fourth time: all of them are counted.
+   */
+  private ripen(id: number): void {
+    const { map, ripe } = this.ground.pages
+    const count = Page.count(this.words, this.p)
+    if (count > 8 && (count & 3) !== 0) return
+    const half = map.leafRecords[id] === 0 ? leafRecordsGuess : (map.leafRecords[id] as number) + 1 >>> 1
+    if (MiniPage.tombstones(this.words, this.p) >= half) ripe.push(id)
   }
 
   /** The mini-page has a record of the key, which is large enough to become a tombstone. */

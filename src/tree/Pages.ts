@@ -129,6 +129,8 @@ export class Pages extends Changes {
       return false
     }
     invariant(map.slot[id] !== 0, "Pages I2")
+    const address = map.block[id] as number
+    map.leafRecords[id] = Page.count(this.arena.wordsOf(address), address & this.arena.mask)
     this.giveBlock(id)
     map.generation[id] = (map.generation[id] as number) + 1 | 0
     map.state[id] = (map.state[id] as number) & ~(State.Imaged | State.Referenced | State.Mutable)
