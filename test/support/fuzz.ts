@@ -185,7 +185,8 @@ export class Fuzz {
       this.step()
       if (chance.bool(0.02)) this.disturb()
       if (chance.bool(0.006)) this.stepCheckpoint()
-      if (chance.bool(0.0002)) this.dropTree()
+      // A checkpoint that is under way may be gone back to: it has the tree.
+      if (this.cut === undefined && chance.bool(0.001)) this.dropTree()
       if (operation % options.audit === 0) this.audit()
     }
     counts.operations += options.operations
@@ -451,8 +452,6 @@ export class Fuzz {
   }
 
   private dropTree(): void {
-    // A checkpoint that is under way may be gone back to: it has the tree.
-    if (this.cut !== undefined) return
     const { chance, world } = this
     const root = this.root(1)
     world.drop(root, 1 + chance.int(9), () => {
