@@ -89,7 +89,7 @@ function checkForm(words: Int32Array, p: number, size: number, form: Form): Chec
     return invalid("slots before the heap", `${count} of ${capacity} slots, heap at ${top}`)
   }
   // What every word of the heap is used for, so that nothing overlaps and the garbage is what is left.
-  const taken = new Uint8Array(size)
+  const taken = mapOf(size)
   const frame = form === "leaf" ? checkFences(words, p, taken) : checkPrefix(words, p, taken)
   if (frame._tag === "Invalid") return frame
   for (let index = 0; index < count; index++) {
@@ -105,6 +105,15 @@ function checkForm(words: Int32Array, p: number, size: number, form: Form): Chec
   }
   if (form === "mini") return sound
   return leaf ? checkRange(words, p) : checkChildren(words, p)
+}
+
+/** One for all checks: they end before the next begins. */
+let map = new Uint8Array(0)
+
+/** A map of a page in which no word is used yet. */
+function mapOf(size: number): Uint8Array {
+  if (map.length < size) map = new Uint8Array(size)
+  return map.fill(0, 0, size)
 }
 
 /** Marks words of the heap as used; false where they are outside of it or used already. */
@@ -166,10 +175,11 @@ function checkRecord(words: Int32Array, p: number, index: number, taken: Uint8Ar
   const off = Page.slotAt(words, p, index)
   const stored = Page.slotBytes(words, p, index)
   const skipped = Page.prefixBytes(words, p) & ~3
-  const wrong = invalid(`record ${index} in the heap`, `${stored} key bytes at ${off}`)
-  if (off + Page.recordHeaderWords > Page.size(words, p) || stored + skipped > keyBytesMax) return wrong
   const at = p + off
-  if (!take(words, p, taken, off, Leaf.recordWords(words, at, stored))) return wrong
+  if (
+    off + Page.recordHeaderWords > Page.size(words, p) || stored + skipped > keyBytesMax ||
+    !take(words, p, taken, off, Leaf.recordWords(words, at, stored))
+  ) return invalid(`record ${index} in the heap`, `${stored} key bytes at ${off}`)
   const kind = Leaf.kindAt(words, at)
   const value = Leaf.valueBytesAt(words, at)
   if (!isKind(kind, value, form) || ((words[at] as number) >>> 24 & ~flagsOf(form)) !== 0) {
