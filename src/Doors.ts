@@ -24,6 +24,7 @@ import type { Durability, Limits } from "./Limits.ts"
 import type { Tail } from "./log/Tail.ts"
 import { Closed, ReadOnly, storeError } from "./StoreError.ts"
 import type { StoreError } from "./StoreError.ts"
+import type { Budget } from "./tree/Budget.ts"
 import type { Generations } from "./tree/Generations.ts"
 import type { PageFile } from "./tree/PageFile.ts"
 import type { Root, Tree } from "./tree/Tree.ts"
@@ -60,6 +61,7 @@ export interface Parts {
   /** The page file; its counters say what of the work reached the disk. */
   readonly file: DiskFile
   readonly slots: PageFile
+  readonly budget: Budget
   readonly tail: Tail
   readonly segments: Segments
   readonly generations: Generations

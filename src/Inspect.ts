@@ -38,8 +38,23 @@ export interface Stat {
     readonly blocks: number
     readonly freeBlocks: number
     readonly ids: number
+  }
+  /** Who holds how much of the memory. */
+  readonly memory: {
+    /** What all of them together may hold. */
+    readonly limit: number
+    readonly total: number
+    readonly pages: number
+    /** Map table, ring and what is known of changes. */
     readonly map: number
+    readonly slots: number
     readonly versions: number
+    /** The end of the log. */
+    readonly tail: number
+    /** Pages on their way to the disk and from it; a part that is set aside for them always counts. */
+    readonly images: number
+    /** Records that wait to be applied. */
+    readonly parked: number
   }
   readonly file: {
     readonly slots: number
@@ -61,8 +76,8 @@ export interface Stat {
 }
 
 export const stat = (machine: Machine): Stat => {
-  const { parts, tree: { pages, versions }, visible } = machine
-  const { buffer, checkpoint, flush, generations, relocation, segments, slots, tail, wal } = parts
+  const { parts, tree: { pages }, visible } = machine
+  const { budget, buffer, checkpoint, flush, generations, relocation, segments, slots, tail, wal } = parts
   return {
     keyspaces: [...generations.all()].map(({ name, root }) => ({
       name,
@@ -85,10 +100,9 @@ export const stat = (machine: Machine): Stat => {
     pages: {
       blocks: pages.arena.blocks,
       freeBlocks: pages.arena.freeBlocks,
-      ids: pages.map.used,
-      map: pages.bytes,
-      versions: versions.bytes
+      ids: pages.map.used
     },
+    memory: { limit: budget.memoryBytes, total: budget.bytes, pages: budget.pageBytes, ...budget.held },
     file: { slots: slots.slots, live: slots.liveSlots, free: slots.freeCount, retired: slots.retiredCount },
     counters: {
       commits: wal.counters.commits,

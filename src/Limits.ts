@@ -174,11 +174,13 @@ function completed(given: Given): Numbers {
   return { ...pagesAndMemory(given), ...logAndCheckpoint(given), ...waiting(given) }
 }
 
+const defaultMemoryBytes = 256 * MiB
+
 function pagesAndMemory(given: Given) {
   const pageBytes = given.pageBytes ?? 4 * KiB
   const keyBytes = given.keyBytes ?? Math.min(1_024, keyBytesOf(pageBytes))
   const transactionBytes = given.transactionBytes ?? 65 * MiB
-  const memoryBytes = given.memoryBytes ?? 256 * MiB
+  const memoryBytes = given.memoryBytes ?? defaultMemoryBytes
   const pages = memoryBytes / pageBytes
   const inlineBytes = Math.min(pageBytes / 4, recordBytesOf({ pageBytes, keyBytes }) - recordOverheadBytes)
   return {
@@ -203,6 +205,7 @@ function pagesAndMemory(given: Given) {
 
 /** Checkpoints start at a quarter of where writers wait, and free several whole segments. */
 function logAndCheckpoint(given: Given) {
+  const memoryBytes = given.memoryBytes ?? defaultMemoryBytes
   const least = Math.max(64 * MiB, 2 * (given.segmentBytes ?? 0), given.undurableBytes ?? 0)
   const hard = given["checkpoint.hardLogBytes"]
   const logBytes = given["checkpoint.logBytes"] ??
@@ -211,7 +214,7 @@ function logAndCheckpoint(given: Given) {
   const records = given["checkpoint.records"] ?? Math.max(1_048_576, given["checkpoint.leafRecords"] ?? 0)
   return {
     segmentBytes: given.segmentBytes ?? between(4 * KiB, powerOfTwoBelow(logBytes / 4), 16 * MiB),
-    undurableBytes: given.undurableBytes ?? between(KiB, logBytes / 8, 8 * MiB),
+    undurableBytes: given.undurableBytes ?? between(KiB, Math.min(logBytes / 8, memoryBytes / 16), 8 * MiB),
     "checkpoint.logBytes": logBytes,
     "checkpoint.hardLogBytes": hardLogBytes,
     "checkpoint.intervalMillis": given["checkpoint.intervalMillis"] ?? 300_000,

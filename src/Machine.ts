@@ -74,12 +74,13 @@ export const open = Effect.fnUntraced(function*(
 
 /** The views and what serves them: enough to apply a log. */
 const build = Effect.fnUntraced(function*(ground: Ground.Ground, fuse: Fuse) {
-  const { file, generations, limits, segments, slots, tree } = ground
+  const { budget, file, generations, limits, segments, slots, tree } = ground
   const { pages } = tree
   const { fork } = fuse
   const flush = yield* Flush.make({ file, slots, pages, limits, fork, failed: fuse.defect("flush") })
   const buffer = yield* Buffer_.make({
     tree,
+    budget,
     rootOf: (treeId) => generations.rootOf(treeId),
     file,
     epoch: slots.epoch,
@@ -113,6 +114,7 @@ const build = Effect.fnUntraced(function*(ground: Ground.Ground, fuse: Fuse) {
     reserve: (blocks, beside) => whenDone(buffer.reserve(blocks, beside)),
     segmentBase: (lsn) => segments.baseOf(lsn)
   })
+  budget.hold("parked", () => treeActor.parkedBytes)
   return { flush, buffer, treeActor }
 })
 
@@ -121,7 +123,7 @@ type Views = Effect.Success<ReturnType<typeof build>>
 /** Applies the log above the checkpoint, and answers the tail to go on from. */
 const replay = Effect.fnUntraced(
   function*(settings: Settings, ground: Ground.Ground, { treeActor }: Views, fuse: Fuse) {
-    const { disk, limits, roots, segments, tree } = ground
+    const { budget, disk, limits, roots, segments, tree } = ground
     // Everything that is replayed counts as durable: it is synced again before anything is served.
     treeActor.progress = () => {
       tree.versions.setVisible(treeActor.visibleLsn)
@@ -139,15 +141,18 @@ const replay = Effect.fnUntraced(
       },
       progress: settings.recovery
     })
-    return new Tail({
+    const tail = new Tail({
       storeId: roots.newest.storeId,
       incarnation: yield* randomIncarnation,
       segmentBytes: limits.segmentBytes,
       inlineValueBytes: limits.inlineValueBytes,
       inlinePairBytes: inlinePairBytesOf(limits.pageBytes),
       at: end.at,
-      segment: end.segment
+      segment: end.segment,
+      pooledBytes: limits.undurableBytes
     })
+    budget.hold("tail", () => tail.memoryBytes)
+    return tail
   }
 )
 
@@ -166,7 +171,7 @@ const serve = Effect.fnUntraced(function*(
   tail: Tail,
   fuse: Fuse
 ) {
-  const { file, generations, limits, mode, segments, slots, tree } = ground
+  const { budget, file, generations, limits, mode, segments, slots, tree } = ground
   const { buffer, flush, treeActor } = views
   const { pages, versions } = tree
   const clock = yield* Clock.Clock
@@ -211,6 +216,7 @@ const serve = Effect.fnUntraced(function*(
   const parts = {
     file,
     slots,
+    budget,
     tail,
     segments,
     generations,
@@ -253,8 +259,9 @@ const committing = (
     visible,
     admits: () =>
       treeActor.backlog < limits.mailbox
+      && treeActor.parkedBytes < limits.stagingBytes
       && logBytes() < limits.checkpoint.hardLogBytes
-      && pages.capturedBytes < limits.stagingBytes,
+      && pages.captured.bytes < limits.stagingBytes,
     durable: (lsn) => {
       versions.setDurable(Math.min(lsn, visible()))
       generations.forget(versions.oldestPin())

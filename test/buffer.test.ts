@@ -16,6 +16,7 @@ import type { Limits } from "../src/Limits.ts"
 import type { StoreError } from "../src/StoreError.ts"
 import { DiskFailed, storeError } from "../src/StoreError.ts"
 import { Arena } from "../src/tree/Arena.ts"
+import { Budget } from "../src/tree/Budget.ts"
 import { Epoch } from "../src/tree/Epoch.ts"
 import type { Place } from "../src/tree/MapChunk.ts"
 import { State } from "../src/tree/MapTable.ts"
@@ -138,6 +139,7 @@ class Rig {
       const context = yield* Effect.context<never>()
       return yield* Buffer_.make({
         tree: this.tree,
+        budget: new Budget(this.tree.pages.arena, limits.memoryBytes),
         file: this.file(),
         limits: { ...limits, secondChancePercent: 0 },
         epoch: new Epoch<number>(() => {}),
@@ -255,6 +257,7 @@ describe("room", () => {
       const context = yield* Effect.context<never>()
       const buffer = yield* Buffer_.make({
         tree: rig.tree,
+        budget: new Budget(rig.tree.pages.arena, limits.memoryBytes),
         file: new Proxy({} as DiskFile, {}),
         limits,
         epoch: new Epoch<number>(() => {}),

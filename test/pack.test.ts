@@ -3,6 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import { crc32 } from "node:zlib"
+import { Buffers } from "../src/tree/Buffers.ts"
 import { KeyScratch } from "../src/tree/KeyScratch.ts"
 import * as Leaf from "../src/tree/Leaf.ts"
 import * as MiniPage from "../src/tree/MiniPage.ts"
@@ -15,6 +16,7 @@ import { random } from "./support/random.ts"
 import { bytes } from "./support/world.ts"
 
 const pageBytes = 1024
+const buffers = () => new Buffers({ pageBytes, most: 0 })
 const { Flag } = MiniPage
 const { Kind } = Leaf
 const states = [0, Flag.isNew, Flag.replaces]
@@ -136,7 +138,7 @@ describe("packs", () => {
   it("give back every mini-page that went in: what is dirty in it, untouched", () => {
     for (let seed = 1; seed <= 200; seed++) {
       const images = someImages(random(seed))
-      const packs = pack(images, pageBytes)
+      const packs = pack(images, buffers())
       assert.deepStrictEqual(packs.flatMap((each) => each.images), images)
       for (const { bytes, checksum, images } of packs) {
         assert.strictEqual(bytes.length, pageBytes)
@@ -154,7 +156,7 @@ describe("packs", () => {
   })
 
   it("are refused with any bit flipped", () => {
-    const [{ bytes, checksum }] = pack(someImages(random(1)), pageBytes) as [ReturnType<typeof pack>[number]]
+    const [{ bytes, checksum }] = pack(someImages(random(1)), buffers()) as [ReturnType<typeof pack>[number]]
     for (let bit = 0; bit < pageBytes * 8; bit++) {
       const broken = bytes.slice()
       broken[bit >>> 3] = (broken[bit >>> 3] as number) ^ 1 << (bit & 7)
@@ -167,7 +169,7 @@ describe("packs", () => {
     let passed = 0
     for (let seed = 1; seed <= 3000; seed++) {
       const chance = random(seed)
-      const [{ bytes }] = pack(someImages(chance), pageBytes) as [ReturnType<typeof pack>[number]]
+      const [{ bytes }] = pack(someImages(chance), buffers()) as [ReturnType<typeof pack>[number]]
       for (let changes = chance.int(4); changes >= 0; changes--) {
         const at = 4 + chance.int(chance.pick([8, 100, pageBytes - 4]))
         bytes[at] = chance.pick([0, 1, 0xff, chance.int(256)])

@@ -58,7 +58,7 @@ const checkpoints = (
     }
     const swept = cut.pending[chance.int(cut.pending.length)]
     if (swept !== undefined) pages.capture(swept, world.flying)
-    if (chance.bool(0.3)) world.flying.push(...pages.drainCaptured())
+    if (chance.bool(0.3)) world.flying.push(...pages.captured.drain())
     if (!chance.bool(0.05)) continue
     if (chance.bool(options.failures)) {
       pages.abandon()

@@ -16,7 +16,7 @@ const pageBytes = 1024
 const options = {
   limits: {
     pageBytes,
-    memoryBytes: 200 * pageBytes,
+    memoryBytes: 450 * pageBytes,
     segmentBytes: 65_536,
     mergeWorkspaces: 1,
     loadsInFlight: 4,

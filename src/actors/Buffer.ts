@@ -17,6 +17,7 @@ import type { DiskFile } from "../disk/Disk.ts"
 import type { Limits } from "../Limits.ts"
 import type { StoreError } from "../StoreError.ts"
 import { LimitExceeded, storeError } from "../StoreError.ts"
+import type { Budget } from "../tree/Budget.ts"
 import type { Epoch } from "../tree/Epoch.ts"
 import type { EvictCounters } from "../tree/Evict.ts"
 import type { Place } from "../tree/MapChunk.ts"
@@ -45,6 +46,8 @@ export type Message =
 
 export interface Options {
   readonly tree: Tree
+  /** Says how much of the memory is the pages'. */
+  readonly budget: Budget
   readonly file: DiskFile
   readonly limits: Limits
   /** Of the slots: pinned while one is read beside everything else. */
@@ -118,6 +121,12 @@ export const make = Effect.fnUntraced(
 /** Mini-pages that wait to be merged before the buffer is woken for them. */
 const ripeMany = 16
 
+/** Blocks that are freed at a time because others need the memory. */
+const owedMost = 64
+
+/** Records that are applied before what others hold of the memory is looked at again. */
+const refreshRecords = 16
+
 class Live {
   readonly loads: Loads
   readonly room: Room
@@ -128,11 +137,14 @@ class Live {
   private readonly reserves: Array<Message & { readonly _tag: "Reserve" }> = []
   private answer: (message: Message) => void = () => {}
   private woken = false
+  private readonly budget: Budget
+  private applied = 0
 
   constructor(options: Options) {
-    const { epoch, file, fork, limits, tree } = options
+    const { budget, epoch, file, fork, limits, tree } = options
     this.pages = tree.pages
     this.limits = limits
+    this.budget = budget
     const { arena } = this.pages
     // One merge finds room for its base page and for a split through all levels: merging never comes to a stop.
     arena.reserve = Math.min(arena.blocks >>> 1, 2 * limits.mergeWorkspaces + 6)
@@ -178,6 +190,7 @@ class Live {
   }
 
   ahead(): void {
+    if (++this.applied % refreshRecords === 0 && this.budget.refresh() > this.low) return this.wake()
     if (this.pages.arena.available < this.low || this.pages.ripe.length >= ripeMany) this.wake()
   }
 
@@ -189,9 +202,11 @@ class Live {
   }
 
   settle(): void {
+    const owed = Math.min(this.budget.refresh(), owedMost)
     for (const { beside } of this.reserves) if (beside !== 0) this.pages.kept.add(beside)
-    this.room.make(this.low + this.wanted())
+    this.room.make(this.low + this.wanted() + owed)
     this.serve()
+    this.budget.take(this.low + this.wanted())
     while (this.wanted() > 0 && !this.isHopeful()) {
       const before = this.wanted()
       this.room.squeeze(before)

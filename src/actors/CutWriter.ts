@@ -56,7 +56,7 @@ export class CutWriter {
     const pending = [...image.pages.pending].sort((a, b) => (records[a] as number) - (records[b] as number))
     return Effect.gen({ self: this }, function*() {
       while (true) {
-        const batch = pages.drainCaptured()
+        const batch = pages.captured.drain()
         let bytes = batch.reduce((sum, image) => sum + image.bytes.length, 0)
         while (bytes < batchPages * this.options.limits.pageBytes && pending.length > 0) {
           const from = batch.length
@@ -74,9 +74,9 @@ export class CutWriter {
 
   /** Writes base pages each into a slot of its own, mini-pages packed. */
   private writeImages(batch: ReadonlyArray<Image>): Effect.Effect<void, StoreError> {
-    const { limits, pages, relieved } = this.options
+    const { pages, relieved } = this.options
     const whole = batch.filter(({ form }) => form === "page")
-    const packs = pack(batch.filter(({ form }) => form === "mini"), limits.pageBytes)
+    const packs = pack(batch.filter(({ form }) => form === "mini"), pages.buffers)
     const version = pages.inFlight
     const sealed = [
       ...whole.map(({ bytes, version }) => ({ bytes, version, checksum: seal(bytes) })),
@@ -85,11 +85,13 @@ export class CutWriter {
     const written = Effect.tapError(this.write(sealed), () =>
       Effect.sync(() => {
         for (const image of whole) pages.imageLost(image)
+        for (const { bytes } of packs) pages.buffers.give(bytes)
         relieved()
       }))
     return Effect.map(written, (places) => {
       whole.forEach((image, index) => pages.imaged(image, places[index] as Place))
-      packs.forEach(({ images }, index) => {
+      packs.forEach(({ bytes, images }, index) => {
+        pages.buffers.give(bytes)
         for (const image of images) pages.packed(image, places[whole.length + index] as Place)
       })
     })

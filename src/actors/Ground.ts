@@ -10,6 +10,7 @@ import { Disk } from "../disk/Disk.ts"
 import type { BufferMode, Limits, Options as LimitOptions, SystemCache } from "../Limits.ts"
 import { resolve, systemCacheOf } from "../Options.ts"
 import { Arena } from "../tree/Arena.ts"
+import { Budget } from "../tree/Budget.ts"
 import { Generations } from "../tree/Generations.ts"
 import { Tree } from "../tree/Tree.ts"
 import * as Directory from "./Directory.ts"
@@ -66,13 +67,14 @@ export const lay = Effect.fnUntraced(function*(settings: Settings) {
   })
   const restored = yield* Restore.restore({ file, roots, map: tree.pages.map, pageBytes: limits.pageBytes })
   const generations = new Generations(restored.catalog)
+  const budget = budgetOf(tree, restored, limits)
   const { storeId } = newest
   const segments = new Segments({ disk, directory, storeId, segmentBytes: limits.segmentBytes })
   for (const keyspace of restored.catalog.keyspaces) {
     for (const charged of keyspace.segments) segments.announce(charged)
   }
   yield* Effect.addFinalizer(() => segments.close)
-  return { ...restored, disk, mode, superblockFile, roots, limits, file, tree, generations, segments }
+  return { ...restored, disk, mode, superblockFile, roots, limits, file, tree, budget, generations, segments }
 })
 
 export type Ground = Effect.Success<ReturnType<typeof lay>>
@@ -83,3 +85,17 @@ const arenaOf = ({ arenaBytes, memoryBytes, pageBytes, stagingBytes }: Limits) =
   blocks: Math.floor((memoryBytes - stagingBytes) / pageBytes),
   chunkBytes: Math.min(2 ** 30, 2 ** Math.ceil(Math.log2(arenaBytes)))
 })
+
+/** What is set aside for images is theirs also while there are fewer. */
+const budgetOf = (
+  { pages, versions }: Tree,
+  { chunks, slots }: Pick<Restore.Restored, "chunks" | "slots">,
+  { memoryBytes, stagingBytes }: Limits
+): Budget => {
+  const budget = new Budget(pages.arena, memoryBytes)
+  budget.hold("images", () => Math.max(stagingBytes, pages.imageBytes))
+  budget.hold("map", () => pages.bytes + chunks.bytes)
+  budget.hold("slots", () => slots.bytes)
+  budget.hold("versions", () => versions.bytes)
+  return budget
+}

@@ -29,7 +29,9 @@ export interface Loaded {
   readonly _tag: "Loaded"
   readonly pageId: number
   readonly generation: number
-  readonly exit: Exit.Exit<Uint8Array, StoreError>
+  /** One of the pages' buffers, and how much of it was read. */
+  readonly bytes: Uint8Array
+  readonly exit: Exit.Exit<number, StoreError>
 }
 
 export interface Options {
@@ -55,9 +57,12 @@ export class Loads {
   private readonly queues = { read: new Fifo(), merge: new Fifo() }
   private readonly reading = new Set<number>()
   private arrived: Array<Loaded> = []
+  /** For reads in the calling thread. */
+  private readonly scratch: Uint8Array
 
   constructor(options: Options) {
     this.options = options
+    this.scratch = new Uint8Array(options.limits.pageBytes)
   }
 
   /** Pages that somebody waits for. */
@@ -117,29 +122,34 @@ export class Loads {
     if (!this.wanted.has(pageId) || this.reading.has(pageId)) return
     if (!this.isMissing(pageId)) return void this.finish(pageId, Exit.void)
     const generation = pages.map.generation[pageId] as number
-    const bytes = new Uint8Array(limits.pageBytes)
+    const bytes = pages.buffers.take()
     this.reading.add(pageId)
     this.counters.loads++
     this.counters.loadBytes += bytes.length
     // The page may be moved meanwhile; its older slot keeps the image until this has ended.
-    const read = pinned(epoch, () =>
+    const read = pinned(epoch, () => file.read(bytes, (pages.map.slot[pageId] as number) * limits.pageBytes))
+    fork(
       Effect.map(
-        file.read(bytes, (pages.map.slot[pageId] as number) * limits.pageBytes),
-        (length) => bytes.subarray(0, length)
-      ))
-    fork(Effect.map(Effect.exit(read), (exit) => this.answer({ _tag: "Loaded", pageId, generation, exit })))
+        Effect.exit(read),
+        (exit) => this.answer({ _tag: "Loaded", pageId, generation, bytes, exit })
+      )
+    )
   }
 
   /** Installs an image that was read; false where there is no block for it yet. */
-  private install({ exit, generation, pageId }: Loaded): boolean {
-    const { map } = this.options.pages
+  private install({ bytes, exit, generation, pageId }: Loaded): boolean {
+    const { buffers, map } = this.options.pages
     // The page moved on while it was read: whoever waits asks again (I1).
-    if (map.generation[pageId] !== generation) return this.finish(pageId, Exit.void)
-    if (Exit.isFailure(exit)) return this.finish(pageId, exit)
-    const purpose = this.wanted.get(pageId)?.purpose ?? "read"
-    const installed = this.place(pageId, generation, exit.value, purpose)
-    if (installed === "full") return false
-    return this.finish(pageId, installed instanceof StoreError ? Exit.fail(installed) : Exit.void)
+    let answer: Exit.Exit<void, StoreError> = Exit.void
+    if (Exit.isFailure(exit)) answer = exit
+    else if (map.generation[pageId] === generation) {
+      const purpose = this.wanted.get(pageId)?.purpose ?? "read"
+      const installed = this.place(pageId, generation, lengthOf(bytes, exit.value), purpose)
+      if (installed === "full") return false
+      if (installed instanceof StoreError) answer = Exit.fail(installed)
+    }
+    buffers.give(bytes)
+    return this.finish(pageId, answer)
   }
 
   private place(
@@ -173,7 +183,7 @@ export class Loads {
     const { limits, pages } = this.options
     const generation = pages.map.generation[pageId] as number
     if (pages.arena.available === 0) return false
-    const installed = this.place(pageId, generation, this.imageNow(pageId), "read")
+    const installed = this.place(pageId, generation, this.readNow(pageId, this.scratch), "read")
     this.counters.loads++
     this.counters.loadBytes += limits.pageBytes
     if (installed instanceof StoreError) throw installed
@@ -182,15 +192,20 @@ export class Loads {
 
   /** The image of a page that is not in memory, as its slot has it; read in the calling thread. */
   imageNow(pageId: number): Uint8Array {
+    return this.readNow(pageId, new Uint8Array(this.options.limits.pageBytes))
+  }
+
+  private readNow(pageId: number, bytes: Uint8Array): Uint8Array {
     const { file, limits, pages } = this.options
-    const bytes = new Uint8Array(limits.pageBytes)
-    const read = file.readSync(bytes, (pages.map.slot[pageId] as number) * limits.pageBytes)
-    return bytes.subarray(0, read)
+    return lengthOf(bytes, file.readSync(bytes, (pages.map.slot[pageId] as number) * limits.pageBytes))
   }
 
   /** Images that wait for a block will get none. */
   giveUp(error: StoreError): void {
-    for (const { pageId } of this.arrived.splice(0)) this.finish(pageId, Exit.fail(error))
+    for (const { bytes, pageId } of this.arrived.splice(0)) {
+      this.options.pages.buffers.give(bytes)
+      this.finish(pageId, Exit.fail(error))
+    }
   }
 
   halt(error: StoreError): void {
@@ -199,3 +214,6 @@ export class Loads {
     for (const done of waiters) done(Exit.fail(error))
   }
 }
+
+const lengthOf = (bytes: Uint8Array, length: number): Uint8Array =>
+  length === bytes.length ? bytes : bytes.subarray(0, length)

@@ -56,6 +56,8 @@ export class Tree {
   resuming = false
   /** Records applied since the last cut. */
   recordsSinceCut = 0
+  /** Bytes of records that wait. */
+  parkedBytes = 0
   /** Told whenever the visible LSN has moved. */
   progress: () => void = () => {}
   readonly charges: Charges
@@ -101,13 +103,17 @@ export class Tree {
   /** Goes on where a missing page or a lack of room stopped it. */
   resume(): void {
     this.resuming = true
-    while (this.parked.length > 0 && this.next(this.parked[0] as Parked)) this.parked.shift()
+    while (this.parked.length > 0 && this.next(this.parked[0] as Parked)) {
+      const done = this.parked.shift()
+      if (done?._tag === "Record") this.parkedBytes -= done.bytes.length
+    }
     this.resuming = false
   }
 
   halt(error: StoreError): void {
     this.halted = error
     this.parked.length = 0
+    this.parkedBytes = 0
     this.drainReply?.(Exit.fail(error))
     this.drainReply = undefined
   }
@@ -141,6 +147,7 @@ export class Tree {
     if (this.parked.length === 0) this.visibleLsn = reader.lsn
     const bytes = Buffer.from(reader.bytes.subarray(reader.recordStart, reader.recordEnd))
     this.parked.push({ _tag: "Record", bytes, lsn: reader.lsn, applied })
+    this.parkedBytes += bytes.length
     this.counters.parked++
   }
 

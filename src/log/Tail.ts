@@ -59,11 +59,11 @@ export interface TailOptions {
   readonly at: Cut
   /** The segment of `at`; `undefined` if that one is still to be made. */
   readonly segment: Segment | undefined
+  /** Buffers of released groups are kept for the next ones up to so much. */
+  readonly pooledBytes?: number
 }
 
-/** Buffers are kept for the next group up to this size; one large value must not hold its memory for ever. */
-const POOLED_BYTES = 4 * 1024 * 1024
-const POOLED_BUFFERS = 3
+const POOLED_BYTES = 8 * 1024 * 1024
 const FIRST_BUFFER_BYTES = 64 * 1024
 
 export class Tail {
@@ -337,7 +337,9 @@ export class Tail {
 
   private giveBack(buffer: RecordBuffer): void {
     const size = buffer.bytes.length
-    if (size < FIRST_BUFFER_BYTES || size > POOLED_BYTES || this.pool.length === POOLED_BUFFERS) return
+    const most = this.options.pooledBytes ?? POOLED_BYTES
+    // One large value must not hold its memory for ever.
+    if (size < FIRST_BUFFER_BYTES || size > most >>> 1 || this.pooledBytes + size > most) return
     this.pool.push(buffer)
     this.pooledBytes += size
   }

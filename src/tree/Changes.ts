@@ -30,22 +30,12 @@
  */
 import { invariant } from "../Invariant.ts"
 import type { Arena } from "./Arena.ts"
+import { Buffers } from "./Buffers.ts"
+import type { Image } from "./Image.ts"
+import { Captured } from "./Image.ts"
 import type { Place } from "./MapChunk.ts"
 import { MapTable, State } from "./MapTable.ts"
 import { imageOf } from "./MiniPage.ts"
-
-/** A private copy of a page on its way to the disk. Its checksum is filled in by `seal` (PageCheck.ts). */
-export interface Image {
-  readonly pageId: number
-  /** Whether it is of the base page, or of the mini-page: then as many bytes as it needs, to be packed with others. */
-  readonly form: "page" | "mini"
-  /** Of the page when the copy was taken. */
-  readonly generation: number
-  /** The first checkpoint that may refer to the image: the birth of its slot. */
-  readonly version: number
-  readonly purpose: "cut" | "eviction"
-  readonly bytes: Uint8Array
-}
 
 /** A slot that is needed no more by checkpoints from `version` on; 0 = none ever referred to it. */
 export interface RetiredSlot {
@@ -62,12 +52,19 @@ export interface Cut {
   readonly pending: ReadonlyArray<number>
 }
 
+export type { Image } from "./Image.ts"
+
 const changing = State.Dirty | State.Changed
 const changingMini = State.Unpacked | State.Changed
+
+/** Buffers that are kept for images to come: a sixteenth of the arena, but not more than one write takes. */
+const buffersKept = (arena: Arena): number => Math.min(512, arena.blocks >>> 4)
 
 export abstract class Changes {
   readonly arena: Arena
   readonly map = new MapTable()
+  /** For images of pages, on their way to the disk and from it. */
+  readonly buffers: Buffers
   /** The version that the next cut will have. */
   epoch: number
   /** The version of the checkpoint in flight, or 0. */
@@ -76,9 +73,8 @@ export abstract class Changes {
   uncaptured = 0
   /** Most records that any page has had since its last image; counted anew from each cut on. */
   busiest = 0
-  /** Images at the cut of pages that changed since; taken by whoever writes them (`drainCaptured`). */
-  captured: Array<Image> = []
-  capturedBytes = 0
+  /** Images at the cut of pages that changed since; taken by whoever writes them. */
+  readonly captured = new Captured()
   retired: Array<RetiredSlot> = []
   /** Pages that name each pack, by slot. */
   readonly packs = new Map<number, number>()
@@ -87,6 +83,7 @@ export abstract class Changes {
 
   constructor(arena: Arena, options: { readonly epoch: number }) {
     this.arena = arena
+    this.buffers = new Buffers({ pageBytes: arena.pageBytes, most: buffersKept(arena) })
     this.epoch = options.epoch
   }
 
@@ -97,7 +94,12 @@ export abstract class Changes {
 
   /** Memory held by the bookkeeping. */
   get changeBytes(): number {
-    return this.capturedBytes + (this.changedIds.length + this.cutChanged.length + 4 * this.packs.size) * 8
+    return (this.changedIds.length + this.cutChanged.length + 4 * this.packs.size) * 8
+  }
+
+  /** Memory of images on their way, and of what is kept for them. */
+  get imageBytes(): number {
+    return this.buffers.bytes + this.captured.miniBytes
   }
 
   /** Must be called before each change of a base page in memory. */
@@ -142,7 +144,6 @@ export abstract class Changes {
   /** Keeps the image at the cut of what is about to change. */
   private save(image: Image, bit: number): void {
     this.captured.push(image)
-    this.capturedBytes += image.bytes.length
     this.clearCut(image.pageId, bit)
   }
 
@@ -176,7 +177,7 @@ export abstract class Changes {
   private copy(id: number, version: number, purpose: Image["purpose"]): Image {
     const address = this.map.block[id] as number
     const start = (address & this.arena.mask) * 4
-    const bytes = new Uint8Array(this.arena.pageBytes)
+    const bytes = this.buffers.take()
     bytes.set(this.arena.bytesOf(address).subarray(start, start + this.arena.pageBytes))
     return {
       pageId: id,
@@ -285,17 +286,10 @@ export abstract class Changes {
     return this.copy(id, this.epoch, "eviction")
   }
 
-  /** Takes the images that writers saved. */
-  drainCaptured(): Array<Image> {
-    const { captured } = this
-    this.captured = []
-    this.capturedBytes = 0
-    return captured
-  }
-
   /** An image of a base page is in its slot. */
   imaged(image: Image, place: Place): void {
     const { map } = this
+    this.buffers.give(image.bytes)
     const id = image.pageId
     const state = map.state[id] as number
     const ofCut = image.purpose === "cut" && image.version === this.inFlight
@@ -358,7 +352,9 @@ export abstract class Changes {
     const { map } = this
     const id = image.pageId
     // A checkpoint without its packs is abandoned.
-    if (image.form === "mini" || map.generation[id] !== image.generation) return
+    if (image.form === "mini") return
+    this.buffers.give(image.bytes)
+    if (map.generation[id] !== image.generation) return
     map.generation[id] = image.generation + 1 | 0
     map.state[id] = (map.state[id] as number) & ~State.Imaged
   }
@@ -379,7 +375,7 @@ export abstract class Changes {
       if ((state & State.CutMini) !== 0) this.clearCut(id, State.CutMini)
       this.markChanged(id, State.Changed | ((state & State.Mini) !== 0 ? State.Unpacked : 0))
     }
-    this.drainCaptured()
+    for (const { bytes, form } of this.captured.drain()) if (form === "page") this.buffers.give(bytes)
     this.endCut()
   }
 

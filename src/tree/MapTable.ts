@@ -174,7 +174,8 @@ export class MapTable {
 
   private grow(least: number): void {
     const from = this.block.length
-    const length = Math.max(least, from * 2)
+    // By a quarter: the table is part of the memory, and what it has in advance is nobody's.
+    const length = Math.max(least, from + Math.max(64, from >>> 2))
     this.block = widerInts(this.block, length).fill(-1, from)
     this.mini = widerInts(this.mini, length).fill(-1, from)
     this.slot = widerInts(this.slot, length)

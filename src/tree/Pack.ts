@@ -19,6 +19,7 @@
  * before the pack does, or when it lacks one of which the map table says that it is here.
  */
 import { crc32 } from "node:zlib"
+import type { Buffers } from "./Buffers.ts"
 import * as Page from "./Page.ts"
 import { checkMini } from "./PageCheck.ts"
 import type { Image } from "./Pages.ts"
@@ -35,23 +36,23 @@ export interface Pack {
   readonly images: ReadonlyArray<Image>
 }
 
-/** Fills packs with images of mini-pages, in their order. */
-export const pack = (images: ReadonlyArray<Image>, pageBytes: number): ReadonlyArray<Pack> => {
+/** Fills packs with images of mini-pages, in their order; their bytes are to be given back. */
+export const pack = (images: ReadonlyArray<Image>, buffers: Buffers): ReadonlyArray<Pack> => {
   const packs: Array<Pack> = []
   for (let from = 0; from < images.length;) {
     let to = from
     let bytes = headerBytes
-    while (to < images.length && bytes + (images[to] as Image).bytes.length <= pageBytes) {
+    while (to < images.length && bytes + (images[to] as Image).bytes.length <= buffers.pageBytes) {
       bytes += (images[to++] as Image).bytes.length
     }
-    packs.push(seal(images.slice(from, to), pageBytes))
+    packs.push(seal(images.slice(from, to), buffers))
     from = to
   }
   return packs
 }
 
-const seal = (images: ReadonlyArray<Image>, pageBytes: number): Pack => {
-  const bytes = new Uint8Array(pageBytes)
+const seal = (images: ReadonlyArray<Image>, buffers: Buffers): Pack => {
+  const bytes = buffers.take().fill(0)
   const view = new DataView(bytes.buffer)
   bytes[4] = format
   bytes[5] = kind

@@ -204,7 +204,7 @@ export class PageFile {
 
   private grow(slots: number): void {
     if (slots <= this.state.length) return
-    const length = Math.ceil(Math.max(slots, this.state.length * 2) / stretchSlots) * stretchSlots
+    const length = Math.ceil(Math.max(slots, this.state.length * 1.25) / stretchSlots) * stretchSlots
     const state = new Uint8Array(length)
     const birth = new Int32Array(length)
     const freeIn = new Int32Array(length / stretchSlots)

@@ -410,7 +410,7 @@ export class Fuzz {
       return
     }
     for (const id of cut.pending) if (chance.bool(0.2)) pages.capture(id, world.flying)
-    if (chance.bool(0.5)) world.flying.push(...pages.drainCaptured())
+    if (chance.bool(0.5)) world.flying.push(...pages.captured.drain())
     if (!chance.bool(0.2)) return
     if (chance.bool(0.3)) {
       pages.abandon()

@@ -298,14 +298,14 @@ export class World {
   write(image: Image): void {
     const slot = this.nextSlot++
     if (image.form === "mini") {
-      const [{ bytes, checksum }] = pack([image], pageBytes) as [Pack]
+      const [{ bytes, checksum }] = pack([image], this.tree.pages.buffers) as [Pack]
       // What lands after its checkpoint was given up is nobody's.
       if (image.version !== this.tree.pages.inFlight) return
       this.slots.set(slot, bytes)
       this.tree.pages.packed(image, { slot, checksum })
     } else {
       const checksum = seal(image.bytes)
-      this.slots.set(slot, image.bytes)
+      this.slots.set(slot, image.bytes.slice())
       this.tree.pages.imaged(image, { slot, checksum })
     }
     this.bury()
@@ -366,7 +366,7 @@ export class World {
   finish(cut: Cut): Checkpoint {
     const { pages } = this.tree
     for (const id of cut.pending) pages.capture(id, this.flying)
-    this.flying.push(...pages.drainCaptured())
+    this.flying.push(...pages.captured.drain())
     this.land(this.flying.length)
     const slots = new Map<number, Place>()
     const packs = new Map<number, Place>()

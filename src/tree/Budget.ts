@@ -1,0 +1,73 @@
+/**
+ * One budget for all memory of a store: what others hold of it, the pages do not get.
+ *
+ * Map table, slots, versions, the log's tail, images and buffers on their way, records that wait: each says how much it
+ * holds, and the arena's limit is what is left. Pages give way, as they alone can come back from the disk.
+ *
+ * I1 The limit falls by blocks that are free and that nobody waits for: whoever frees memory needs some to work in.
+ * I2 However much others hold, pages keep half of what they had at first, and a path of pages in any case: everybody
+ *    else has a limit of his own, and waits at it for what only pages can do.
+ *
+ * It must not know who they are.
+ */
+import type { Arena } from "./Arena.ts"
+
+/** Who holds memory beside the pages. */
+export type Holder = "map" | "slots" | "versions" | "tail" | "images" | "parked"
+
+/** So many pages work in any case. */
+const pagesLeast = 64
+
+export class Budget {
+  readonly memoryBytes: number
+  private readonly arena: Arena
+  /** Blocks that are the pages'. */
+  private target: number
+  private readonly holders: Array<readonly [Holder, () => number]> = []
+
+  constructor(arena: Arena, memoryBytes: number) {
+    this.arena = arena
+    this.target = arena.limit
+    this.memoryBytes = memoryBytes
+  }
+
+  /** From now on what `bytes` answers is not the pages'. */
+  hold(holder: Holder, bytes: () => number): void {
+    this.holders.push([holder, bytes])
+  }
+
+  /** Bytes that each holds. */
+  get held(): Record<Holder, number> {
+    const held = { map: 0, slots: 0, versions: 0, tail: 0, images: 0, parked: 0 }
+    for (const [holder, bytes] of this.holders) held[holder] += bytes()
+    return held
+  }
+
+  /** Bytes that all hold. */
+  get bytes(): number {
+    return Object.values(this.held).reduce((sum, bytes) => sum + bytes, this.pageBytes)
+  }
+
+  /** Bytes of pages in memory. */
+  get pageBytes(): number {
+    return this.arena.usedBlocks * this.arena.pageBytes
+  }
+
+  /** Says anew how many blocks are the pages'; answers how many of them others need. */
+  refresh(): number {
+    const { arena } = this
+    let held = 0
+    for (const [, bytes] of this.holders) held += bytes()
+    const least = Math.min(arena.blocks, Math.max(pagesLeast, arena.blocks >>> 1))
+    const left = Math.floor((this.memoryBytes - held) / arena.pageBytes)
+    this.target = Math.min(arena.blocks, Math.max(least, left))
+    if (arena.limit < this.target) arena.limit = this.target
+    return arena.limit - this.target
+  }
+
+  /** Takes what others need of the free blocks, all but `kept` (I1). */
+  take(kept: number): void {
+    const { arena } = this
+    arena.limit -= Math.min(arena.limit - this.target, Math.max(0, arena.available - kept))
+  }
+}

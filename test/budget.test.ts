@@ -1,0 +1,109 @@
+/**
+ * One budget for all memory: what a store holds of any kind is in `stat`, and together it is what was allowed.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
+import { layer } from "../src/disk/FaultDisk.ts"
+import * as Snapshot from "../src/Snapshot.ts"
+import * as Store from "../src/Store.ts"
+import { Arena } from "../src/tree/Arena.ts"
+import { Budget } from "../src/tree/Budget.ts"
+import * as Tx from "../src/Tx.ts"
+import { random } from "./support/random.ts"
+import { keyspaceOf, open } from "./support/storeDoor.ts"
+
+const pageBytes = 1024
+const figures = process.env["HEARTWOOD_FIGURES"] !== undefined
+
+describe("budget", () => {
+  it("gives the pages what others leave, but never takes a block that somebody waits for", () => {
+    for (let seed = 1; seed <= 50; seed++) {
+      const chance = random(seed)
+      const blocks = 100 + chance.int(400)
+      const arena = new Arena({ pageBytes, blocks })
+      arena.reserve = chance.int(10)
+      const budget = new Budget(arena, blocks * pageBytes)
+      let others = 0
+      budget.hold("tail", () => others)
+      const taken: Array<number> = []
+      for (let step = 0; step < 500; step++) {
+        if (chance.bool(0.2)) others = chance.int(blocks * pageBytes)
+        for (let more = chance.int(40); more > 0 && chance.bool(0.9); more--) {
+          const address = arena.allocate()
+          if (address >= 0) taken.push(address)
+        }
+        for (let fewer = chance.int(40); fewer > 0 && taken.length > 0; fewer--) {
+          arena.release(taken.splice(chance.int(taken.length), 1)[0] as number)
+        }
+        const available = arena.available
+        const owed = budget.refresh()
+        const kept = chance.int(8)
+        assert.isAtLeast(arena.available, available)
+        const before = arena.available
+        budget.take(kept)
+        assert.isAtLeast(arena.available, Math.min(before, kept))
+        if (owed > 0) assert.isTrue(arena.available <= Math.max(kept, before - owed) || arena.limit <= before)
+        const right = Math.max(
+          Math.max(64, blocks >>> 1),
+          Math.floor((blocks * pageBytes - others) / pageBytes)
+        )
+        assert.isAtLeast(arena.limit, Math.min(blocks, right))
+        // What is free beyond that is not kept for anybody.
+        assert.isTrue(arena.limit === Math.min(blocks, right) || arena.available <= kept)
+      }
+    }
+  })
+
+  for (const seed of [1, 2, 3]) {
+    it.effect(`is what a store holds under load, all kinds together (seed ${seed})`, () =>
+      Effect.gen(function*() {
+        const chance = random(seed)
+        const rows = keyspaceOf("rows")
+        const { close, store } = yield* open({
+          pageSize: pageBytes,
+          memory: "3 MiB",
+          durability: "memory",
+          checkpoint: { logBytes: "1 MiB" }
+        })
+        let most = 0
+        let samples = 0
+        const sample = Effect.map(store.stat, ({ memory }) => {
+          samples++
+          const { limit, total, ...kinds } = memory
+          most = Math.max(most, total / limit)
+          assert.strictEqual(total, Object.values(kinds).reduce((sum, bytes) => sum + bytes, 0))
+          assert.isAtMost(total, limit * 1.05, JSON.stringify(memory))
+        })
+        const watching = yield* Effect.forkChild(Effect.forever(Effect.andThen(Effect.yieldNow, sample)))
+        const keys = 30_000
+        const write = Effect.suspend(() =>
+          Effect.forEach(
+            Array.from({ length: 200 }, () => Buffer.from(`key ${chance.int(keys)}`.padStart(16, "0"))),
+            (key) => rows.put(key, Buffer.alloc(100, "v")),
+            { discard: true }
+          )
+        )
+        const provided = <A, E>(effect: Effect.Effect<A, E, Store.Store>) =>
+          Effect.provideService(effect, Store.Store, store)
+        for (let round = 0; round < 150; round++) {
+          yield* provided(Tx.transact()(write))
+          if (round % 50 === 49) {
+            // Versions are kept for whoever reads an older state.
+            const read = Stream.runCount(Stream.take(Snapshot.stream()(rows.range({})), 2_000))
+            yield* provided(read)
+          }
+          yield* sample
+        }
+        yield* store.checkpoint
+        yield* Fiber.interrupt(watching)
+        const { memory } = yield* store.stat
+        assert.isAbove(samples, 150)
+        // Not only is it kept, it is also used.
+        assert.isAtLeast(most, 0.8)
+        if (figures) console.log(`${samples} samples, at most ${most.toFixed(3)} of the memory`, memory)
+        yield* close
+      }).pipe(Effect.provide(layer({ seed }))))
+  }
+})
