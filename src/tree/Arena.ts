@@ -55,7 +55,7 @@ export class Arena {
   private freeCount = 0
   /** Blocks that may be in use at a time: the rest of the memory is somebody else's. */
   limit: number
-  /** Blocks of the limit that only `allocateReserved` hands out. */
+  /** Blocks of the limit that only `allocateReserved` hands out, and `allocate` within `withReserve`. */
   reserve = 0
 
   constructor(options: ArenaOptions) {
@@ -108,6 +108,17 @@ export class Arena {
   /** The same, from the reserve if need be: for work that ends by giving back more than it takes. */
   allocateReserved(): number {
     return this.freeBlocks === 0 ? -1 : this.take()
+  }
+
+  /** Runs work that ends by giving back more than it takes: to it, `allocate` hands out the reserve, too. */
+  withReserve<A>(work: () => A): A {
+    const { reserve } = this
+    this.reserve = 0
+    try {
+      return work()
+    } finally {
+      this.reserve = reserve
+    }
   }
 
   private take(): number {

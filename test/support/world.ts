@@ -244,10 +244,7 @@ export class World {
       }
       if (this.arena.freeBlocks === 0) this.dismiss()
       if ((map.block[id] as number) < 0) this.load(id, "merge")
-      const { reserve } = this.arena
-      this.arena.reserve = 0
-      const answer = this.tree.merge(root, id)
-      this.arena.reserve = reserve
+      const answer = this.arena.withReserve(() => this.tree.merge(root, id))
       if (answer === Missing) this.load(this.tree.missing, "merge")
       if (answer === NoSpace) this.dismiss()
       else if (answer === Absent) return void this.merges++
