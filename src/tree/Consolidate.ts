@@ -66,7 +66,7 @@ export class Consolidation {
       pages.forget(id)
       return Absent
     }
-    MiniPage.loadKey(words, p, 0, this.key)
+    Leaf.loadKey(words, p, 0, this.key)
     const leaf = this.descend(root, this.key)
     if (leaf < 0) return Missing
     invariant(leaf === id, "Consolidate: a mini-page is its leaf's")
@@ -82,7 +82,7 @@ export class Consolidation {
       }
       this.split(root, id, words, p)
       if (Page.count(words, p) === 0) break
-      MiniPage.loadKey(words, p, 0, this.key)
+      Leaf.loadKey(words, p, 0, this.key)
       this.descend(root, this.key)
     }
     this.moveRecords(root, words, p, 0)
@@ -141,7 +141,7 @@ export class Consolidation {
   private moveRecord(root: Root, words: Int32Array, p: number, index: number): void {
     const record = Leaf.recordAt(words, p, index)
     if (!MiniPage.isDirty(words, record)) return
-    MiniPage.loadKey(words, p, index, this.key)
+    Leaf.loadKey(words, p, index, this.key)
     // What the record was counted for is counted by what is done now.
     if (MiniPage.isUnresolved(words, record)) root.unresolved--
     root.count -= MiniPage.countAt(words, record)
