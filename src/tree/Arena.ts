@@ -49,6 +49,8 @@ export class Arena {
   /** `address >>> shift` is the chunk, `address & mask` the word in it. */
   readonly shift: number
   readonly mask: number
+  /** `address >>> blockShift` is the block, over all chunks. */
+  readonly blockShift: number
   /** Addresses of free blocks, a stack: the block freed last is the likeliest to be in the processor's cache. */
   private readonly free: Int32Array
   private readonly taken: Uint8Array
@@ -70,6 +72,7 @@ export class Arena {
     this.limit = blocks
     this.shift = Math.log2(chunkBytes) - 2
     this.mask = chunkBytes / 4 - 1
+    this.blockShift = Math.log2(this.pageWords)
     const words: Array<Int32Array> = []
     const bytes: Array<Uint8Array> = []
     for (let left = blocks * pageBytes; left > 0; left -= chunkBytes) {
@@ -132,6 +135,11 @@ export class Arena {
     invariant(this.taken[block] === 1, "Arena I1")
     this.taken[block] = 0
     this.free[this.freeCount++] = address
+  }
+
+  /** Number of the block that `address` lies in. */
+  blockOf(address: number): number {
+    return address >>> this.blockShift
   }
 
   /** The word view that `address` lies in. */
