@@ -3,8 +3,9 @@ import type { BufferMode } from "../src/Limits.ts"
 import type { Cut } from "../src/tree/Pages.ts"
 import type { Root } from "../src/tree/Tree.ts"
 import { random } from "./support/random.ts"
-import type { Row } from "./support/world.ts"
-import { keys, Model, World } from "./support/world.ts"
+import type { Row } from "./support/treeModel.ts"
+import { keys, Model } from "./support/treeModel.ts"
+import { World } from "./support/world.ts"
 
 const whole = {
   lower: new Uint8Array(0),

@@ -5,7 +5,8 @@ import * as Page from "../src/tree/Page.ts"
 import { VersionOrder } from "../src/tree/VersionOrder.ts"
 import { Versions } from "../src/tree/Versions.ts"
 import { random } from "./support/random.ts"
-import { bytes, keys, text } from "./support/world.ts"
+import { keys } from "./support/treeModel.ts"
+import { bytes, text } from "./support/world.ts"
 
 interface Entry {
   readonly treeId: number

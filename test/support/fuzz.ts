@@ -14,7 +14,8 @@ import type { Root } from "../../src/tree/Tree.ts"
 import { Absent, Added, Found, Kind, NoSpace, Removed, Replaced, Written } from "../../src/tree/Tree.ts"
 import type { Random } from "./random.ts"
 import { random } from "./random.ts"
-import { bytes, keys, pageBytes, World } from "./world.ts"
+import { keys } from "./treeModel.ts"
+import { bytes, pageBytes, World } from "./world.ts"
 
 export interface FuzzOptions {
   readonly operations: number
