@@ -87,11 +87,13 @@ const checkpoints = (
   world.finish(world.cut())
   world.finish(world.cut())
   const referred = new Set<number>()
-  for (const { packs, slots } of world.checkpoints) {
+  for (const { packs, slots } of world.slots.checkpoints) {
     for (const { slot } of [...slots.values(), ...packs.values()]) referred.add(slot)
   }
   for (let id = 1; id < pages.map.bound; id++) referred.add(pages.map.slot[id] as number)
-  for (const slot of world.slots.keys()) assert.isTrue(referred.has(slot), `seed ${seed}: slot ${slot} leaks`)
+  for (const slot of world.slots.images.keys()) {
+    assert.isTrue(referred.has(slot), `seed ${seed}: slot ${slot} leaks`)
+  }
   assert.isAbove(moves, 10)
   return made
 }

@@ -1,6 +1,6 @@
 /**
- * A tree kernel with a fake disk around it: pages are evicted to slots and loaded back, checkpoints are made in small
- * steps, and slots die as early as they may, so that whoever uses one too long is found out.
+ * A tree kernel with a fake disk around it: pages are evicted to slots and loaded back, and checkpoints are made in
+ * small steps.
  */
 import { assert } from "@effect/vitest"
 import type { BufferMode } from "../../src/Limits.ts"
@@ -18,6 +18,8 @@ import type { Cut, Image } from "../../src/tree/Pages.ts"
 import type { Root } from "../../src/tree/Tree.ts"
 import { Absent, Kind, Missing, NoSpace, Tree } from "../../src/tree/Tree.ts"
 import type { Random } from "./random.ts"
+import type { Checkpoint, Place } from "./slots.ts"
+import { Slots } from "./slots.ts"
 import type { Row } from "./treeModel.ts"
 
 export const pageBytes = 1024
@@ -25,19 +27,7 @@ export const pageBytes = 1024
 export const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin1")
 export const bytes = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text, "latin1"))
 
-interface Place {
-  readonly slot: number
-  readonly checksum: number
-}
-
 const nowhere: Place = { slot: 0, checksum: 0 }
-
-/** Where each page of a checkpoint is, and the roots at its cut. */
-export interface Checkpoint {
-  readonly version: number
-  readonly slots: Map<number, Place>
-  readonly packs: Map<number, Place>
-}
 
 export interface WorldOptions {
   readonly blocks?: number
@@ -52,18 +42,13 @@ export interface WorldOptions {
 export class World {
   readonly arena: Arena
   readonly tree: Tree
-  /** What is in the slots of the disk. */
-  readonly slots = new Map<number, Uint8Array>()
-  private readonly dying: Array<{ readonly slot: number; readonly version: number }> = []
+  readonly slots: Slots
   private readonly random: Random
   private readonly options: WorldOptions
   readonly evictor: Evictor
   private readonly roots = new Map<number, Root>()
   /** Trees that are being taken down. */
   private readonly dropping = new Set<number>()
-  private nextSlot = 1
-  /** The two retained checkpoints, older first. */
-  checkpoints: Array<Checkpoint> = []
   /** Images on their way to the disk. */
   readonly flying: Array<Image> = []
   /** Copies of images that are on their way to another slot. */
@@ -77,7 +62,8 @@ export class World {
   loads = 0
   merges = 0
 
-  constructor(random: Random, options: WorldOptions = {}) {
+  constructor(random: Random, options: WorldOptions = {}, slots = new Slots()) {
+    this.slots = slots
     this.random = random
     this.arena = new Arena({
       pageBytes,
@@ -186,11 +172,7 @@ export class World {
     if (installed !== "installed") assert.fail(`page ${id} is not installed: ${installed}`)
   }
 
-  readonly read = (id: number): Uint8Array => {
-    const slot = this.tree.pages.map.slot[id] as number
-    const image = this.slots.get(slot)
-    return image ?? assert.fail(`page ${id} is in slot ${slot}, which is free`)
-  }
+  readonly read = (id: number): Uint8Array => this.slots.get(this.tree.pages.map.slot[id] as number)
 
   /** Evicts until `blocks` are free beside a page that stays. */
   makeRoom(blocks: number, beside = 0): void {
@@ -287,17 +269,14 @@ export class World {
   }
 
   write(image: Image): void {
-    const slot = this.nextSlot++
     if (image.form === "mini") {
       const [{ bytes, checksum }] = pack([image], pageBytes) as [Pack]
       // What lands after its checkpoint was given up is nobody's.
       if (image.version !== this.tree.pages.inFlight) return
-      this.slots.set(slot, bytes)
-      this.tree.pages.packed(image, { slot, checksum })
+      this.tree.pages.packed(image, { slot: this.slots.add(bytes), checksum })
     } else {
       const checksum = seal(image.bytes)
-      this.slots.set(slot, image.bytes)
-      this.tree.pages.imaged(image, { slot, checksum })
+      this.tree.pages.imaged(image, { slot: this.slots.add(image.bytes), checksum })
     }
     this.bury()
   }
@@ -319,32 +298,16 @@ export class World {
     for (let index = 0; index < count && this.moving.length > 0; index++) {
       const [move] = this.moving.splice(this.random.int(this.moving.length), 1)
       if (move === undefined) continue
-      const slot = this.nextSlot++
-      this.slots.set(slot, move.image)
+      const slot = this.slots.add(move.image)
       if (this.tree.pages.moved(move.id, move, { slot, checksum: 0 })) counted++
       this.bury()
     }
     return counted
   }
 
-  /** Takes retired slots; those that no checkpoint ever referred to die at once. */
+  /** Gives retired slots back. */
   bury(): void {
-    for (const { slot, version } of this.tree.pages.retired.splice(0)) {
-      if (!this.slots.has(slot)) assert.fail(`slot ${slot} was retired before`)
-      if (version === 0) this.kill(slot)
-      else this.dying.push({ slot, version })
-    }
-  }
-
-  private kill(slot: number): void {
-    for (const { packs, slots, version } of this.checkpoints) {
-      for (const places of [slots, packs]) {
-        for (const [id, place] of places) {
-          if (place.slot === slot) assert.fail(`checkpoint ${version} needs slot ${slot} for page ${id}`)
-        }
-      }
-    }
-    this.slots.delete(slot)
+    for (const { slot, version } of this.tree.pages.retired.splice(0)) this.slots.retire(slot, version)
   }
 
   cut(): Cut {
@@ -369,35 +332,28 @@ export class World {
     }
     const checkpoint = { version: cut.version, slots, packs }
     pages.complete()
-    this.checkpoints = [...this.checkpoints.slice(-1), checkpoint]
+    this.slots.retain(checkpoint)
     this.bury()
-    const older = this.checkpoints.length === 2 ? this.checkpoints[0]?.version ?? 0 : 0
-    for (const { slot } of this.dying.filter(({ version }) => version <= older)) this.kill(slot)
-    const alive = this.dying.filter(({ version }) => version > older)
-    this.dying.length = 0
-    this.dying.push(...alive)
+    this.slots.bury()
     return checkpoint
   }
 
   /** Opens a checkpoint as a new world over the same slots. */
   reopen(checkpoint: Checkpoint, roots: ReadonlyArray<Root> = []): World {
-    const world = new World(this.random, { ...this.options, blocks: 4096, epoch: checkpoint.version + 1 })
-    world.nextSlot = this.nextSlot
-    world.checkpoints = [checkpoint]
+    const slots = this.slots.at(checkpoint)
+    const options = { ...this.options, blocks: 4096, epoch: checkpoint.version + 1 }
+    const world = new World(this.random, options, slots)
     const { pages } = world.tree
-    const slotOf = (slot: number): Uint8Array => this.slots.get(slot) ?? assert.fail(`slot ${slot} is gone`)
     for (const root of roots) world.roots.set(root.treeId, root)
     for (const [id, { checksum, slot }] of checkpoint.slots) {
       const packed = checkpoint.packs.get(id) ?? nowhere
       pages.map.restore(id, slot, checksum, packed.slot, packed.checksum)
-      world.slots.set(slot, slotOf(slot))
     }
     pages.map.restored()
     for (const [id, { checksum, slot }] of checkpoint.packs) {
-      const unpacked = unpack(slotOf(slot), checksum)
+      const unpacked = unpack(slots.get(slot), checksum)
       if (unpacked._tag === "Invalid") return assert.fail(unpacked.expected)
       pages.packs.set(slot, (pages.packs.get(slot) ?? 0) + 1)
-      world.slots.set(slot, slotOf(slot))
       for (const mini of unpacked.minis) {
         if (mini.pageId === id) assert.isTrue(pages.restoreMini(id, unpacked.words, mini.at, mini.size))
       }
