@@ -6,28 +6,11 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/testing/TestClock"
-import type { DiskFile } from "../src/disk/Disk.ts"
 import type { Place } from "../src/tree/MapChunk.ts"
 import type { SealedImage } from "../src/tree/PageFile.ts"
 import { errorOf, patient, quiet, test, valueOf } from "./support/flushWorld.ts"
 import { random } from "./support/random.ts"
-
-/** A file whose operations are replaced here and there. */
-const watched = (file: DiskFile, changes: Partial<DiskFile>): DiskFile => ({
-  path: file.path,
-  counters: file.counters,
-  read: (buffer, position) => file.read(buffer, position),
-  readSync: (buffer, position) => file.readSync(buffer, position),
-  write: (buffers, position) => file.write(buffers, position),
-  writeSync: (buffers, position) => file.writeSync(buffers, position),
-  sync: file.sync,
-  syncSync: () => file.syncSync(),
-  size: file.size,
-  allocate: (bytes) => file.allocate(bytes),
-  truncate: (bytes) => file.truncate(bytes),
-  close: file.close,
-  ...changes
-})
+import { watched } from "./support/watchedFile.ts"
 
 describe("an error of the device", () => {
   test("sets the slot aside and writes the image elsewhere", (world) =>
