@@ -341,6 +341,7 @@ everywhere((test, configuration) => {
         yield* twin.agree
         yield* shape(twin)
       }),
-    { answers: "their own" }
+    // The steps follow the bounds of leaves: in little memory these are as old as the merge that split them.
+    { answers }
   )
 })
