@@ -9,7 +9,18 @@ import * as Actor from "../src/actors/Actor.ts"
 import { random } from "./support/random.ts"
 import type { Random } from "./support/random.ts"
 import type { Recorded } from "./support/recorder.ts"
-import { asked, closed, note, park, quiet, Recorder, release, seeds, work } from "./support/recorder.ts"
+import {
+  asked,
+  closed,
+  note,
+  park,
+  quiet,
+  Recorder,
+  release,
+  releaseLater,
+  seeds,
+  work
+} from "./support/recorder.ts"
 
 const ascending = (numbers: ReadonlyArray<number>, what: string): void =>
   assert.deepStrictEqual(numbers, [...numbers].sort((a, b) => a - b), what)
@@ -97,19 +108,7 @@ describe("capacity", () => {
         const chance = random(seed)
         const recorder = new Recorder()
         const actor = yield* recorder.make({ capacity: 1 })
-        // What waits inside is released by an answer that comes later, as a disk's would.
-        let due = false
-        recorder.onSettle = () => {
-          if (due || recorder.parked.length === 0) return
-          due = true
-          Effect.runFork(Effect.andThen(
-            Effect.yieldNow,
-            Effect.sync(() => {
-              due = false
-              actor.answer(release(-1))
-            })
-          ))
-        }
+        releaseLater(recorder, actor)
         const client = (number: number) =>
           Effect.gen(function*() {
             for (let turn = 0; turn < 20; turn++) {
@@ -352,18 +351,7 @@ describe("ask and submit", () => {
         const recorder = new Recorder()
         const actor = yield* recorder.make({ capacity: chance.pick([1, 7, 1_024]) })
         const replies = new Map<number, number>()
-        let due = false
-        recorder.onSettle = () => {
-          if (due || recorder.parked.length === 0) return
-          due = true
-          Effect.runFork(Effect.andThen(
-            Effect.yieldNow,
-            Effect.sync(() => {
-              due = false
-              actor.answer(release(-1))
-            })
-          ))
-        }
+        releaseLater(recorder, actor)
         const client = (first: number) =>
           Effect.gen(function*() {
             for (let number = first; number < first + 3; number++) {

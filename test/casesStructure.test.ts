@@ -129,8 +129,9 @@ everywhere((test, configuration) => {
         : [keyOf(500 + (n >> 1) % 30), "v".repeat(10 + n)],
     "records between others": (n) => [`${keyOf(515)}${String(n * 37 % 101).padStart(3, "0")}`, "v".repeat(20)]
   }
-  // In little memory writes go to mini-pages, and a leaf splits when it is merged.
-  for (const [name, cause] of configuration.name === "tiny" ? [] : Object.entries(causes)) {
+  // In little memory a leaf splits when its mini-page is merged: in one life a write sooner than in the other.
+  const answers = configuration.name === "tiny" ? "any" : "their own"
+  for (const [name, cause] of Object.entries(causes)) {
     test(`C23 a leaf splits for ${name}`, (world) =>
       Effect.gen(function*() {
         const twin = world.twin("cause")
@@ -142,7 +143,7 @@ everywhere((test, configuration) => {
         yield* world.pause
         yield* twin.agree
         yield* twin.agreeOn(twin.oracle.keys())
-      }), { answers: "their own" })
+      }), { answers })
   }
 
   test(
@@ -181,7 +182,8 @@ everywhere((test, configuration) => {
         yield* fenced.agreeOn(fenced.oracle.keys())
         yield* twin.agree
       }),
-    { answers: "any" }
+    // The steps follow the bounds of leaves, which lie elsewhere where a mini-page is split with its leaf.
+    { answers: configuration.name === "pages" ? "their own" : "any" }
   )
 
   test("C25 one write splits a leaf, its parent and the root", (world) =>
@@ -339,6 +341,7 @@ everywhere((test, configuration) => {
         yield* twin.agree
         yield* shape(twin)
       }),
-    { answers: "their own" }
+    // The steps follow the bounds of leaves: in little memory these are as old as the merge that split them.
+    { answers }
   )
 })

@@ -6,8 +6,9 @@ import { Found, Kind } from "../src/tree/Tree.ts"
 import type { Root } from "../src/tree/Tree.ts"
 import { random } from "./support/random.ts"
 import type { Random } from "./support/random.ts"
-import type { Row } from "./support/world.ts"
-import { bytes, keys, Model, World } from "./support/world.ts"
+import type { Row } from "./support/treeModel.ts"
+import { keys, Model } from "./support/treeModel.ts"
+import { bytes, World } from "./support/world.ts"
 
 const between = (rows: ReadonlyArray<Row>, lower: string, upper: string | undefined): Array<Row> =>
   rows.filter(({ key }) => key >= lower && (upper === undefined || key < upper))

@@ -9,8 +9,9 @@ import { Many } from "../src/tree/Many.ts"
 import type { Root } from "../src/tree/Tree.ts"
 import { random } from "./support/random.ts"
 import type { Random } from "./support/random.ts"
-import { bytes, keys, Model, text, World } from "./support/world.ts"
-import type { Row } from "./support/world.ts"
+import { keys, Model } from "./support/treeModel.ts"
+import type { Row } from "./support/treeModel.ts"
+import { bytes, text, World } from "./support/world.ts"
 
 /** Room that loads never have to make, where counting them matters; little, where it does not. */
 const shapes: ReadonlyArray<{ readonly mode: BufferMode; readonly blocks: number }> = [

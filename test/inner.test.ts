@@ -4,7 +4,8 @@ import { KeyScratch } from "../src/tree/KeyScratch.ts"
 import * as Page from "../src/tree/Page.ts"
 import { check } from "../src/tree/PageCheck.ts"
 import { random } from "./support/random.ts"
-import { bytes, keys, text } from "./support/world.ts"
+import { keys } from "./support/treeModel.ts"
+import { bytes, text } from "./support/world.ts"
 
 const size = 256
 

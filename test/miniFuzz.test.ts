@@ -5,8 +5,10 @@
  * A failure names its seed and the case it is of; `HEARTWOOD_SEED` runs that seed alone, in every case.
  */
 import { assert, describe, it } from "@effect/vitest"
-import type { FuzzCounts, FuzzOptions } from "./support/fuzz.ts"
-import { Fuzz, noCounts } from "./support/fuzz.ts"
+import type { FuzzOptions } from "./support/fuzz.ts"
+import { Fuzz } from "./support/fuzz.ts"
+import type { FuzzCounts } from "./support/fuzzCounts.ts"
+import { noCounts } from "./support/fuzzCounts.ts"
 
 const operations = 25_000
 const only = process.env["HEARTWOOD_SEED"]

@@ -55,7 +55,7 @@ const rowsOf = (words: Int32Array, p: number): ReadonlyArray<string> => {
   return Array.from({ length: Page.count(words, p) }, (_, index) => {
     const record = Leaf.recordAt(words, p, index)
     const stored = Page.slotBytes(words, p, index)
-    MiniPage.loadKey(words, p, index, key)
+    Leaf.loadKey(words, p, index, key)
     const value = Buffer.from(
       words.buffer,
       words.byteOffset + Leaf.valueAt(words, record, stored) * 4,

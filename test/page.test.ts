@@ -7,7 +7,8 @@ import { check, seal, verify } from "../src/tree/PageCheck.ts"
 import { commonBytes, compareKeys, headOf, headOfWords, lowerHead, upperHead } from "../src/tree/Search.ts"
 import { random } from "./support/random.ts"
 import type { Random } from "./support/random.ts"
-import { bytes, keys, text } from "./support/world.ts"
+import { keys } from "./support/treeModel.ts"
+import { bytes, text } from "./support/world.ts"
 
 const scratch = (key: string): KeyScratch => {
   const own = new KeyScratch()

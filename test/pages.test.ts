@@ -3,8 +3,9 @@ import type { BufferMode } from "../src/Limits.ts"
 import type { Cut } from "../src/tree/Pages.ts"
 import type { Root } from "../src/tree/Tree.ts"
 import { random } from "./support/random.ts"
-import type { Row } from "./support/world.ts"
-import { keys, Model, World } from "./support/world.ts"
+import type { Row } from "./support/treeModel.ts"
+import { keys, Model } from "./support/treeModel.ts"
+import { World } from "./support/world.ts"
 
 const whole = {
   lower: new Uint8Array(0),
@@ -86,11 +87,13 @@ const checkpoints = (
   world.finish(world.cut())
   world.finish(world.cut())
   const referred = new Set<number>()
-  for (const { packs, slots } of world.checkpoints) {
+  for (const { packs, slots } of world.slots.checkpoints) {
     for (const { slot } of [...slots.values(), ...packs.values()]) referred.add(slot)
   }
   for (let id = 1; id < pages.map.bound; id++) referred.add(pages.map.slot[id] as number)
-  for (const slot of world.slots.keys()) assert.isTrue(referred.has(slot), `seed ${seed}: slot ${slot} leaks`)
+  for (const slot of world.slots.images.keys()) {
+    assert.isTrue(referred.has(slot), `seed ${seed}: slot ${slot} leaks`)
+  }
   assert.isAbove(moves, 10)
   return made
 }

@@ -17,6 +17,7 @@ import type { SealedGroup, Tail } from "../src/log/Tail.ts"
 import { appendPut, appendTransaction, makeTail, randomTransaction, start, storeId } from "./support/log.ts"
 import { random } from "./support/random.ts"
 import type { Random } from "./support/random.ts"
+import { watched } from "./support/watchedFile.ts"
 
 const directory = "/log"
 const segmentBytes = 1024
@@ -361,23 +362,11 @@ describe("Segments", () => {
         ...plain,
         open: (path, options) =>
           Effect.map(plain.open(path, options), (file) => {
-            const watched: DiskFile = {
-              ...file,
-              path: file.path,
-              counters: file.counters,
-              read: (buffer, position) => file.read(buffer, position),
-              readSync: (buffer, position) => file.readSync(buffer, position),
-              write: (buffers, position) => file.write(buffers, position),
-              writeSync: (buffers, position) => file.writeSync(buffers, position),
-              sync: file.sync,
-              syncSync: () => file.syncSync(),
-              size: file.size,
-              allocate: (bytes) => file.allocate(bytes),
-              truncate: (bytes) => file.truncate(bytes),
-              close: Effect.andThen(Effect.sync(() => open.delete(watched)), file.close)
-            }
-            open.add(watched)
-            return watched
+            const own: DiskFile = watched(file, {
+              close: Effect.andThen(Effect.sync(() => open.delete(own)), file.close)
+            })
+            open.add(own)
+            return own
           })
       }
       yield* disk.makeDirectory(directory)

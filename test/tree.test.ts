@@ -5,8 +5,10 @@ import { Absent, Added, Kind, Missing, NoSpace, Removed, Replaced, Written } fro
 import type { Root } from "../src/tree/Tree.ts"
 import { random } from "./support/random.ts"
 import type { Random } from "./support/random.ts"
-import { bytes, keys, Model, pageBytes, text, World } from "./support/world.ts"
-import type { Row, WorldOptions } from "./support/world.ts"
+import { keys, Model } from "./support/treeModel.ts"
+import type { Row } from "./support/treeModel.ts"
+import { bytes, pageBytes, text, World } from "./support/world.ts"
+import type { WorldOptions } from "./support/world.ts"
 
 const everything = { lower: new Uint8Array(0), upper: undefined, order: "ascending", limit: 1000 } as const
 const whole = { ...everything, columns: "keys and values" } as const

@@ -1,10 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
 import { KeyScratch } from "../src/tree/KeyScratch.ts"
-import { Kind } from "../src/tree/Leaf.ts"
+import * as Leaf from "../src/tree/Leaf.ts"
+import * as Page from "../src/tree/Page.ts"
 import { VersionOrder } from "../src/tree/VersionOrder.ts"
 import { Versions } from "../src/tree/Versions.ts"
 import { random } from "./support/random.ts"
-import { bytes, keys, text } from "./support/world.ts"
+import { keys } from "./support/treeModel.ts"
+import { bytes, text } from "./support/world.ts"
 
 interface Entry {
   readonly treeId: number
@@ -22,11 +24,14 @@ const scratch = (key: string): KeyScratch => {
 }
 
 const displace = (versions: Versions, entry: Entry): void => {
-  const value = new Uint8Array(entry.value.length + 7 & ~3)
-  value.set(bytes(entry.value), 4)
-  const words = new Int32Array(value.buffer)
-  const { expiry, from, key, to, treeId } = entry
-  versions.displace(treeId, scratch(key), from, to, Kind.Value, expiry, words, 1, entry.value.length)
+  const { expiry, from, to, treeId } = entry
+  const key = scratch(entry.key)
+  const value = bytes(entry.value)
+  const words = new Int32Array(256)
+  Page.begin(words, 0, { size: words.length, level: 0, pageId: 1, treeId })
+  const need = Leaf.neededWords(words, 0, key.length, value.length, expiry)
+  Leaf.insert(words, new Uint8Array(words.buffer), 0, 0, need, key, Leaf.Kind.Value, value, from, expiry)
+  versions.displace(treeId, key, to, words, Leaf.recordAt(words, 0, 0), Page.slotBytes(words, 0, 0))
 }
 
 /** What an entry says, as the model has it. */

@@ -186,11 +186,9 @@ export class Room {
       this.pages.end(leaf)
       return this.unstick(leaf)
     }
-    const { reserve } = arena
-    arena.reserve = 0
-    const answer = (map.block[leaf] as number) < 0 ? Missing : tree.merge(root, leaf)
-    arena.reserve = reserve
-    if (answer === NoSpace) return this.postpone(leaf, tree.blocksNeeded - reserve)
+    const merge = (): number => (map.block[leaf] as number) < 0 ? Missing : tree.merge(root, leaf)
+    const answer = arena.withReserve(merge)
+    if (answer === NoSpace) return this.postpone(leaf, tree.blocksNeeded - arena.reserve)
     if (answer === Missing) {
       this.merging.add(leaf)
       return this.load((map.block[leaf] as number) < 0 ? leaf : tree.missing, leaf)

@@ -74,7 +74,7 @@ export class Finding {
 
   /** Gives the record found to `many` as the answer for key `index`. */
   giveTo(many: Many, index: number): void {
-    many.find(index, this.foundKind(), this.foundVersion(), this.foundExpiry())
+    many.setRow(index, this.foundKind(), this.foundVersion(), this.foundExpiry())
     if (many.columns === "keys") return
     if (this.foundEntry >= 0) {
       const from = this.past.valueAt(this.foundEntry) >>> 2

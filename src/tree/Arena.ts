@@ -49,13 +49,15 @@ export class Arena {
   /** `address >>> shift` is the chunk, `address & mask` the word in it. */
   readonly shift: number
   readonly mask: number
+  /** `address >>> blockShift` is the block, over all chunks. */
+  readonly blockShift: number
   /** Addresses of free blocks, a stack: the block freed last is the likeliest to be in the processor's cache. */
   private readonly free: Int32Array
   private readonly taken: Uint8Array
   private freeCount = 0
   /** Blocks that may be in use at a time: the rest of the memory is somebody else's. */
   limit: number
-  /** Blocks of the limit that only `allocateReserved` hands out. */
+  /** Blocks of the limit that only `allocateReserved` hands out, and `allocate` within `withReserve`. */
   reserve = 0
 
   constructor(options: ArenaOptions) {
@@ -70,6 +72,7 @@ export class Arena {
     this.limit = blocks
     this.shift = Math.log2(chunkBytes) - 2
     this.mask = chunkBytes / 4 - 1
+    this.blockShift = Math.log2(this.pageWords)
     const words: Array<Int32Array> = []
     const bytes: Array<Uint8Array> = []
     for (let left = blocks * pageBytes; left > 0; left -= chunkBytes) {
@@ -110,6 +113,17 @@ export class Arena {
     return this.freeBlocks === 0 ? -1 : this.take()
   }
 
+  /** Runs work that ends by giving back more than it takes: to it, `allocate` hands out the reserve, too. */
+  withReserve<A>(work: () => A): A {
+    const { reserve } = this
+    this.reserve = 0
+    try {
+      return work()
+    } finally {
+      this.reserve = reserve
+    }
+  }
+
   private take(): number {
     const address = this.free[--this.freeCount] as number
     this.taken[address / this.pageWords] = 1
@@ -121,6 +135,11 @@ export class Arena {
     invariant(this.taken[block] === 1, "Arena I1")
     this.taken[block] = 0
     this.free[this.freeCount++] = address
+  }
+
+  /** Number of the block that `address` lies in. */
+  blockOf(address: number): number {
+    return address >>> this.blockShift
   }
 
   /** The word view that `address` lies in. */

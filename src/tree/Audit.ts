@@ -269,7 +269,7 @@ class Auditor {
     let cut = 0
     for (let id = 1; id < map.bound; id++) {
       if ((map.block[id] as number) >= 0) blocks++
-      if ((map.mini[id] as number) >= 0) frames.add(Math.floor((map.mini[id] as number) / arena.pageWords))
+      if ((map.mini[id] as number) >= 0) frames.add(arena.blockOf(map.mini[id] as number))
       if (((map.state[id] as number) & State.Cut) !== 0) cut++
       if (((map.state[id] as number) & State.CutMini) !== 0) cut++
       if (map.isUsed(id) && !this.seen.has(id)) this.fail(id, "reachable from a root", "not reachable")

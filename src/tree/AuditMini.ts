@@ -51,7 +51,7 @@ export const auditMini = (
   let unresolved = 0
   for (let index = 0; index < Page.count(words, 0); index++) {
     const record = Leaf.recordAt(words, 0, index)
-    MiniPage.loadKey(words, 0, index, key)
+    Leaf.loadKey(words, 0, index, key)
     if (!isWithin(base)) fail("keys of its mini-page within its fences", index)
     counted += MiniPage.countAt(words, record)
     if (MiniPage.isUnresolved(words, record)) unresolved++

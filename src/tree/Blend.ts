@@ -8,7 +8,6 @@
  */
 import { KeyScratch } from "./KeyScratch.ts"
 import * as Leaf from "./Leaf.ts"
-import * as MiniPage from "./MiniPage.ts"
 import * as Page from "./Page.ts"
 
 const { Kind } = Leaf
@@ -49,7 +48,7 @@ export function blend(
     if (Leaf.versionAt(minis, record) >= at) continue
     const kind = Leaf.kindAt(minis, record)
     if (kind === Kind.Phantom) continue
-    MiniPage.loadKey(minis, m, index, key)
+    Leaf.loadKey(minis, m, index, key)
     const found = Leaf.find(words, p, key)
     const until = found < 0 ? ~found : found
     if (until > taken) Leaf.append(target, 0, words, p, taken, until)

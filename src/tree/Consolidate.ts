@@ -15,8 +15,10 @@
  * I1 At any point a record is in the mini-page of its leaf or in its base page, and counted once.
  * I2 What was used lately stays as a copy, if the leaf was not split.
  *
- * Bf-Tree demands of its size classes that a full mini-page merges with at most one split. With the longest keys that
- * our limits allow that would leave mini-pages of a few records, for everybody; here they may be half a page.
+ * Bf-Tree demands of its size classes that a full mini-page merges with at most one split: they must not exceed a page
+ * less its header, two of the longest fences and the largest record. With pages of 4 KiB and the default of 984 bytes
+ * for keys that is 1,032 bytes, a quarter of a page. Here it is half a page: it takes twice the changes before it must
+ * be merged, and a merge may take more than one split.
  */
 import { invariant } from "../Invariant.ts"
 import { Absent, Again, Missing, NoSpace } from "./Answer.ts"
@@ -66,7 +68,7 @@ export class Consolidation {
       pages.forget(id)
       return Absent
     }
-    MiniPage.loadKey(words, p, 0, this.key)
+    Leaf.loadKey(words, p, 0, this.key)
     const leaf = this.descend(root, this.key)
     if (leaf < 0) return Missing
     invariant(leaf === id, "Consolidate: a mini-page is its leaf's")
@@ -82,7 +84,7 @@ export class Consolidation {
       }
       this.split(root, id, words, p)
       if (Page.count(words, p) === 0) break
-      MiniPage.loadKey(words, p, 0, this.key)
+      Leaf.loadKey(words, p, 0, this.key)
       this.descend(root, this.key)
     }
     this.moveRecords(root, words, p, 0)
@@ -141,7 +143,7 @@ export class Consolidation {
   private moveRecord(root: Root, words: Int32Array, p: number, index: number): void {
     const record = Leaf.recordAt(words, p, index)
     if (!MiniPage.isDirty(words, record)) return
-    MiniPage.loadKey(words, p, index, this.key)
+    Leaf.loadKey(words, p, index, this.key)
     // What the record was counted for is counted by what is done now.
     if (MiniPage.isUnresolved(words, record)) root.unresolved--
     root.count -= MiniPage.countAt(words, record)

@@ -184,14 +184,6 @@ function toPreviousLeaf(batch: Batch): boolean {
   return true
 }
 
-/** Loads the whole key of a record of the leaf into `way.key`. */
-function loadKey(index: number): void {
-  const { p, words } = way
-  const skip = Page.prefixBytes(words, p) >>> 2
-  const at = Leaf.recordAt(words, p, index) + Page.recordHeaderWords
-  way.key.assemble(words, p + Page.prefixAt(words, p), skip, words, at, Page.slotBytes(words, p, index))
-}
-
 const versionAt = (index: number): number => Leaf.versionAt(way.words, Leaf.recordAt(way.words, way.p, index))
 
 /** Adds record `index` of the leaf, whose key is loaded. */
@@ -220,7 +212,7 @@ function takeLeaf(range: Range, at: number, batch: Batch): boolean {
   const end = ascending ? way.to : way.from - 1
   for (let index = ascending ? way.from : way.to - 1; index !== end; index += step) {
     if (versionAt(index) >= at) continue
-    loadKey(index)
+    Leaf.loadKey(way.words, way.p, index, way.key)
     addRecord(index, range, batch)
     if (batch.count >= range.limit || batch.used >= batchBytes) return stop(range, batch)
   }
@@ -244,7 +236,7 @@ function mergeLeaf(versions: Versions, treeId: number, range: Range, at: number,
       entry = entryInLeaf(versions, treeId, position, ascending)
     }
     if (index === end && entry < 0) return true
-    if (index !== end) loadKey(index)
+    if (index !== end) Leaf.loadKey(way.words, way.p, index, way.key)
     const order = entry < 0 ? 1 : index === end ? -1 : versions.compareKey(entry, way.key) * step
     if (order < 0 || order === 0 && versions.versionOf(entry) > versionAt(index)) {
       // A tombstone says that there was nothing, whatever the base page has.

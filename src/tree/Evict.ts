@@ -107,20 +107,20 @@ export class Evictor {
     chores: Chores
   ): void {
     const { arena, guests, leaving, ring } = this.pages
+    const wanted = target + arena.reserve
     // What is moved to the tail may need a block before it frees one.
-    const { reserve } = arena
-    arena.reserve = 0
-    for (let left = options.frames; left > 0; left--) {
-      const dismissed = Math.max(0, guests.length - guestsLeast)
-      const promised = options.promises === "count" ? ring.evacuating + leaving.length + dismissed : 0
-      if (arena.available + promised >= target + reserve) break
-      this.pages.advanceRegion()
-      const frame = ring.pop()
-      if (frame < 0) break
-      if (ring.isMinis(frame)) this.passMinis(frame, chores)
-      else this.passLeaf(frame)
-    }
-    arena.reserve = reserve
+    arena.withReserve(() => {
+      for (let left = options.frames; left > 0; left--) {
+        const dismissed = Math.max(0, guests.length - guestsLeast)
+        const promised = options.promises === "count" ? ring.evacuating + leaving.length + dismissed : 0
+        if (arena.available + promised >= wanted) break
+        this.pages.advanceRegion()
+        const frame = ring.pop()
+        if (frame < 0) break
+        if (ring.isMinis(frame)) this.passMinis(frame, chores)
+        else this.passLeaf(frame)
+      }
+    })
     this.collect(chores)
   }
 

@@ -125,22 +125,12 @@ export class InPlace {
 
   /** Hands record `index` to Versions before it goes (I1). */
   displace(root: Root, words: Int32Array, p: number, index: number, key: KeyScratch, version: number): void {
-    const keyBytes = Page.slotBytes(words, p, index)
     const record = Leaf.recordAt(words, p, index)
     const from = Leaf.versionAt(words, record)
     invariant(from <= version, "InPlace I2")
     const { versions } = this.ground
-    versions.displace(
-      root.treeId,
-      key,
-      from,
-      this.source === "log" ? version : versions.nextAfter(root.treeId, key, from, version),
-      Leaf.kindAt(words, record),
-      Leaf.expiryAt(words, record, keyBytes),
-      words,
-      Leaf.valueAt(words, record, keyBytes),
-      Leaf.valueBytesAt(words, record)
-    )
+    const to = this.source === "log" ? version : versions.nextAfter(root.treeId, key, from, version)
+    versions.displace(root.treeId, key, to, words, record, Page.slotBytes(words, p, index))
   }
 
   /** Removes a record, and merges the leaf with a neighbour where it has become too empty: Removed or Absent. */

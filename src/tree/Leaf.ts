@@ -133,6 +133,13 @@ export function expiryAt(words: Int32Array, record: number, keyBytes: number): n
 export const valueAt = (words: Int32Array, record: number, keyBytes: number): number =>
   record + recordHeaderWords + (keyBytes + 3 >>> 2) + (((words[record] as number) >>> 24 & expires) << 1)
 
+/** Loads the whole key of record `index`. */
+export function loadKey(words: Int32Array, p: number, index: number, into: KeyScratch): void {
+  const skip = Page.prefixBytes(words, p) >>> 2
+  const at = recordAt(words, p, index) + recordHeaderWords
+  into.assemble(words, p + Page.prefixAt(words, p), skip, words, at, Page.slotBytes(words, p, index))
+}
+
 /** Words that a record needs in the heap of this page. */
 export function neededWords(
   words: Int32Array,

@@ -152,14 +152,17 @@ export abstract class Lookup extends Finding {
     if (index >= 0) {
       const slot = words[p + Page.headerWords + ((words[p + 7] as number) >>> 16) + index] as number
       const record = p + (slot & 0xffff)
-      if (Leaf.versionAt(words, record) < at) {
-        this.foundAt = address + (slot & 0xffff)
-        this.foundKey = slot >>> 16
-        this.foundEntry = -1
-        return Found
-      }
+      if (Leaf.versionAt(words, record) < at) return this.note(address + (slot & 0xffff), slot >>> 16)
     }
     return at > this.versions.newest ? Absent : this.getOlder(root, key, at)
+  }
+
+  /** Notes a record of a page as found. */
+  private note(address: number, keyBytes: number): number {
+    this.foundAt = address
+    this.foundKey = keyBytes
+    this.foundEntry = -1
+    return Found
   }
 
   /** What Versions has of the key: Found, or Absent where it has nothing or knows that there was nothing. */
@@ -220,10 +223,7 @@ export abstract class Lookup extends Finding {
     }
     if (MiniPage.isDirty(words, record)) this.hits.insert++
     else this.hits.cache++
-    this.foundAt = address - p + record
-    this.foundKey = Page.slotBytes(words, p, index)
-    this.foundEntry = -1
-    return Found
+    return this.note(address - p + record, Page.slotBytes(words, p, index))
   }
 
   /** Reads from a base page that is only visiting; now and then what it says of the key is remembered. */
@@ -250,10 +250,7 @@ export abstract class Lookup extends Finding {
       this.remember(root, id, key, address - p + record, Page.slotBytes(words, p, index))
     }
     if (Leaf.versionAt(words, record) >= at) return Absent
-    this.foundAt = address - p + record
-    this.foundKey = Page.slotBytes(words, p, index)
-    this.foundEntry = -1
-    return Found
+    return this.note(address - p + record, Page.slotBytes(words, p, index))
   }
 
   /** Rolls the dice (xorshift). */

@@ -11,10 +11,9 @@
  *
  * It is filled again and again; what is taken out of it are copies. It must not know where an answer is from.
  */
-import { widerBytes, widerFloats, widerInts } from "./Columns.ts"
+import { widerInts } from "./Columns.ts"
 import { Kind } from "./Leaf.ts"
-import type { Reference } from "./Reference.ts"
-import { readReference } from "./Reference.ts"
+import { Packed } from "./Packed.ts"
 import { ValueOut } from "./ValueOut.ts"
 
 /** What is wanted of each record. */
@@ -29,26 +28,13 @@ export interface MissingPage {
 /** Values above this make no lasting buffer. */
 const lastingBytes = 1024 * 1024
 
-export class Many {
+export class Many extends Packed {
   /** Keys in the call. */
   count = 0
   columns: Columns = "keys and values"
   /** Which keys the next lookup is for: the first `waits` of these, ascending. */
   waiting = new Int32Array(64)
   waits = 0
-  /** Values, each from a whole word on. */
-  bytes = new Uint8Array(4096)
-  /** The same memory by words. */
-  words = new Int32Array(this.bytes.buffer)
-  /** Bytes of the buffer in use. */
-  used = 0
-  /** Kind of the record found; 0 = none. */
-  kinds = new Uint8Array(64)
-  valueAt = new Int32Array(64)
-  valueBytes = new Int32Array(64)
-  versions = new Float64Array(64)
-  /** Milliseconds; Infinity where a record does not expire. */
-  expiries = new Float64Array(64)
   /** Pages to load, each once, in the order in which they were missed. */
   private missing = new Map<number, MissingPage>()
   private readonly out = new ValueOut()
@@ -96,25 +82,6 @@ export class Many {
     return this.out.copy(this.words, this.bytes, at, this.valueBytes[index] as number)
   }
 
-  kind(index: number): number {
-    return this.kinds[index] as number
-  }
-
-  version(index: number): number {
-    return this.versions[index] as number
-  }
-
-  expiry(index: number): number {
-    return this.expiries[index] as number
-  }
-
-  /** Where the value of key `index` lives, if that is the log. */
-  reference(index: number): Reference | undefined {
-    if (this.kinds[index] !== Kind.Reference || this.valueBytes[index] === 0) return undefined
-    const from = this.valueAt[index] as number
-    return readReference(this.bytes.subarray(from, from + (this.valueBytes[index] as number)))
-  }
-
   /** Puts a value that was fetched from the log in the place of its reference. */
   resolve(index: number, value: Uint8Array): void {
     const at = this.reserve(value.length)
@@ -124,29 +91,6 @@ export class Many {
     this.valueBytes[index] = value.length
   }
 
-  /** Key `index` was found; its value follows with {@link setValue}. */
-  find(index: number, kind: number, version: number, expiry: number): void {
-    this.kinds[index] = kind
-    this.valueAt[index] = 0
-    this.valueBytes[index] = 0
-    this.versions[index] = version
-    this.expiries[index] = expiry
-  }
-
-  /** Its value: `length` bytes from word `from` on. */
-  setValue(index: number, words: Int32Array, from: number, length: number): void {
-    const at = this.reserve(length)
-    const count = length + 3 >>> 2
-    if (count <= 32) {
-      const own = this.words
-      for (let word = 0, to = at >>> 2; word < count; word++) own[to + word] = words[from + word] as number
-    } else {
-      this.words.set(words.subarray(from, from + count), at >>> 2)
-    }
-    this.valueAt[index] = at
-    this.valueBytes[index] = length
-  }
-
   /** Key `index` cannot be answered before a page is here. */
   miss(index: number, pageId: number): void {
     const page = this.missing.get(pageId)
@@ -154,30 +98,9 @@ export class Many {
     else page.keys.push(index)
   }
 
-  private reserve(length: number): number {
-    const at = this.used
-    const end = at + (length + 3 & ~3)
-    if (end > this.bytes.length) {
-      const bytes = new Uint8Array(Math.max(end, this.bytes.length * 2) + 3 & ~3)
-      bytes.set(this.bytes)
-      this.hold(bytes)
-    }
-    this.used = end
-    return at
-  }
-
-  private hold(bytes: Uint8Array<ArrayBuffer>): void {
-    this.bytes = bytes
-    this.words = new Int32Array(bytes.buffer)
-  }
-
   private grow(least: number): void {
     const length = Math.max(least, this.kinds.length * 2)
     this.waiting = widerInts(this.waiting, length)
-    this.kinds = widerBytes(this.kinds, length)
-    this.valueAt = widerInts(this.valueAt, length)
-    this.valueBytes = widerInts(this.valueBytes, length)
-    this.versions = widerFloats(this.versions, length)
-    this.expiries = widerFloats(this.expiries, length)
+    this.growRows(length)
   }
 }

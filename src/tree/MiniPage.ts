@@ -178,13 +178,6 @@ export function loadPrefix(words: Int32Array, p: number, into: KeyScratch): numb
   return bytes
 }
 
-/** Loads the whole key of record `index`. */
-export function loadKey(words: Int32Array, p: number, index: number, into: KeyScratch): void {
-  const skip = Page.prefixBytes(words, p) >>> 2
-  const at = Leaf.recordAt(words, p, index) + Page.recordHeaderWords
-  into.assemble(words, p + Page.prefixAt(words, p), skip, words, at, Page.slotBytes(words, p, index))
-}
-
 /** Words of the image of a mini-page: its dirty records, and nothing that time or luck left in it. */
 export const imageWords = (words: Int32Array, p: number): number =>
   frameWords(Page.prefixBytes(words, p)) + wantedWords(words, p, "dirty")

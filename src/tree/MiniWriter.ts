@@ -183,7 +183,10 @@ export class MiniWriter {
     const record = Leaf.recordAt(words, p, index)
     const status = MiniPage.statusAt(words, record)
     const before = isThere(Leaf.kindAt(words, record)) ? Found : Absent
-    this.displace(root, words, p, index, key, version)
+    if (MiniPage.isDirty(words, record)) {
+      const stored = Page.slotBytes(words, p, index)
+      this.ground.versions.displace(root.treeId, key, version, words, record, stored)
+    }
     this.count(root, words, record, -1)
     const phantom = kind === Kind.Phantom
     const flags = phantom ? Flag.touched : status | Flag.touched
@@ -199,31 +202,6 @@ export class MiniWriter {
   private count(root: Root, words: Int32Array, record: number, times: 1 | -1): void {
     root.count += times * MiniPage.countAt(words, record)
     if (MiniPage.isUnresolved(words, record)) root.unresolved += times
-  }
-
-  private displace(
-    root: Root,
-    words: Int32Array,
-    p: number,
-    index: number,
-    key: KeyScratch,
-    version: number
-  ): void {
-    const record = Leaf.recordAt(words, p, index)
-    if (!MiniPage.isDirty(words, record)) return
-    const keyBytes = Page.slotBytes(words, p, index)
-    const from = Leaf.versionAt(words, record)
-    this.ground.versions.displace(
-      root.treeId,
-      key,
-      from,
-      version,
-      Leaf.kindAt(words, record),
-      Leaf.expiryAt(words, record, keyBytes),
-      words,
-      Leaf.valueAt(words, record, keyBytes),
-      Leaf.valueBytesAt(words, record)
-    )
   }
 
   /**

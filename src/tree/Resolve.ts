@@ -42,7 +42,7 @@ function resolveMini(pages: Pages, root: Root, address: number, words: Int32Arra
   for (let index = 0; index < Page.count(words, p); index++) {
     const record = Leaf.recordAt(words, p, index)
     if (!MiniPage.isUnresolved(words, record)) continue
-    MiniPage.loadKey(words, p, index, key)
+    Leaf.loadKey(words, p, index, key)
     const found = Leaf.find(base, address & pages.arena.mask, key) >= 0
     MiniPage.settle(words, record, found ? "replaces" : "isNew")
     root.unresolved--

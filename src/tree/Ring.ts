@@ -47,7 +47,8 @@ const leastWords = 32
 
 /**
  * Words of each size class for a page size: 128 bytes, then alternately 3/2 and 4/3 of the one before, to half a page.
- * A mini-page of half a page and a base page together need at most one page more than the base page had.
+ * Two pages are sure to hold what the largest mini-page and its leaf have only where two of the longest fences and the
+ * largest record are within half a page; `Consolidate.ts` splits as often as need be.
  */
 export const classesOf = (pageBytes: number): Int32Array => {
   const most = pageBytes >>> 3
@@ -142,20 +143,22 @@ export class Ring {
       this.unlink(free)
       return this.takeUp(free, words)
     }
-    if (this.open < 0 || (this.bump[this.blockOf(this.open)] as number) + words > this.arena.pageWords) {
+    if (
+      this.open < 0 || (this.bump[this.arena.blockOf(this.open)] as number) + words > this.arena.pageWords
+    ) {
       const frame = this.arena.allocate()
       if (frame < 0) return this.split(sizeClass, words)
       this.close()
       this.begin(frame)
     }
-    const block = this.blockOf(this.open)
+    const block = this.arena.blockOf(this.open)
     const address = this.open + (this.bump[block] as number)
     this.bump[block] = (this.bump[block] as number) + words
     return this.takeUp(address, words)
   }
 
   private takeUp(address: number, words: number): number {
-    const block = this.blockOf(address)
+    const block = this.arena.blockOf(address)
     this.live[block] = (this.live[block] as number) + 1
     this.liveWords += words
     this.mark(address, Live, words)
@@ -175,7 +178,7 @@ export class Ring {
   }
 
   private begin(frame: number): void {
-    const block = this.blockOf(frame)
+    const block = this.arena.blockOf(frame)
     this.open = frame
     this.bump[block] = 0
     this.live[block] = 0
@@ -187,7 +190,7 @@ export class Ring {
   /** What is left of the open frame becomes free blocks of smaller classes. */
   private close(): void {
     if (this.open < 0) return
-    const block = this.blockOf(this.open)
+    const block = this.arena.blockOf(this.open)
     const used = this.bump[block] as number
     const rest = this.arena.pageWords - used
     const address = this.open + used
@@ -209,14 +212,14 @@ export class Ring {
 
   /** Gives a block back. */
   release(address: number): void {
-    const block = this.blockOf(address)
+    const block = this.arena.blockOf(address)
     const words = this.wordsOf(address)
     invariant(this.stateOf(address) === Live, "Ring I2")
     this.liveWords -= words
     const live = (this.live[block] as number) - 1
     this.live[block] = live
     this.mark(address, Filler, words)
-    if (live === 0) this.dropFrame(address - (address % this.arena.pageWords))
+    if (live === 0) this.dropFrame(block << this.arena.blockShift)
     else if (this.takesFree(block)) this.makeFree(address, words)
   }
 
@@ -228,7 +231,7 @@ export class Ring {
 
   /** A frame without Live blocks goes back to the arena. */
   private dropFrame(frame: number): void {
-    const block = this.blockOf(frame)
+    const block = this.arena.blockOf(frame)
     if ((this.position[block] as number) >= 0) this.dequeue(frame)
     else this.evacuating--
     this.holdsMinis[block] = 0
@@ -236,7 +239,7 @@ export class Ring {
   }
 
   private makeFree(address: number, words: number): void {
-    if (!this.takesFree(this.blockOf(address))) return this.mark(address, Filler, words)
+    if (!this.takesFree(this.arena.blockOf(address))) return this.mark(address, Filler, words)
     const sizeClass = this.classBySteps[words / stepWords] as number
     const after = this.freeHead[sizeClass] as number
     const own = this.arena.wordsOf(address)
@@ -266,10 +269,6 @@ export class Ring {
     return (this.arena.wordsOf(address)[address & this.arena.mask] as number) & 0xff
   }
 
-  private blockOf(address: number): number {
-    return Math.floor(address / this.arena.pageWords)
-  }
-
   /** An arena block that holds a leaf joins at the tail. */
   addPage(address: number): void {
     this.pageFrames++
@@ -283,22 +282,22 @@ export class Ring {
 
   /** Whether an arena block that holds a leaf is in the queue. */
   has(address: number): boolean {
-    return (this.position[this.blockOf(address)] as number) >= 0
+    return (this.position[this.arena.blockOf(address)] as number) >= 0
   }
 
   /** Whether a frame holds mini-pages. */
   isMinis(frame: number): boolean {
-    return this.holdsMinis[this.blockOf(frame)] === 1
+    return this.holdsMinis[this.arena.blockOf(frame)] === 1
   }
 
   private enqueue(frame: number): void {
     if (this.tail - this.head === this.order.length) this.compact()
     this.order[this.tail & this.order.length - 1] = frame
-    this.position[this.blockOf(frame)] = this.tail++
+    this.position[this.arena.blockOf(frame)] = this.tail++
   }
 
   private dequeue(frame: number): void {
-    const block = this.blockOf(frame)
+    const block = this.arena.blockOf(frame)
     const position = this.position[block] as number
     if (frame === this.open) this.open = -1
     if (this.holdsMinis[block] === 1) this.unlinkAll(frame)
@@ -319,7 +318,7 @@ export class Ring {
     this.order.fill(-1)
     frames.forEach((frame, index) => {
       this.order[index] = frame
-      this.position[this.blockOf(frame)] = index
+      this.position[this.arena.blockOf(frame)] = index
     })
     this.head = 0
     this.region = this.regionFrames
@@ -328,7 +327,7 @@ export class Ring {
 
   /** The frame's Free blocks are nobody's from here on. */
   private unlinkAll(frame: number): void {
-    const end = frame + (this.bump[this.blockOf(frame)] as number)
+    const end = frame + (this.bump[this.arena.blockOf(frame)] as number)
     for (let address = frame; address < end; address += this.wordsOf(address)) {
       if (this.stateOf(address) !== Free) continue
       this.unlink(address)
@@ -374,7 +373,7 @@ export class Ring {
 
   /** The first Live block of a frame at or after `address`, or -1. */
   nextLive(frame: number, address: number): number {
-    const end = frame + (this.bump[this.blockOf(frame)] as number)
+    const end = frame + (this.bump[this.arena.blockOf(frame)] as number)
     for (let at = address; at < end; at += this.wordsOf(at)) if (this.stateOf(at) === Live) return at
     return -1
   }

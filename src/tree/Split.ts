@@ -187,20 +187,13 @@ function fits(source: Int32Array, bench: Workbench, cut: number): boolean {
 function separateAt(bench: Workbench, source: Int32Array, cut: number): void {
   const left = keyOf(bench, source, cut - 1)
   const right = bench.rising[1]
-  loadKey(source, cut, right)
+  Leaf.loadKey(source, 0, cut, right)
   separate(bench, left, right)
 }
 
 function keyOf(bench: Workbench, source: Int32Array, index: number): KeyScratch {
-  loadKey(source, index, bench.rising[0])
+  Leaf.loadKey(source, 0, index, bench.rising[0])
   return bench.rising[0]
-}
-
-/** Loads the whole key of record `index` of a leaf in scratch. */
-function loadKey(source: Int32Array, index: number, into: KeyScratch): void {
-  const skip = Page.prefixBytes(source, 0) >>> 2
-  const at = Page.slotAt(source, 0, index) + Page.recordHeaderWords
-  into.assemble(source, Page.prefixAt(source, 0), skip, source, at, Page.slotBytes(source, 0, index))
 }
 
 /** Makes the shortest key that is above `left` and not above `right`. */

@@ -24,12 +24,14 @@
  */
 import { invariant } from "../Invariant.ts"
 import type { KeyScratch } from "./KeyScratch.ts"
-import { Kind } from "./Leaf.ts"
+import * as Leaf from "./Leaf.ts"
 import { Pins } from "./Pins.ts"
 import { compareKeys } from "./Search.ts"
 import { Slabs } from "./Slabs.ts"
 import { VersionOrder } from "./VersionOrder.ts"
 import { hashOf, VersionTable } from "./VersionTable.ts"
+
+const { Kind } = Leaf
 
 /** A value in the log that nothing refers to any more. */
 export interface DroppedReference {
@@ -158,20 +160,20 @@ export class Versions {
   }
 
   /**
-   * Takes over a record that `to` displaces, if it may be needed. Its key is in `key`, its value of `valueBytes` at
-   * word `valueAt` of `words`.
+   * Takes over a record that `to` displaces, if it may be needed: the one at word `record` of `words` with `stored` key
+   * bytes. Its whole key is in `key`.
    */
   displace(
     treeId: number,
     key: KeyScratch,
-    from: number,
     to: number,
-    kind: number,
-    expiry: number,
     words: Int32Array,
-    valueAt: number,
-    valueBytes: number
+    record: number,
+    stored: number
   ): void {
+    const from = Leaf.versionAt(words, record)
+    const kind = Leaf.kindAt(words, record)
+    const valueAt = Leaf.valueAt(words, record, stored)
     if (from === to || to < this.pins.durable && this.pins.holder(from, to) === undefined) {
       if (kind === Kind.Reference) this.dropReference(treeId, words, valueAt)
       return
@@ -181,9 +183,9 @@ export class Versions {
     this.table.from[entry] = from
     this.table.to[entry] = to
     this.table.kind[entry] = kind
-    this.table.expiry[entry] = expiry
+    this.table.expiry[entry] = Leaf.expiryAt(words, record, stored)
     this.table.keyBytes[entry] = key.length
-    this.table.valueBytes[entry] = valueBytes
+    this.table.valueBytes[entry] = Leaf.valueBytesAt(words, record)
     this.table.flags[entry] = live | (this.table.flags[entry] as number) & waiting
     this.write(entry, key, words, valueAt)
     this.table.enter(entry, hashOf(treeId, key.words, key.length))

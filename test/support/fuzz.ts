@@ -1,8 +1,7 @@
 /**
  * Random operations on the tree kernel with hardly any memory, held against a model of what each reader should see.
  *
- * The ring has a few frames beside the inner pages and the reserve, so that everything that can happen to a leaf happens
- * all the time. A run is its seed: nothing else is left to chance.
+ * A run is its seed: nothing else is left to chance.
  */
 import { assert } from "@effect/vitest"
 import type { BufferMode } from "../../src/Limits.ts"
@@ -11,10 +10,15 @@ import { State } from "../../src/tree/MapTable.ts"
 import * as Page from "../../src/tree/Page.ts"
 import type { Cut } from "../../src/tree/Pages.ts"
 import type { Root } from "../../src/tree/Tree.ts"
-import { Absent, Added, Found, Kind, NoSpace, Removed, Replaced, Written } from "../../src/tree/Tree.ts"
+import { Absent, Added, Found, Kind, Removed, Replaced, Written } from "../../src/tree/Tree.ts"
+import type { FuzzCounts } from "./fuzzCounts.ts"
+import type { Entry } from "./histories.ts"
+import { Histories } from "./histories.ts"
 import type { Random } from "./random.ts"
 import { random } from "./random.ts"
-import { bytes, keys, pageBytes, World } from "./world.ts"
+import { Scarcity } from "./scarcity.ts"
+import { keys } from "./treeModel.ts"
+import { bytes, pageBytes, World } from "./world.ts"
 
 export interface FuzzOptions {
   readonly operations: number
@@ -32,64 +36,7 @@ export interface FuzzOptions {
   readonly audit: number
 }
 
-/** What happened: a run that does not reach its corners proves nothing. */
-export interface FuzzCounts {
-  operations: number
-  gets: number
-  scanned: number
-  past: number
-  audits: number
-  checkpoints: number
-  abandoned: number
-  reopened: number
-  dropped: number
-  loads: number
-  merges: number
-  forgotten: number
-  spared: number
-  pagesMade: number
-  packed: number
-  tombstones: number
-  phantoms: number
-  caches: number
-}
-
-const names: ReadonlyArray<keyof FuzzCounts> = [
-  "operations",
-  "gets",
-  "scanned",
-  "past",
-  "audits",
-  "checkpoints",
-  "abandoned",
-  "reopened",
-  "dropped",
-  "loads",
-  "merges",
-  "forgotten",
-  "spared",
-  "pagesMade",
-  "packed",
-  "tombstones",
-  "phantoms",
-  "caches"
-]
-
-export const noCounts = (): FuzzCounts =>
-  Object.fromEntries(names.map((name) => [name, 0])) as { [name in keyof FuzzCounts]: number }
-
-/** A record; its value is a piece of the noise. Without length, there is none. */
-interface Entry {
-  readonly version: number
-  readonly from: number
-  readonly length: number
-  readonly expiry: number
-}
-
 const noiseBytes = 4096
-/** Blocks that merges may count on: a merge into a tree of three levels may ask for eleven beside its page. */
-const reserve = 16
-
 interface AtCut {
   readonly version: number
   readonly roots: ReadonlyArray<Root>
@@ -103,11 +50,11 @@ export class Fuzz {
   private readonly noise: Buffer
   /** Keys in order. */
   private readonly keys: ReadonlyArray<Uint8Array>
-  /** By tree, by key: versions ascending. */
-  private models: Array<Array<Array<Entry>>>
+  private readonly histories: Histories
   private roots: Array<Root>
   private nextTree = 3
   private world: World
+  private scarcity: Scarcity
   private version = 0
   private pins: Array<number> = []
   private cut: Cut | undefined
@@ -116,10 +63,6 @@ export class Fuzz {
   private removals = 0.3
   /** Where most operations take place. */
   private window = 0
-  /** Pages made and loaded when memory was limited last. */
-  private made = -1
-  /** Blocks that the operation at hand needs for once. */
-  private more = 0
   /** A snapshot is being scanned: it stays. */
   private scanning = false
   private readonly batch = new Batch()
@@ -137,46 +80,9 @@ export class Fuzz {
     for (let tries = 0; some.size < options.keys && tries < 20 * options.keys; tries++) some.add(key())
     this.keys = [...some].sort((a, b) => a < b ? -1 : 1).map(bytes)
     this.world = new World(chance, { blocks: 256, ...options })
-    this.models = [this.emptyModel(), this.emptyModel()]
+    this.histories = new Histories(2, this.keys.length)
     this.roots = [this.world.create(1), this.world.create(2)]
-    this.world.limit = () => this.limitMemory()
-    this.limitMemory()
-  }
-
-  private emptyModel(): Array<Array<Entry>> {
-    return this.keys.map(() => [])
-  }
-
-  /** Leaves the ring a few frames, however many inner pages there are. */
-  private limitMemory(): void {
-    const { arena, tree } = this.world
-    const { created, map } = tree.pages
-    const made = created + this.world.loads
-    if (made === this.made) return
-    this.made = made
-    let inner = 0
-    for (let id = 1; id < map.bound; id++) {
-      if ((map.block[id] as number) >= 0 && ((map.state[id] as number) & State.Inner) !== 0) inner++
-    }
-    arena.reserve = reserve
-    arena.limit = inner + reserve + this.options.frames + this.more
-  }
-
-  /** Runs an operation; one that asks for more room than there is gets it for as long as it takes. */
-  private do(operation: () => number): number {
-    const { tree } = this.world
-    const answer = this.world.run(() => {
-      this.limitMemory()
-      const answer = operation()
-      if (answer !== NoSpace) return answer
-      this.more = Math.max(this.more, tree.blocksNeeded)
-      this.made = -1
-      this.limitMemory()
-      return answer
-    })
-    if (this.more > 0) this.made = -1
-    this.more = 0
-    return answer
+    this.scarcity = new Scarcity(this.world, options.frames)
   }
 
   run(): void {
@@ -214,26 +120,13 @@ export class Fuzz {
   }
 
   private before(tree: number, key: number, at: number): Entry | undefined {
-    const history = this.history(tree, key)
-    for (let index = history.length - 1; index >= 0; index--) {
-      const entry = history[index] as Entry
-      if (entry.version < at) return entry.length < 0 ? undefined : entry
-    }
-    return undefined
-  }
-
-  private history(tree: number, key: number): Array<Entry> {
-    return this.models[tree]?.[key] ?? assert.fail("a key of no model")
+    return this.histories.before(tree, key, at)
   }
 
   private remember(tree: number, key: number, entry: Entry): void {
-    const history = this.history(tree, key)
-    history.push(entry)
-    if (history.length < 12) return
     const { durable } = this.world.tree.versions.pins
     const oldest = Math.min(durable, this.atCut?.version ?? durable, ...this.pins)
-    const needed = history.findLastIndex(({ version }) => version < oldest)
-    if (needed > 0) history.splice(0, needed)
+    this.histories.remember(tree, key, entry, oldest)
   }
 
   private put(tree: number): void {
@@ -250,7 +143,7 @@ export class Fuzz {
     const value = noise.subarray(from, from + length)
     const root = this.root(tree)
     const expected = this.before(tree, key, version) === undefined ? Added : Replaced
-    const answer = this.do(() => world.tree.put(root, name, Kind.Value, value, version, expiry))
+    const answer = this.scarcity.run(() => world.tree.put(root, name, Kind.Value, value, version, expiry))
     if (answer !== Written) this.same(answer, expected, "put")
     this.remember(tree, key, { version, from, length, expiry })
     this.publish()
@@ -262,7 +155,7 @@ export class Fuzz {
     const version = this.tick()
     const root = this.root(tree)
     const expected = this.before(tree, key, version) === undefined ? Absent : Removed
-    const answer = this.do(() => world.tree.remove(root, keys[key] as Uint8Array, version))
+    const answer = this.scarcity.run(() => world.tree.remove(root, keys[key] as Uint8Array, version))
     if (answer !== Written) this.same(answer, expected, "remove")
     if (expected === Removed) this.remember(tree, key, { version, from: 0, length: -1, expiry: 0 })
     this.publish()
@@ -311,7 +204,7 @@ export class Fuzz {
     const root = this.root(tree)
     const expected = this.before(tree, key, at)
     this.counts.gets++
-    const answer = this.do(() => world.tree.get(root, keys[key] as Uint8Array, at))
+    const answer = this.scarcity.run(() => world.tree.get(root, keys[key] as Uint8Array, at))
     this.same(answer, expected === undefined ? Absent : Found, `get of key ${key} as of ${at}`)
     if (expected === undefined) return
     const kernel = world.tree
@@ -350,7 +243,7 @@ export class Fuzz {
       if (pulls > 20_000) assert.fail(`${this.where}: a range does not end`)
       batch.reset()
       const range = { lower, upper, order, limit, columns: "keys and values" } as const
-      this.do(() => world.tree.scan(root, range, at, batch))
+      this.scarcity.run(() => world.tree.scan(root, range, at, batch))
       for (let index = 0; index < batch.count; index++) next = this.scanned(tree, at, next, index, ascends)
       if (batch.ended) break
       if (batch.position !== undefined && ascends) lower = batch.position
@@ -432,21 +325,15 @@ export class Fuzz {
     this.tell()
     const roots = atCut.roots.map((root) => ({ ...root }))
     this.world = world.reopen(checkpoint, roots)
-    this.world.limit = () => this.limitMemory()
+    this.scarcity = new Scarcity(this.world, this.options.frames)
     this.roots = roots
-    this.made = -1
     this.pins = []
     this.cut = undefined
     this.atCut = undefined
-    for (const model of this.models) {
-      for (const history of model) {
-        while ((history.at(-1)?.version ?? 0) >= atCut.version) history.pop()
-      }
-    }
+    this.histories.goBack(atCut.version)
     const { versions } = this.world.tree
     versions.setVisible(this.version + 1)
     versions.setDurable(this.version + 1)
-    this.limitMemory()
     this.audit()
     this.counts.reopened++
   }
@@ -457,13 +344,13 @@ export class Fuzz {
     world.drop(root, 1 + chance.int(9), () => {
       if (chance.bool(0.1)) world.audit([this.root(0)], [root.page])
     })
-    this.models[1] = this.emptyModel()
+    this.histories.clear(1)
     this.roots[1] = world.create(this.nextTree++)
     this.counts.dropped++
   }
 
   private audit(): void {
-    const { counts, models, roots, version } = this
+    const { counts, histories, roots, version } = this
     const report = this.world.audit(roots)
     counts.audits++
     for (const { mini } of report.trees.flatMap(({ leaves }) => leaves)) {
@@ -473,13 +360,8 @@ export class Fuzz {
     }
     for (const [tree, root] of roots.entries()) {
       if (root.unresolved !== 0) continue
-      let count = 0
-      for (let key = 0; key < this.keys.length; key++) {
-        if (this.before(tree, key, version + 1) !== undefined) count++
-      }
-      this.same(root.count, count, `count of tree ${tree}`)
+      this.same(root.count, histories.count(tree, version + 1), `count of tree ${tree}`)
     }
-    assert.isAtLeast(models.length, 2)
   }
 
   /** Everything on its way arrives. */

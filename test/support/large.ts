@@ -66,6 +66,11 @@ export const live = Effect.map(machine, ({ parts }) => {
 
 export const log = Effect.flatMap(Store.Store, ({ stat }) => Effect.map(stat, ({ log }) => log))
 
+/** The log is no longer than what lives in it asks for. */
+export const isShort = Effect.gen(function*() {
+  assert.isAtMost((yield* log).bytes, logBytes + 2 * segmentBytes + 1.5 * (yield* live))
+})
+
 export const get = (name: string) =>
   Effect.map(Snapshot.read()(Values.get(keyOf(name))), (value) => Option.getOrThrow(value))
 

@@ -83,6 +83,22 @@ export const park = (number: number, done: Request["done"] = ignore): Message =>
 export const release = (number: number): Message => ({ _tag: "Release", number })
 export const note = (number: number): Message => ({ _tag: "Note", number })
 
+/** Has what waits inside released by an answer that comes later, as a disk's would. */
+export const releaseLater = (recorder: Recorder, actor: Recorded): void => {
+  let due = false
+  recorder.onSettle = () => {
+    if (due || recorder.parked.length === 0) return
+    due = true
+    Effect.runFork(Effect.andThen(
+      Effect.yieldNow,
+      Effect.sync(() => {
+        due = false
+        actor.answer(release(-1))
+      })
+    ))
+  }
+}
+
 export const asked = Actor.ask<Message, number, StoreError>
 
 /** Lets every fiber that can go on do so. */

@@ -1,6 +1,6 @@
 /**
- * A tree kernel with a fake disk around it: pages are evicted to slots and loaded back, checkpoints are made in small
- * steps, and slots die as early as they may, so that whoever uses one too long is found out.
+ * A tree kernel with a fake disk around it: pages are evicted to slots and loaded back, and checkpoints are made in
+ * small steps.
  */
 import { assert } from "@effect/vitest"
 import type { BufferMode } from "../../src/Limits.ts"
@@ -18,32 +18,16 @@ import type { Cut, Image } from "../../src/tree/Pages.ts"
 import type { Root } from "../../src/tree/Tree.ts"
 import { Absent, Kind, Missing, NoSpace, Tree } from "../../src/tree/Tree.ts"
 import type { Random } from "./random.ts"
+import type { Checkpoint, Place } from "./slots.ts"
+import { Slots } from "./slots.ts"
+import type { Row } from "./treeModel.ts"
 
 export const pageBytes = 1024
-
-export interface Row {
-  readonly key: string
-  readonly value: string
-  readonly version: number
-  readonly expiry: number
-}
 
 export const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin1")
 export const bytes = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text, "latin1"))
 
-interface Place {
-  readonly slot: number
-  readonly checksum: number
-}
-
 const nowhere: Place = { slot: 0, checksum: 0 }
-
-/** Where each page of a checkpoint is, and the roots at its cut. */
-export interface Checkpoint {
-  readonly version: number
-  readonly slots: Map<number, Place>
-  readonly packs: Map<number, Place>
-}
 
 export interface WorldOptions {
   readonly blocks?: number
@@ -58,18 +42,13 @@ export interface WorldOptions {
 export class World {
   readonly arena: Arena
   readonly tree: Tree
-  /** What is in the slots of the disk. */
-  readonly slots = new Map<number, Uint8Array>()
-  private readonly dying: Array<{ readonly slot: number; readonly version: number }> = []
+  readonly slots: Slots
   private readonly random: Random
   private readonly options: WorldOptions
   readonly evictor: Evictor
   private readonly roots = new Map<number, Root>()
   /** Trees that are being taken down. */
   private readonly dropping = new Set<number>()
-  private nextSlot = 1
-  /** The two retained checkpoints, older first. */
-  checkpoints: Array<Checkpoint> = []
   /** Images on their way to the disk. */
   readonly flying: Array<Image> = []
   /** Copies of images that are on their way to another slot. */
@@ -83,7 +62,8 @@ export class World {
   loads = 0
   merges = 0
 
-  constructor(random: Random, options: WorldOptions = {}) {
+  constructor(random: Random, options: WorldOptions = {}, slots = new Slots()) {
+    this.slots = slots
     this.random = random
     this.arena = new Arena({
       pageBytes,
@@ -192,11 +172,7 @@ export class World {
     if (installed !== "installed") assert.fail(`page ${id} is not installed: ${installed}`)
   }
 
-  readonly read = (id: number): Uint8Array => {
-    const slot = this.tree.pages.map.slot[id] as number
-    const image = this.slots.get(slot)
-    return image ?? assert.fail(`page ${id} is in slot ${slot}, which is free`)
-  }
+  readonly read = (id: number): Uint8Array => this.slots.get(this.tree.pages.map.slot[id] as number)
 
   /** Evicts until `blocks` are free beside a page that stays. */
   makeRoom(blocks: number, beside = 0): void {
@@ -244,10 +220,7 @@ export class World {
       }
       if (this.arena.freeBlocks === 0) this.dismiss()
       if ((map.block[id] as number) < 0) this.load(id, "merge")
-      const { reserve } = this.arena
-      this.arena.reserve = 0
-      const answer = this.tree.merge(root, id)
-      this.arena.reserve = reserve
+      const answer = this.arena.withReserve(() => this.tree.merge(root, id))
       if (answer === Missing) this.load(this.tree.missing, "merge")
       if (answer === NoSpace) this.dismiss()
       else if (answer === Absent) return void this.merges++
@@ -296,17 +269,14 @@ export class World {
   }
 
   write(image: Image): void {
-    const slot = this.nextSlot++
     if (image.form === "mini") {
       const [{ bytes, checksum }] = pack([image], this.tree.pages.buffers) as [Pack]
       // What lands after its checkpoint was given up is nobody's.
       if (image.version !== this.tree.pages.inFlight) return
-      this.slots.set(slot, bytes)
-      this.tree.pages.packed(image, { slot, checksum })
+      this.tree.pages.packed(image, { slot: this.slots.add(bytes), checksum })
     } else {
       const checksum = seal(image.bytes)
-      this.slots.set(slot, image.bytes.slice())
-      this.tree.pages.imaged(image, { slot, checksum })
+      this.tree.pages.imaged(image, { slot: this.slots.add(image.bytes.slice()), checksum })
     }
     this.bury()
   }
@@ -328,32 +298,16 @@ export class World {
     for (let index = 0; index < count && this.moving.length > 0; index++) {
       const [move] = this.moving.splice(this.random.int(this.moving.length), 1)
       if (move === undefined) continue
-      const slot = this.nextSlot++
-      this.slots.set(slot, move.image)
+      const slot = this.slots.add(move.image)
       if (this.tree.pages.moved(move.id, move, { slot, checksum: 0 })) counted++
       this.bury()
     }
     return counted
   }
 
-  /** Takes retired slots; those that no checkpoint ever referred to die at once. */
+  /** Gives retired slots back. */
   bury(): void {
-    for (const { slot, version } of this.tree.pages.retired.splice(0)) {
-      if (!this.slots.has(slot)) assert.fail(`slot ${slot} was retired before`)
-      if (version === 0) this.kill(slot)
-      else this.dying.push({ slot, version })
-    }
-  }
-
-  private kill(slot: number): void {
-    for (const { packs, slots, version } of this.checkpoints) {
-      for (const places of [slots, packs]) {
-        for (const [id, place] of places) {
-          if (place.slot === slot) assert.fail(`checkpoint ${version} needs slot ${slot} for page ${id}`)
-        }
-      }
-    }
-    this.slots.delete(slot)
+    for (const { slot, version } of this.tree.pages.retired.splice(0)) this.slots.retire(slot, version)
   }
 
   cut(): Cut {
@@ -378,35 +332,28 @@ export class World {
     }
     const checkpoint = { version: cut.version, slots, packs }
     pages.complete()
-    this.checkpoints = [...this.checkpoints.slice(-1), checkpoint]
+    this.slots.retain(checkpoint)
     this.bury()
-    const older = this.checkpoints.length === 2 ? this.checkpoints[0]?.version ?? 0 : 0
-    for (const { slot } of this.dying.filter(({ version }) => version <= older)) this.kill(slot)
-    const alive = this.dying.filter(({ version }) => version > older)
-    this.dying.length = 0
-    this.dying.push(...alive)
+    this.slots.bury()
     return checkpoint
   }
 
   /** Opens a checkpoint as a new world over the same slots. */
   reopen(checkpoint: Checkpoint, roots: ReadonlyArray<Root> = []): World {
-    const world = new World(this.random, { ...this.options, blocks: 4096, epoch: checkpoint.version + 1 })
-    world.nextSlot = this.nextSlot
-    world.checkpoints = [checkpoint]
+    const slots = this.slots.at(checkpoint)
+    const options = { ...this.options, blocks: 4096, epoch: checkpoint.version + 1 }
+    const world = new World(this.random, options, slots)
     const { pages } = world.tree
-    const slotOf = (slot: number): Uint8Array => this.slots.get(slot) ?? assert.fail(`slot ${slot} is gone`)
     for (const root of roots) world.roots.set(root.treeId, root)
     for (const [id, { checksum, slot }] of checkpoint.slots) {
       const packed = checkpoint.packs.get(id) ?? nowhere
       pages.map.restore(id, slot, checksum, packed.slot, packed.checksum)
-      world.slots.set(slot, slotOf(slot))
     }
     pages.map.restored()
     for (const [id, { checksum, slot }] of checkpoint.packs) {
-      const unpacked = unpack(slotOf(slot), checksum)
+      const unpacked = unpack(slots.get(slot), checksum)
       if (unpacked._tag === "Invalid") return assert.fail(unpacked.expected)
       pages.packs.set(slot, (pages.packs.get(slot) ?? 0) + 1)
-      world.slots.set(slot, slotOf(slot))
       for (const mini of unpacked.minis) {
         if (mini.pageId === id) assert.isTrue(pages.restoreMini(id, unpacked.words, mini.at, mini.size))
       }
@@ -418,56 +365,5 @@ export class World {
     const report = audit({ pages: this.tree.pages, roots, dropping, load: this.read })
     assert.deepStrictEqual(report.violations, [])
     return report
-  }
-}
-
-/** Keys of many shapes: families with a common prefix, borders of words, zeros and ones, the empty key. */
-export const keys = (random: Random, longest = 200): () => string => {
-  const letter = (): string => random.pick(["\0", "\x01", "a", "b", "\x7f", "\x80", "\xff"])
-  const word = (length: number): string => Array.from({ length }, letter).join("")
-  const prefixes = Array.from({ length: 4 }, () => word(random.pick([0, 1, 3, 4, 5, 8, 13, 40, longest - 8])))
-  const range = random.pick([20, 300, 5000])
-  return () => {
-    const shape = random.int(10)
-    if (shape < 5) {
-      const digits = Buffer.alloc(4)
-      digits.writeUInt32BE(random.int(range))
-      return random.pick(prefixes) + digits.toString("latin1")
-    }
-    if (shape < 7) return String(random.int(range))
-    if (shape < 9) return word(random.pick([0, 1, 2, 3, 4, 5, 7, 8, 9, 12]))
-    return random.pick(prefixes) + word(random.int(8))
-  }
-}
-
-/** What a tree should hold, at every LSN. */
-export class Model {
-  private readonly history = new Map<
-    string,
-    Array<{ readonly version: number; readonly row: Row | undefined }>
-  >()
-
-  write(key: string, version: number, row: Row | undefined): void {
-    const versions = this.history.get(key)
-    if (versions === undefined) this.history.set(key, [{ version, row }])
-    else versions.push({ version, row })
-  }
-
-  get(key: string, at: number): Row | undefined {
-    return this.history.get(key)?.findLast(({ version }) => version < at)?.row
-  }
-
-  /** Rows at an LSN in key order. */
-  rows(at: number): Array<Row> {
-    const rows: Array<Row> = []
-    for (const key of this.history.keys()) {
-      const row = this.get(key, at)
-      if (row !== undefined) rows.push(row)
-    }
-    return rows.sort((a, b) => a.key < b.key ? -1 : 1)
-  }
-
-  keys(): Array<string> {
-    return [...this.history.keys()]
   }
 }
