@@ -25,6 +25,7 @@ import type { Tail } from "./log/Tail.ts"
 import { Closed, ReadOnly, storeError } from "./StoreError.ts"
 import type { StoreError } from "./StoreError.ts"
 import type { Budget } from "./tree/Budget.ts"
+import type { Purpose } from "./tree/Events.ts"
 import type { Generations } from "./tree/Generations.ts"
 import type { PageFile } from "./tree/PageFile.ts"
 import type { Root, Tree } from "./tree/Tree.ts"
@@ -40,7 +41,8 @@ export interface Machine {
   readonly unavailable: () => StoreError | undefined
   /** The tree that a reader at `at` sees of a keyspace; an exit where there is none, or another layout. */
   readonly root: (keyspace: Declared, at: number) => Root | Exit.Exit<undefined, StoreError>
-  readonly load: (pageId: number) => Effect.Effect<void, StoreError>
+  /** Brings a page into memory, by default to read a key. */
+  readonly load: (pageId: number, purpose?: Purpose) => Effect.Effect<void, StoreError>
   readonly fetch: (reference: Values.Reference) => Effect.Effect<Uint8Array, StoreError>
   /** Hands an intent over; the answer waits for its LSN, or `undefined` where its base is stale. */
   readonly submit: Wal.Wal["submit"]
@@ -93,7 +95,10 @@ export const make = (
       unavailable: () => fuse.closed ? closed : undefined,
       root: (keyspace, at) => rootOf(generations, keyspace, at),
       load: buffer.load,
-      fetch: (reference) => Values.fetch({ directory: settings.directory, tail, segments }, reference),
+      fetch: (reference) => {
+        tree.answeredBytes += reference.bytes
+        return Values.fetch({ directory: settings.directory, tail, segments }, reference)
+      },
       submit: mode === "readOnly" ? () => Effect.succeed(refused("write")) : wal.submit,
       caughtUp: Effect.suspend(() => wal.awaitLsn(tail.end, "memory")),
       awaitDurable: mode === "readOnly" ? () => Effect.void : (lsn) => wal.awaitLsn(lsn, "synced"),

@@ -5,6 +5,8 @@
  * inspection logs those.
  */
 import * as Effect from "effect/Effect"
+import type { Costs } from "./Costs.ts"
+import { costs, costSeries } from "./Costs.ts"
 import type { Segment } from "./log/Segment.ts"
 import type { Machine } from "./Machine.ts"
 import { StoreError } from "./StoreError.ts"
@@ -12,10 +14,13 @@ import type { Series } from "./Telemetry.ts"
 import { Attribute, metric } from "./Telemetry.ts"
 import { audit } from "./tree/Audit.ts"
 import type { TreeView, Violation } from "./tree/Audit.ts"
-import type { Event as StructureEvent } from "./tree/Events.ts"
+import type { Structural } from "./tree/Events.ts"
 
-/** Bytes, unless a name says otherwise. */
-export interface Stat {
+/**
+ * Bytes, unless a name says otherwise; what counts events counts from the opening of the store. Beside it `Costs`: what
+ * the buffer holds, and what it takes that it does not hold everything.
+ */
+export interface Stat extends Costs {
   readonly keyspaces: ReadonlyArray<
     { readonly name: string; readonly records: number; readonly unresolved: number }
   >
@@ -75,21 +80,18 @@ export interface Stat {
   }
 }
 
+/** Looks at every record that is in a mini-page; all else is counted already. */
 export const stat = (machine: Machine): Stat => {
-  const { parts, tree: { pages }, visible } = machine
+  const { parts, tree: { pages } } = machine
   const { budget, buffer, checkpoint, flush, generations, relocation, segments, slots, tail, wal } = parts
   return {
+    ...costs(machine),
     keyspaces: [...generations.all()].map(({ name, root }) => ({
       name,
       records: root.count,
       unresolved: root.unresolved
     })),
-    lsn: {
-      begin: checkpoint.newest().begin.lsn,
-      head: tail.head,
-      durable: tail.durableLsn,
-      visible: visible()
-    },
+    lsn: regions(machine),
     log: {
       files: segments.fileBytes,
       bytes: tail.end - checkpoint.newest().begin.lsn,
@@ -118,6 +120,13 @@ export const stat = (machine: Machine): Stat => {
   }
 }
 
+const regions = ({ parts: { checkpoint, tail }, visible }: Machine): Stat["lsn"] => ({
+  begin: checkpoint.newest().begin.lsn,
+  head: tail.head,
+  durable: tail.durableLsn,
+  visible: visible()
+})
+
 /** What the numbers of a store are called for whoever collects metrics. */
 export const series = (machine: Machine): ReadonlyArray<Series> => {
   const { parts } = machine
@@ -125,6 +134,7 @@ export const series = (machine: Machine): ReadonlyArray<Series> => {
   const { pages } = machine.tree
   const { pageBytes } = machine.limits
   return [
+    ...costSeries(machine),
     { metric: metric("tx.commits"), read: () => wal.counters.commits },
     { metric: metric("tx.conflicts"), read: () => wal.counters.conflicts },
     { metric: metric("lsn.visible"), read: machine.visible },
@@ -186,7 +196,7 @@ export interface Inspection {
   readonly segments: ReadonlyArray<Segment>
   readonly regions: Stat["lsn"]
   /** The newest splits, merges and changes of a root's height, oldest first. */
-  readonly structure: ReadonlyArray<StructureEvent>
+  readonly structure: ReadonlyArray<Structural>
 }
 
 /**
@@ -213,7 +223,7 @@ export const inspect = (machine: Machine): Effect.Effect<Inspection, StoreError>
         keyspaces,
         violations,
         segments: segments.list,
-        regions: stat(machine).lsn,
+        regions: regions(machine),
         structure: machine.tree.events.recent()
       })
     } catch (error) {

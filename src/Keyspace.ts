@@ -256,7 +256,7 @@ class Declared<K, V, P> implements Keyspace<K, V, P> {
         const { tree } = machine
         if (tree.resolve(root, id) === Absent) return Effect.succeed(root.count)
         const { missing } = tree
-        return Effect.andThen(machine.load(missing), from(missing))
+        return Effect.andThen(machine.load(missing, "scan"), from(missing))
       })
     return from(1)
   })

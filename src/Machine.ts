@@ -86,7 +86,7 @@ const build = Effect.fnUntraced(function*(ground: Ground.Ground, fuse: Fuse) {
     epoch: slots.epoch,
     limits,
     fork,
-    write: ground.mode === "readOnly" ? undefined : flush.write,
+    write: ground.mode === "readOnly" ? undefined : (images) => flush.write(images, "eviction"),
     failed: fuse.defect("buffer")
   })
   /** What the Tree asks for is there, or will never be. Asked once the Tree has parked, or it misses the answer. */
@@ -103,8 +103,8 @@ const build = Effect.fnUntraced(function*(ground: Ground.Ground, fuse: Fuse) {
     visible: ground.roots.newest.cut.lsn,
     load: (pageId) => {
       try {
-        if (buffer.loadNow(pageId)) return true
-        whenDone(buffer.load(pageId))
+        if (buffer.loadNow(pageId, "write")) return true
+        whenDone(buffer.load(pageId, "write"))
       } catch (cause) {
         // What the log says cannot be applied: the Tree parks, and whoever waits for it hears why.
         fuse.defect("tree")(cause)
@@ -211,7 +211,7 @@ const serve = Effect.fnUntraced(function*(
     fork: fuse.fork,
     dirty: () => running() && generations.dropping.length > 0,
     freeSlice: (count) => treeActor.freeSlice(count),
-    load: buffer.load
+    load: (pageId) => buffer.load(pageId, "upkeep")
   })
   const parts = {
     file,
@@ -301,7 +301,7 @@ const coordinate = Effect.fnUntraced(function*(
     charges: treeActor.charges,
     fork: fuse.fork,
     running,
-    load: buffer.load,
+    load: (pageId) => buffer.load(pageId, "upkeep"),
     relocate: wal.relocate,
     done: settings.relocated,
     failed: fuse.defect("janitor")
@@ -324,7 +324,12 @@ const coordinate = Effect.fnUntraced(function*(
     },
     stalledMillis: wal.stalledMillis,
     rescue: Buffer_.rescue(buffer, ground.tree.pages, flush.suspects),
-    move: Mover.make({ ...ground, pages: ground.tree.pages, ...flush }),
+    move: Mover.make({
+      ...ground,
+      pages: ground.tree.pages,
+      write: (images) => flush.write(images, "move"),
+      barrier: flush.barrier
+    }),
     trim: flush.trim,
     oldestHeld: () => ground.generations.oldestLarge(),
     beginOf: (lsn) => ground.segments.beginOf(lsn),

@@ -17,6 +17,7 @@ import { Corrupted, LimitExceeded, Overloaded, storeError } from "./StoreError.t
 import type { StoreError } from "./StoreError.ts"
 import { Batch } from "./tree/Cursor.ts"
 import type { Range } from "./tree/Cursor.ts"
+import type { Purpose } from "./tree/Events.ts"
 import { Many } from "./tree/Many.ts"
 import type { Reference } from "./tree/Reference.ts"
 import type { Root } from "./tree/Tree.ts"
@@ -144,7 +145,9 @@ class Doors implements Raw {
       const { position } = batch
       batch.reset()
       batch.position = position
-      while (machine.tree.scan(root, range, at, batch) === Missing) this.load(machine.tree.missing)
+      while (machine.tree.scan(root, range, at, batch) === Missing) {
+        this.load(machine.tree.missing, "scan")
+      }
       // A pull may pass over many leaves in which nothing is to be seen.
       if (batch.count > 0) return true
     }
@@ -196,7 +199,7 @@ class Doors implements Raw {
     if (root === undefined) return false
     let answer = machine.tree.get(root, key, at)
     while (answer === Missing) {
-      this.load(machine.tree.missing)
+      this.load(machine.tree.missing, "read")
       answer = machine.tree.get(root, key, at)
     }
     return answer === Found
@@ -213,7 +216,7 @@ class Doors implements Raw {
     while (many.misses) {
       for (const { keys: waiting, pageId } of many.takeMissing()) {
         // Making room for one page may have loaded another, or merged it away.
-        if (tree.pages.map.isUsed(pageId)) this.load(pageId)
+        if (tree.pages.map.isUsed(pageId)) this.load(pageId, "read")
         many.ask(waiting)
         tree.getMany(root, keys, at, many)
       }
@@ -229,15 +232,16 @@ class Doors implements Raw {
     throw failure._tag === "Some" ? failure.value : root.cause
   }
 
-  private load(pageId: number): void {
+  private load(pageId: number, purpose: Purpose): void {
     const { limits, parts: { buffer } } = this.machine
-    if (!buffer.loadNow(pageId)) {
+    if (!buffer.loadNow(pageId, purpose)) {
       throw storeError(new Overloaded({ actor: "buffer", limit: limits.loadsInFlight }))
     }
   }
 
   private fetch({ bytes, checksum, lsn }: Reference): Uint8Array {
     const { segments, tail } = this.machine.parts
+    this.machine.tree.answeredBytes += bytes
     const view = tail.read(lsn, bytes)
     if (view !== undefined) return Uint8Array.from(view)
     const value = segments.readNow(lsn, bytes)

@@ -272,7 +272,7 @@ export class View {
       const answer = tree.scan(root, { lower, upper, order, columns, limit }, this.at, batch)
       // Also where a page is missing: leaves without a row to show are behind it, and may be evicted for that page.
       if (batch.position !== undefined) resume(batch.position)
-      if (answer < 0) return Effect.andThen(this.machine.load(tree.missing), pull)
+      if (answer < 0) return Effect.andThen(this.machine.load(tree.missing, "scan"), pull)
       const rows = affordable(batch)
       if (rows < batch.count) resume(batch.key(order === "ascending" ? rows : rows - 1))
       left -= rows

@@ -12,6 +12,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as PubSub from "effect/PubSub"
+import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Report } from "./actors/Checkpoint.ts"
@@ -27,10 +28,11 @@ import type { Options } from "./Options.ts"
 import { check } from "./Options.ts"
 import type { StoreError } from "./StoreError.ts"
 import * as Telemetry from "./Telemetry.ts"
+import type { Event as PageEvent, Events as PageEvents } from "./tree/Events.ts"
 
 export type { Options } from "./Options.ts"
 export { config } from "./Options.ts"
-export type { Progress, Relocated, Report, Trigger }
+export type { PageEvent, Progress, Relocated, Report, Trigger }
 
 /** What happens inside a store, as it happens. */
 export type Event =
@@ -40,6 +42,7 @@ export type Event =
 
 /** Events kept for a subscriber that is behind; older ones are dropped. */
 const eventsKept = 256
+const pageEventsKept = 4_096
 
 /** A durable, ordered, transactional store. */
 export class Store extends Context.Service<Store, {
@@ -53,7 +56,15 @@ export class Store extends Context.Service<Store, {
   readonly checkpoint: Effect.Effect<Report, StoreError>
   /** What happens from now on. */
   readonly events: Stream.Stream<Event>
-  /** Sizes and counts of everything that takes space or time. */
+  /**
+   * What happens to pages from now on: changes of the structure, and what goes between memory and disk. With counts,
+   * never with keys. Costs nothing while nobody listens; who falls behind loses the oldest.
+   */
+  readonly pageEvents: Stream.Stream<PageEvent>
+  /**
+   * Sizes and counts of everything that takes space or time. Looks at every record in a mini-page, some millions in a
+   * second, and holds the event loop while it does: for people and tests, not for a loop. Metrics do without.
+   */
   readonly stat: Effect.Effect<Inspect.Stat>
   /** The trees leaf by leaf, and the regions of the log. */
   readonly inspect: Effect.Effect<Inspect.Inspection, StoreError>
@@ -93,6 +104,7 @@ export const make = (
       awaitDurable: machine.awaitDurable,
       checkpoint: machine.checkpoint,
       events: Stream.fromPubSub(events),
+      pageEvents: heard(machine.tree.events),
       stat: Effect.sync(() => Inspect.stat(machine)),
       inspect: Effect.suspend(() => {
         const failure = machine.unavailable()
@@ -101,6 +113,17 @@ export const make = (
       machine
     }
   })
+
+/** A listener for as long as the stream is read. */
+const heard = (events: PageEvents): Stream.Stream<PageEvent> =>
+  Stream.unwrap(Effect.gen(function*() {
+    const queue = yield* Queue.sliding<PageEvent>(pageEventsKept)
+    yield* Effect.acquireRelease(
+      Effect.sync(() => events.listen((event) => void Queue.offerUnsafe(queue, event))),
+      (stop) => Effect.sync(stop)
+    )
+    return Stream.fromQueue(queue)
+  }))
 
 /** A store on any disk. */
 export const layerDisk = (options: Options): Layer.Layer<Store, StoreError, Disk> =>

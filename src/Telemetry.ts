@@ -69,6 +69,7 @@ export const Attribute = {
   file: "heartwood.file",
   kind: "heartwood.kind",
   outcome: "heartwood.outcome",
+  purpose: "heartwood.purpose",
   result: "heartwood.result",
 
   txAttempts: "heartwood.tx.attempts",
@@ -128,6 +129,7 @@ export const metrics = {
   "heartwood.sync.duration": histogram("s", "Time a sync of the disk took (file)"),
   "heartwood.group.size": histogram("{commit}", "Commits in one group of the log"),
   "heartwood.tx.commits": counter("{commit}", "Commits"),
+  "heartwood.tx.bytes": counter("By", "Keys and values of commits"),
   "heartwood.tx.conflicts": counter("{conflict}", "Transactions that lost to another one (keyspace)"),
   "heartwood.tx.retries": counter("{retry}", "Transactions that ran again (keyspace)"),
   "heartwood.tx.turns": counter("{turn}", "Exclusive turns (keyspace)"),
@@ -140,6 +142,31 @@ export const metrics = {
   "heartwood.disk.usage": gauge("By", "Files of the store on disk (file)"),
   "heartwood.io": counter("By", "Bytes read and written (direction, file)"),
   "heartwood.page.reads": counter("{page}", "Pages looked for (result: hit, miss)"),
+  "heartwood.read.answers": counter(
+    "{read}",
+    "Reads of keys, by where each stood (kind: leaf, insert, cache, tombstone, phantom, guest, versions)"
+  ),
+  "heartwood.read.misses": counter("{read}", "Reads of keys that had to wait for a page"),
+  "heartwood.read.bytes": counter("By", "Values, and keys and values of ranges, that were answered"),
+  "heartwood.record.promotions": counter(
+    "{record}",
+    "Records that reads left in mini-pages (kind: cache, phantom)"
+  ),
+  "heartwood.page.loads": counter(
+    "{page}",
+    "Pages read from the disk (purpose: read, scan, write, merge, rescue, upkeep)"
+  ),
+  "heartwood.page.merges": counter("{page}", "Mini-pages merged into their base pages"),
+  "heartwood.page.evictions": counter(
+    "{page}",
+    "Pages that left memory, unwritten (kind: leaf, minipage)"
+  ),
+  "heartwood.page.spared": counter("{page}", "Pages that got a second chance"),
+  "heartwood.page.writes": counter(
+    "{page}",
+    "Page images written (purpose: eviction, checkpoint, move)"
+  ),
+  "heartwood.page.cache.resident": gauge("By", "Buffer by content (kind: inner, leaf, guest, minipage)"),
   "heartwood.page.cache.usage": gauge("By", "Buffer in use"),
   "heartwood.page.cache.limit": gauge("By", "Buffer"),
   "heartwood.staging.usage": gauge("By", "Page images on their way to the disk"),

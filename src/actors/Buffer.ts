@@ -19,6 +19,7 @@ import type { StoreError } from "../StoreError.ts"
 import { LimitExceeded, storeError } from "../StoreError.ts"
 import type { Budget } from "../tree/Budget.ts"
 import type { Epoch } from "../tree/Epoch.ts"
+import type { Purpose } from "../tree/Events.ts"
 import type { EvictCounters } from "../tree/Evict.ts"
 import type { Place } from "../tree/MapChunk.ts"
 import { State } from "../tree/MapTable.ts"
@@ -26,13 +27,18 @@ import type { SealedImage } from "../tree/PageFile.ts"
 import type { Pages } from "../tree/Pages.ts"
 import type { Root, Tree } from "../tree/Tree.ts"
 import * as Actor from "./Actor.ts"
-import type { Loaded } from "./Loads.ts"
+import type { LoadCounters, Loaded } from "./Loads.ts"
 import { Loads } from "./Loads.ts"
 import type { Written } from "./Room.ts"
 import { Room } from "./Room.ts"
 
 export type Message =
-  | { readonly _tag: "Load"; readonly pageId: number; readonly done: Actor.Reply<void, StoreError> }
+  | {
+    readonly _tag: "Load"
+    readonly pageId: number
+    readonly purpose: Purpose
+    readonly done: Actor.Reply<void, StoreError>
+  }
   | {
     readonly _tag: "Reserve"
     readonly blocks: number
@@ -63,13 +69,13 @@ export interface Options {
 }
 
 export interface Buffer extends Actor.Actor<Message> {
-  readonly load: (pageId: number) => Effect.Effect<void, StoreError>
+  readonly load: (pageId: number, purpose?: Purpose) => Effect.Effect<void, StoreError>
   /** Makes room for so many pages, beside a page that is needed with them (I2). */
   readonly reserve: (blocks: number, beside?: number) => Effect.Effect<void, StoreError>
   /**
    * Brings a page in at once, in the calling thread; false where there is no room without waiting. Throws `StoreError`.
    */
-  readonly loadNow: (pageId: number) => boolean
+  readonly loadNow: (pageId: number, purpose?: Purpose) => boolean
   /** The image of a page that is not in memory, as its slot has it; read in the calling thread. */
   readonly imageNow: (pageId: number) => Uint8Array
   /** Tells that pages have become clean by another hand: what is ripe is merged, too. */
@@ -77,7 +83,7 @@ export interface Buffer extends Actor.Actor<Message> {
   /** Tells that pages have changed: room is made before it is needed. */
   readonly ahead: () => void
   readonly counters: {
-    readonly loads: { readonly loads: number; readonly loadBytes: number }
+    readonly loads: Readonly<LoadCounters>
     readonly room: { readonly evictionWrites: number; readonly merges: number }
     readonly evicted: Readonly<EvictCounters>
   }
@@ -102,10 +108,11 @@ export const make = Effect.fnUntraced(
     live.open(actor.answer)
     return {
       ...actor,
-      load: (pageId) => Actor.ask(actor, (done): Message => ({ _tag: "Load", pageId, done })),
+      load: (pageId, purpose = "read") =>
+        Actor.ask(actor, (done): Message => ({ _tag: "Load", pageId, purpose, done })),
       reserve: (blocks, beside = 0) =>
         Actor.ask(actor, (done): Message => ({ _tag: "Reserve", blocks, beside, done })),
-      loadNow: (pageId) => live.loadNow(pageId),
+      loadNow: (pageId, purpose = "read") => live.loadNow(pageId, purpose),
       imageNow: (pageId) => live.loads.imageNow(pageId),
       relieved: () => live.relieved(),
       ahead: () => live.ahead(),
@@ -149,7 +156,7 @@ class Live {
     // One merge finds room for its base page and for a split through all levels: merging never comes to a stop.
     arena.reserve = Math.min(arena.blocks >>> 1, 2 * limits.mergeWorkspaces + 6)
     this.low = Math.max(1, arena.blocks >>> 7)
-    this.loads = new Loads({ pages: this.pages, file, limits, epoch, fork })
+    this.loads = new Loads({ pages: this.pages, file, limits, epoch, events: tree.events, fork })
     const { rootOf, write } = options
     const { loadsInFlight, secondChancePercent } = limits
     const relieved = () => this.wake()
@@ -172,7 +179,7 @@ class Live {
   receive(message: Message): void {
     switch (message._tag) {
       case "Load":
-        return this.loads.want(message.pageId, "read", message.done)
+        return this.loads.want(message.pageId, message.purpose, message.done)
       case "Reserve":
         return void this.reserves.push(message)
       case "Loaded":
@@ -269,13 +276,13 @@ class Live {
     this.refuseReserves(error)
   }
 
-  loadNow(pageId: number): boolean {
+  loadNow(pageId: number, purpose: Purpose): boolean {
     if ((this.pages.map.block[pageId] as number) >= 0) return true
     if (this.pages.arena.available === 0) {
       this.room.make(1)
       this.wake()
     }
-    return this.loads.now(pageId)
+    return this.loads.now(pageId, purpose)
   }
 }
 
@@ -298,7 +305,7 @@ export const rescue = (
       if (packed) pages.touchMini(id)
     }
     const again = Effect.forEach(ids, (id) =>
-      Effect.map(buffer.load(id), () => {
+      Effect.map(buffer.load(id, "rescue"), () => {
         if (map.isUsed(id) && (map.block[id] as number) >= 0) pages.touch(id)
       }), { discard: true })
     return Effect.andThen(again, Effect.sync(() => suspects.clear()))

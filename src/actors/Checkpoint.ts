@@ -101,6 +101,7 @@ export interface Checkpoint extends Actor.Actor<Message> {
   /** Slots of the map table and of the catalog, which no page has. */
   readonly slots: () => ReadonlyArray<number>
   readonly counters: { checkpoints: number; failures: number }
+  readonly cut: CutWriter["counters"]
   readonly durations: Readonly<Record<Trigger, Telemetry.Distribution>>
 }
 
@@ -144,6 +145,7 @@ export const make = Effect.fnUntraced(
       newest: () => coordinator.newest,
       slots: () => [...options.chunks.slots(), ...coordinator.writer.catalogSlots],
       counters: coordinator.counters,
+      cut: coordinator.writer.counters,
       durations: coordinator.durations
     }
   }

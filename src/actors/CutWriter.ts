@@ -40,6 +40,8 @@ const batchPages = 128
 export class CutWriter {
   /** Slots written for the newest cut. */
   written = 0
+  /** Slots asked for so far that do not hold pages: packs of mini-pages, and chunks of the map with the catalog. */
+  readonly counters = { packs: 0, map: 0 }
   catalogSlots: ReadonlyArray<number>
   private readonly options: Options
 
@@ -78,6 +80,7 @@ export class CutWriter {
     const whole = batch.filter(({ form }) => form === "page")
     const packs = pack(batch.filter(({ form }) => form === "mini"), pages.buffers)
     const version = pages.inFlight
+    this.counters.packs += packs.length
     const sealed = [
       ...whole.map(({ bytes, version }) => ({ bytes, version, checksum: seal(bytes) })),
       ...packs.map(({ bytes, checksum }) => ({ bytes, version, checksum }))
@@ -115,6 +118,7 @@ export class CutWriter {
         for (let from = 0; from < changed.length; from += batchPages) {
           const batch = changed.slice(from, from + batchPages)
           const { map } = pages
+          this.counters.map += batch.length
           const places = yield* this.write(batch.map((index) => {
             const bytes = level === 0
               ? MapChunk.encode({ pageBytes, level, index }, {
@@ -159,6 +163,7 @@ export class CutWriter {
         next = places[0] as Place
         written.push(next.slot)
         this.written++
+        this.counters.map++
       }
       for (const slot of this.catalogSlots) slots.retire(slot, version)
       this.catalogSlots = written

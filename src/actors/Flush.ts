@@ -35,9 +35,13 @@ const writesInFlight = 8
 /** Most bytes in one write call; a run of neighbours beyond it is cut. */
 const runBytesMax = 1024 * 1024
 
+/** What images are written for: to make room, for a checkpoint, or to make the file shorter. */
+export type Purpose = "eviction" | "checkpoint" | "move"
+
 export type Message =
   | {
     readonly _tag: "Write"
+    readonly purpose: Purpose
     readonly images: ReadonlyArray<Image>
     /** Places in the order of the images. */
     readonly done: Actor.Reply<ReadonlyArray<Place>, StoreError>
@@ -54,8 +58,11 @@ export type Message =
   | { readonly _tag: "Done"; readonly complete: () => void }
 
 export interface Flush extends Actor.Actor<Message> {
-  /** Writes images and answers their places. */
-  readonly write: (images: ReadonlyArray<Image>) => Effect.Effect<ReadonlyArray<Place>, StoreError>
+  /** Writes images, by default of a checkpoint, and answers their places. */
+  readonly write: (
+    images: ReadonlyArray<Image>,
+    purpose?: Purpose
+  ) => Effect.Effect<ReadonlyArray<Place>, StoreError>
   /** Makes everything written so far durable. */
   readonly barrier: Effect.Effect<void, StoreError>
   /**
@@ -74,6 +81,8 @@ export interface Flush extends Actor.Actor<Message> {
     syncs: number
     failures: number
     truncations: number
+    /** Images that are in their slots. */
+    readonly by: Record<Purpose, number>
   }
 }
 
@@ -110,7 +119,8 @@ export const make = Effect.fnUntraced(
     live.answer = actor.answer
     return {
       ...actor,
-      write: (images) => Actor.ask(actor, (done): Message => ({ _tag: "Write", images, done })),
+      write: (images, purpose = "checkpoint") =>
+        Actor.ask(actor, (done): Message => ({ _tag: "Write", purpose, images, done })),
       barrier: Actor.ask(actor, (done): Message => ({ _tag: "Barrier", done })),
       trim: (floor) => Actor.ask(actor, (done): Message => ({ _tag: "Trim", floor, done })),
       held: () => live.held,
@@ -124,7 +134,15 @@ type Job = Exclude<Message, { readonly _tag: "Done" }>
 
 class Live {
   readonly jobs: Array<Job> = []
-  readonly counters = { images: 0, bytes: 0, writes: 0, syncs: 0, failures: 0, truncations: 0 }
+  readonly counters: Flush["counters"] = {
+    images: 0,
+    bytes: 0,
+    writes: 0,
+    syncs: 0,
+    failures: 0,
+    truncations: 0,
+    by: { eviction: 0, checkpoint: 0, move: 0 }
+  }
   readonly suspects = new Set<number>()
   answer: (message: Message) => void = () => {}
   private readonly options: Options
@@ -170,6 +188,7 @@ class Live {
       for (const job of writes) {
         const until = from + job.images.length
         this.held -= bytesOf(job)
+        if (Exit.isSuccess(exit)) this.counters.by[job.purpose] += job.images.length
         job.done(Exit.map(exit, (places) => places.slice(from, until)))
         from = until
       }

@@ -36,6 +36,8 @@ export interface Intent {
 
 /** The keyspaces that there are at the end of the log. */
 export class Names {
+  /** Bytes of the keys and values that were written into records. */
+  encodedBytes = 0
   private readonly known: Map<string, { readonly id: number; readonly layout: string }>
   private nextId: number
 
@@ -69,6 +71,7 @@ export class Names {
         }
         if (value === undefined) writer.remove(id, key)
         else writer.put(id, key, value)
+        this.encodedBytes += key.length + (value?.length ?? 0)
         writes++
       }
     }

@@ -16,14 +16,20 @@ import type { DiskFile } from "../disk/Disk.ts"
 import type { Limits } from "../Limits.ts"
 import { Corrupted, StoreError, storeError } from "../StoreError.ts"
 import type { Epoch } from "../tree/Epoch.ts"
+import type { Events, Purpose } from "../tree/Events.ts"
 import { Fifo } from "../tree/Fifo.ts"
+import * as Page from "../tree/Page.ts"
 import { verify } from "../tree/PageCheck.ts"
 import type { Pages } from "../tree/Pages.ts"
 import type { Reply } from "./Actor.ts"
 import { pinned } from "./Pinned.ts"
 
-/** What a page is read for: a merge gives back more memory than it takes, and may use the reserve. */
-export type Purpose = "read" | "merge"
+/** Reads of pages; `loads` are those of all purposes together. */
+export interface LoadCounters {
+  loads: number
+  loadBytes: number
+  readonly by: Record<Purpose, number>
+}
 
 export interface Loaded {
   readonly _tag: "Loaded"
@@ -40,16 +46,22 @@ export interface Options {
   readonly limits: Limits
   /** Of the slots: pinned while one is read beside everything else. */
   readonly epoch: Epoch<number>
+  readonly events: Events
   readonly fork: (effect: Effect.Effect<void>) => void
 }
 
+/** A merge gives back more memory than it takes: it goes first, and may use the reserve. */
 interface Wanted {
   purpose: Purpose
   readonly waiters: Array<Reply<void, StoreError>>
 }
 
 export class Loads {
-  readonly counters = { loads: 0, loadBytes: 0 }
+  readonly counters: LoadCounters = {
+    loads: 0,
+    loadBytes: 0,
+    by: { read: 0, scan: 0, write: 0, merge: 0, rescue: 0, upkeep: 0 }
+  }
   answer: (message: Loaded) => void = () => {}
   private readonly options: Options
   /** Who waits for a page, by page id. */
@@ -85,11 +97,11 @@ export class Loads {
     const wanted = this.wanted.get(pageId)
     if (wanted === undefined) {
       this.wanted.set(pageId, { purpose, waiters: [done] })
-      this.queues[purpose].push(pageId)
+      this.queues[purpose === "merge" ? "merge" : "read"].push(pageId)
       return
     }
     wanted.waiters.push(done)
-    if (wanted.purpose === purpose || purpose === "read") return
+    if (wanted.purpose === "merge" || purpose !== "merge") return
     wanted.purpose = purpose
     this.queues.merge.push(pageId)
   }
@@ -119,13 +131,13 @@ export class Loads {
 
   private start(pageId: number): void {
     const { epoch, file, fork, limits, pages } = this.options
-    if (!this.wanted.has(pageId) || this.reading.has(pageId)) return
+    const wanted = this.wanted.get(pageId)
+    if (wanted === undefined || this.reading.has(pageId)) return
     if (!this.isMissing(pageId)) return void this.finish(pageId, Exit.void)
     const generation = pages.map.generation[pageId] as number
     const bytes = pages.buffers.take()
     this.reading.add(pageId)
-    this.counters.loads++
-    this.counters.loadBytes += bytes.length
+    this.count(wanted.purpose)
     // The page may be moved meanwhile; its older slot keeps the image until this has ended.
     const read = pinned(epoch, () => file.read(bytes, (pages.map.slot[pageId] as number) * limits.pageBytes))
     fork(
@@ -134,6 +146,13 @@ export class Loads {
         (exit) => this.answer({ _tag: "Loaded", pageId, generation, bytes, exit })
       )
     )
+  }
+
+  private count(purpose: Purpose): void {
+    const { counters } = this
+    counters.loads++
+    counters.loadBytes += this.options.limits.pageBytes
+    counters.by[purpose]++
   }
 
   /** Installs an image that was read; false where there is no block for it yet. */
@@ -165,10 +184,21 @@ export class Loads {
       checksum: map.checksum[pageId] as number,
       pageBytes: limits.pageBytes
     })
-    if (checked._tag === "Sound") return pages.install(pageId, generation, bytes, purpose)
+    if (checked._tag === "Sound") {
+      const installed = pages.install(pageId, generation, bytes, purpose === "merge" ? "merge" : "read")
+      if (installed === "installed" && this.options.events.heard) this.tell(pageId, purpose)
+      return installed
+    }
     const offset = (map.slot[pageId] as number) * limits.pageBytes
     const { actual, expected } = checked
     return storeError(new Corrupted({ path: file.path, offset, expected, actual }))
+  }
+
+  private tell(page: number, purpose: Purpose): void {
+    const { events, pages: { arena, map } } = this.options
+    const address = map.block[page] as number
+    const treeId = Page.treeId(arena.wordsOf(address), address & arena.mask)
+    events.tell({ _tag: "Loaded", treeId, page, purpose })
   }
 
   private finish(pageId: number, exit: Exit.Exit<void, StoreError>): true {
@@ -179,13 +209,12 @@ export class Loads {
   }
 
   /** Reads a page in the calling thread, where a block is free; false where it is not. Throws `StoreError`. */
-  now(pageId: number): boolean {
-    const { limits, pages } = this.options
+  now(pageId: number, purpose: Purpose): boolean {
+    const { pages } = this.options
     const generation = pages.map.generation[pageId] as number
     if (pages.arena.available === 0) return false
-    const installed = this.place(pageId, generation, this.readNow(pageId, this.scratch), "read")
-    this.counters.loads++
-    this.counters.loadBytes += limits.pageBytes
+    const installed = this.place(pageId, generation, this.readNow(pageId, this.scratch), purpose)
+    this.count(purpose)
     if (installed instanceof StoreError) throw installed
     return installed === "installed"
   }

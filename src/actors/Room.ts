@@ -84,7 +84,10 @@ export class Room {
     this.options = options
     this.loads = loads
     this.pages = options.tree.pages
-    this.evictor = new Evictor(this.pages, options)
+    this.evictor = new Evictor(this.pages, {
+      secondChancePercent: options.secondChancePercent,
+      events: options.tree.events
+    })
   }
 
   /** Whether something is under way that will free blocks. */

@@ -50,6 +50,11 @@ export class Segments {
   /** Bases of all segments, ascending; those included whose file is made when their first group is written. */
   private readonly bases: Array<number> = []
   private readonly unsound = new Map<number, DiskFile>()
+  /** Bytes of files that were filled with zeros when they were made, and of large values that were read. */
+  zeroedBytes = 0
+  valueBytes = 0
+  /** What passed through files that are closed. */
+  private readonly past = { readBytes: 0, writeBytes: 0 }
   private spare: DiskFile | undefined
   private spareTaken = false
   /** Sequence of the segment that is being walked. */
@@ -64,6 +69,23 @@ export class Segments {
     let bytes = 0
     for (const { segment } of this.open.values()) bytes += fileBytes(segment)
     return bytes
+  }
+
+  /** Bytes that were read from the log and written to it, recovery included; zeros are not among them. */
+  get traffic(): { readonly readBytes: number; readonly writeBytes: number } {
+    let { readBytes, writeBytes } = this.past
+    for (const { counters } of this.files) {
+      readBytes += counters.readBytes
+      writeBytes += counters.writeBytes
+    }
+    return { readBytes, writeBytes }
+  }
+
+  /** All files that are open. */
+  private get files(): ReadonlyArray<DiskFile> {
+    const files = [...[...this.open.values()].map(({ file }) => file), ...this.unsound.values()]
+    if (this.spare !== undefined) files.push(this.spare)
+    return files
   }
 
   get list(): ReadonlyArray<Segment> {
@@ -101,7 +123,7 @@ export class Segments {
     if (base !== undefined) this.renounce(base)
     this.open.delete(sequence)
     this.unsound.delete(sequence)
-    return file === undefined ? Effect.void : file.close
+    return file === undefined ? Effect.void : this.part(file)
   }
 
   get hasSpare(): boolean {
@@ -180,6 +202,7 @@ export class Segments {
     Effect.suspend(() => {
       const open = this.find(lsn)
       if (open === undefined) return Effect.succeed(undefined)
+      this.valueBytes += length
       const bytes = new Uint8Array(length)
       const read = open.file.read(bytes, fileOffset(open.segment, lsn))
       return Effect.map(read, (read) => read === length ? bytes : undefined)
@@ -189,6 +212,7 @@ export class Segments {
   readNow(lsn: number, length: number): Uint8Array | undefined {
     const open = this.find(lsn)
     if (open === undefined) return undefined
+    this.valueBytes += length
     const bytes = new Uint8Array(length)
     return open.file.readSync(bytes, fileOffset(open.segment, lsn)) === length ? bytes : undefined
   }
@@ -236,17 +260,22 @@ export class Segments {
           }))
         } else {
           yield* disk.unlink(name)
-          yield* file.close
+          yield* this.part(file)
         }
       }
       return reclaimed
     })
 
   readonly close: Effect.Effect<void> = Effect.suspend(() => {
-    const files = [...[...this.open.values()].map(({ file }) => file), ...this.unsound.values()]
-    if (this.spare !== undefined) files.push(this.spare)
-    return Effect.forEach(files, (file) => file.close, { discard: true })
+    return Effect.forEach(this.files, (file) => file.close, { discard: true })
   })
+
+  /** Closes a file that is no part of the log any more. */
+  private part({ close, counters }: DiskFile): Effect.Effect<void> {
+    this.past.readBytes += counters.readBytes
+    this.past.writeBytes += counters.writeBytes
+    return close
+  }
 
   private renounce(base: number): void {
     const index = this.bases.indexOf(base)
@@ -299,6 +328,7 @@ export class Segments {
   /** A file of `bytes` zeros, on disk; replaces what a crash may have left under its name. */
   private unfinished(bytes: number, path: string): Effect.Effect<DiskFile, StoreError> {
     const { disk } = this.options
+    this.zeroedBytes += bytes
     return Effect.gen(function*() {
       if ((yield* disk.kind(path)) !== "missing") yield* disk.unlink(path)
       const file = yield* disk.open(path, { mode: "create" })

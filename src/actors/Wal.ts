@@ -80,6 +80,8 @@ export interface Wal extends Actor.Actor<Message> {
 
 export interface Counters {
   commits: number
+  /** Keys and values of these commits. */
+  commitBytes: number
   conflicts: number
   groups: number
   groupBytes: number
@@ -123,7 +125,15 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
 class Live {
   /** What waits for room (I4). */
   readonly parked: Array<Append> = []
-  readonly counters: Counters = { commits: 0, conflicts: 0, groups: 0, groupBytes: 0, syncs: 0, marks: 0 }
+  readonly counters: Counters = {
+    commits: 0,
+    commitBytes: 0,
+    conflicts: 0,
+    groups: 0,
+    groupBytes: 0,
+    syncs: 0,
+    marks: 0
+  }
   answer: (message: Message) => void = () => {}
   private readonly options: Options
   private readonly reader = new RecordReader()
@@ -229,10 +239,11 @@ class Live {
   }
 
   private appendCommit(intent: Intent, done: Actor.Reply<number | undefined, StoreError>): void {
-    const { tail } = this.options
+    const { names, tail } = this.options
     const lsn = tail.append()
     this.lastCommitEnd = tail.end
     this.counters.commits++
+    this.counters.commitBytes = names.encodedBytes
     this.groupSpan.add(intent.span)
     intent.appended?.(lsn)
     // Before it is applied: should that fail, whoever waits is told with everybody else.

@@ -25,6 +25,8 @@ export const NoSpace = -2
 export const Again = -3
 
 export class Finding {
+  /** Bytes of values, and of keys and values of ranges, that were given to whoever asked. */
+  answeredBytes = 0
   private readonly memory: Arena
   private readonly past: Versions
   private readonly out = new ValueOut()
@@ -69,13 +71,15 @@ export class Finding {
 
   /** Where the value found lives, if that is the log. */
   foundReference(): Reference | undefined {
-    return this.foundKind() === Leaf.Kind.Reference ? readReference(this.value()) : undefined
+    return this.foundKind() === Leaf.Kind.Reference ? readReference(this.copy()) : undefined
   }
 
   /** Gives the record found to `many` as the answer for key `index`. */
   giveTo(many: Many, index: number): void {
-    many.setRow(index, this.foundKind(), this.foundVersion(), this.foundExpiry())
+    const kind = this.foundKind()
+    many.setRow(index, kind, this.foundVersion(), this.foundExpiry())
     if (many.columns === "keys") return
+    if (kind !== Leaf.Kind.Reference) this.answeredBytes += this.valueBytes()
     if (this.foundEntry >= 0) {
       const from = this.past.valueAt(this.foundEntry) >>> 2
       many.setValue(index, this.past.wordsOfEntry(this.foundEntry), from, this.valueBytes())
@@ -100,6 +104,12 @@ export class Finding {
 
   /** A copy of the value found. */
   value(): Uint8Array {
+    const value = this.copy()
+    this.answeredBytes += value.length
+    return value
+  }
+
+  private copy(): Uint8Array {
     if (this.foundEntry >= 0) {
       const from = this.past.valueAt(this.foundEntry)
       return this.past.bytesOf(this.foundEntry).slice(from, from + this.valueBytes())
@@ -117,14 +127,15 @@ export class Finding {
 
   /** Copies the value found into `target` from `offset` on, where there must be room; answers its length. */
   valueInto(target: Uint8Array, offset: number): number {
+    const length = this.valueBytes()
+    this.answeredBytes += length
     if (this.foundEntry >= 0) {
       const from = this.past.valueAt(this.foundEntry)
-      target.set(this.past.bytesOf(this.foundEntry).subarray(from, from + this.valueBytes()), offset)
-      return this.valueBytes()
+      target.set(this.past.bytesOf(this.foundEntry).subarray(from, from + length), offset)
+      return length
     }
     const words = this.foundWords()
     const record = this.foundRecord()
-    const length = Leaf.valueBytesAt(words, record)
     const bytes = this.memory.bytesOf(this.foundAt)
     this.out.copyInto(words, bytes, Leaf.valueAt(words, record, this.foundKey), length, target, offset)
     return length

@@ -39,7 +39,19 @@ const { Kind } = Leaf
 /** Goes down to the leaf of a key, leaving the way on the bench: its id, or Missing. */
 export type Descend = (root: Root, key: KeyScratch) => number
 
+export interface MergeCounters {
+  /** Mini-pages that were merged. */
+  merges: number
+  /** Dirty records of theirs that went to base pages. */
+  records: number
+  /** Splits that made room for them. */
+  splits: number
+  /** Records that stayed as copies (I2). */
+  kept: number
+}
+
 export class Consolidation {
+  readonly counters: MergeCounters = { merges: 0, records: 0, splits: 0, kept: 0 }
   private readonly ground: Ground
   private readonly inPlace: InPlace
   private readonly descend: Descend
@@ -72,7 +84,7 @@ export class Consolidation {
     const leaf = this.descend(root, this.key)
     if (leaf < 0) return Missing
     invariant(leaf === id, "Consolidate: a mini-page is its leaf's")
-    const { created } = pages
+    const { records, splits } = this.counters
     pages.touchMini(id)
     map.state[id] = (map.state[id] as number) | State.Mutable
     while (!this.fits(id, words, p, 0)) {
@@ -88,8 +100,29 @@ export class Consolidation {
       this.descend(root, this.key)
     }
     this.moveRecords(root, words, p, 0)
-    this.finish(root, id, words, p, { split: pages.created !== created })
+    const kept = this.finish(root, id, words, p, { split: this.counters.splits !== splits })
+    this.counters.merges++
+    this.counters.kept += kept
+    this.tell(root, id, { records, splits, kept })
     return Absent
+  }
+
+  /** Tells of a merge that has ended; `records` and `splits` are counts from before it. */
+  private tell(
+    { treeId }: Root,
+    page: number,
+    { kept, records, splits }: { readonly records: number; readonly splits: number; readonly kept: number }
+  ): void {
+    const { counters, ground: { events } } = this
+    if (!events.heard) return
+    events.tell({
+      _tag: "Consolidated",
+      treeId,
+      page,
+      records: counters.records - records,
+      splits: counters.splits - splits,
+      kept
+    })
   }
 
   /** Whether the dirty records of a mini-page from `from` on are sure to fit a base page. */
@@ -119,6 +152,7 @@ export class Consolidation {
     const { arena, map } = pages
     const address = map.block[id] as number
     const count = Page.count(arena.wordsOf(address), address & arena.mask)
+    this.counters.splits++
     const right = splitLeaf(this.ground, root, this.key, { index: count, need: 0, replaces: 1 })
     const other = map.block[right] as number
     const low = this.ground.bench.loadLow(arena.wordsOf(other), other & arena.mask)
@@ -144,6 +178,7 @@ export class Consolidation {
     const record = Leaf.recordAt(words, p, index)
     if (!MiniPage.isDirty(words, record)) return
     Leaf.loadKey(words, p, index, this.key)
+    this.counters.records++
     // What the record was counted for is counted by what is done now.
     if (MiniPage.isUnresolved(words, record)) root.unresolved--
     root.count -= MiniPage.countAt(words, record)
@@ -163,14 +198,14 @@ export class Consolidation {
     }
   }
 
-  /** The mini-page is merged: it ends, or goes on with what was used lately. */
+  /** The mini-page is merged: it ends, or goes on with what was used lately; answers how many records those are. */
   private finish(
     root: Root,
     id: number,
     words: Int32Array,
     p: number,
     leaf: { readonly split: boolean }
-  ): void {
+  ): number {
     const { bench, pages } = this.ground
     const { map } = pages
     const copy = bench.mini
@@ -178,14 +213,17 @@ export class Consolidation {
     if (kept > 0) copy.set(words.subarray(p, p + Page.size(words, p)))
     pages.end(id)
     pages.rest(id)
-    if (kept > 0 && (map.block[id] as number) >= 0 && pages.isGuest(id)) this.keep(root, id, copy, kept)
+    if (kept > 0 && (map.block[id] as number) >= 0 && pages.isGuest(id)) {
+      return this.keep(root, id, copy, kept)
+    }
+    return 0
   }
 
   /** What was used lately becomes a copy of what the base page says by now. */
-  private keep(root: Root, id: number, copy: Int32Array, kept: number): void {
+  private keep(root: Root, id: number, copy: Int32Array, kept: number): number {
     const { pages } = this.ground
     const prefixBytes = MiniPage.loadPrefix(copy, 0, this.key)
-    if (!pages.begin(id, root.treeId, kept - Page.slotWords, this.key, prefixBytes)) return
+    if (!pages.begin(id, root.treeId, kept - Page.slotWords, this.key, prefixBytes)) return 0
     const address = pages.map.mini[id] as number
     const words = pages.arena.wordsOf(address)
     const p = address & pages.arena.mask
@@ -199,6 +237,7 @@ export class Consolidation {
       // A phantom says what is so now, whoever asks: it has no version of its own.
       if (gone) Page.writeLsn(words, record + 1, 0)
     }
+    return Page.count(words, p)
   }
 
   /** Merges a leaf with a neighbour if it has become too empty; answers one that must be made ready first, or 0. */

@@ -17,6 +17,7 @@
  * I1 A block is given up only where `Pages.evict`, `forget` or a merge allows it.
  * I2 While there are chores, what was used since it was last passed stays: whoever waits for room is about to use it.
  */
+import { Events } from "./Events.ts"
 import { State } from "./MapTable.ts"
 import * as MiniPage from "./MiniPage.ts"
 import * as Page from "./Page.ts"
@@ -47,11 +48,16 @@ const guestsLeast = 4
 export class Evictor {
   readonly counters: EvictCounters = { leaves: 0, minis: 0, spared: 0 }
   private readonly pages: Pages
+  private readonly events: Events
   /** Whether touched pages are spared at all. */
   private readonly spares: boolean
 
-  constructor(pages: Pages, options: { readonly secondChancePercent: number }) {
+  constructor(
+    pages: Pages,
+    options: { readonly secondChancePercent: number; readonly events?: Events }
+  ) {
     this.pages = pages
+    this.events = options.events ?? new Events(0)
     this.spares = options.secondChancePercent > 0
   }
 
@@ -125,9 +131,25 @@ export class Evictor {
   }
 
   private leave(id: number): boolean {
+    const { arena, map } = this.pages
+    const address = map.block[id] as number
     const left = this.pages.evict(id)
-    if (left) this.counters.leaves++
-    return left
+    if (!left) return false
+    this.counters.leaves++
+    // A block keeps its bytes until it is given to somebody else.
+    if (this.events.heard) this.tell("leaf", arena.wordsOf(address), address & arena.mask)
+    return true
+  }
+
+  private tell(what: "leaf" | "miniPage", words: Int32Array, p: number): void {
+    const treeId = Page.treeId(words, p)
+    this.events.tell({
+      _tag: "Evicted",
+      treeId,
+      page: Page.pageId(words, p),
+      what,
+      records: Page.count(words, p)
+    })
   }
 
   private passLeaf(frame: number): void {
@@ -171,6 +193,7 @@ export class Evictor {
       MiniPage.untouch(pages.arena.wordsOf(address), address & pages.arena.mask)
       this.counters.spared++
     } else if (dirty === 0) {
+      if (this.events.heard) this.tell("miniPage", words, p)
       pages.forget(id)
       this.counters.minis++
     } else {

@@ -41,15 +41,21 @@ export interface TreeOptions {
   readonly seed?: number | undefined
 }
 
-/** What answered reads, by where it stood; absent keys that the base page did not have are its as well. */
+/**
+ * What answered reads, by where it stood: each answer counts once. Absent keys that the base page did not have are its
+ * as well.
+ */
 export interface Hits {
+  /** A whole leaf. */
   leaf: number
+  /** Records of mini-pages. */
   insert: number
   cache: number
   tombstone: number
   phantom: number
   /** The base page, read for this or another record. */
   guest: number
+  /** An older version, of what another reader sees anew. */
   versions: number
 }
 
@@ -61,6 +67,8 @@ export abstract class Lookup extends Finding {
   /** The page to load after `Missing`. */
   missing = 0
   readonly hits: Hits = { leaf: 0, insert: 0, cache: 0, tombstone: 0, phantom: 0, guest: 0, versions: 0 }
+  /** Times that a read of a key had to wait for a page. */
+  misses = 0
   /** Of 2³²: promotion happens where the dice is below. */
   private readonly promotion: number
   private dice: number
@@ -154,7 +162,10 @@ export abstract class Lookup extends Finding {
       const record = p + (slot & 0xffff)
       if (Leaf.versionAt(words, record) < at) return this.note(address + (slot & 0xffff), slot >>> 16)
     }
-    return at > this.versions.newest ? Absent : this.getOlder(root, key, at)
+    if (at > this.versions.newest) return Absent
+    const older = this.getOlder(root, key, at)
+    if (this.foundEntry >= 0) this.hits.leaf--
+    return older
   }
 
   /** Notes a record of a page as found. */
@@ -197,6 +208,7 @@ export abstract class Lookup extends Finding {
     const address = map.block[id] as number
     if (address < 0) {
       this.missing = id
+      this.misses++
       return Missing
     }
     return this.getInGuest(root, id, address, key, at, known)
@@ -215,7 +227,10 @@ export abstract class Lookup extends Finding {
     const kind = Leaf.kindAt(words, record)
     if (kind === Leaf.Kind.Phantom) {
       this.hits.phantom++
-      return at > this.versions.newest ? Absent : this.getOlder(root, key, at)
+      if (at > this.versions.newest) return Absent
+      const older = this.getOlder(root, key, at)
+      if (this.foundEntry >= 0) this.hits.phantom--
+      return older
     }
     if (kind === Leaf.Kind.Tombstone) {
       this.hits.tombstone++

@@ -27,7 +27,14 @@ const nothing = new Uint8Array(0)
 /** Half of the records of a leaf that has not been in memory since the store was opened. */
 const leafRecordsGuess = 16
 
+/** Records that reads have left in mini-pages, by kind. */
+export interface PromoteCounters {
+  cache: number
+  phantom: number
+}
+
 export class MiniWriter {
+  readonly promoted: PromoteCounters = { cache: 0, phantom: 0 }
   /** Free blocks to ask for after `NoSpace`. */
   readonly blocksNeeded = 1
   private readonly ground: Ground
@@ -209,7 +216,7 @@ export class MiniWriter {
    * `address`, or that there is none (-1). The mini-page has no record of it.
    */
   remember(root: Root, key: KeyScratch, address: number, keyBytes: number): void {
-    const { bench, pages } = this.ground
+    const { bench, events, pages } = this.ground
     const id = bench.ids[bench.depth] as number
     const at = address & pages.arena.mask
     const source = address < 0 ? this.words : pages.arena.wordsOf(address)
@@ -236,6 +243,11 @@ export class MiniWriter {
       address < 0 ? 0 : Leaf.versionAt(source, at),
       expiry
     )
+    const what = address < 0 ? "phantom" : "cache"
+    this.promoted[what]++
+    if (events.heard) {
+      events.tell({ _tag: "Promoted", treeId: root.treeId, page: id, what, bytes: length })
+    }
   }
 }
 

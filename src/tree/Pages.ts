@@ -58,6 +58,8 @@ export class Pages extends Changes {
   ripe: Array<number> = []
   /** Pages that were made since the start. */
   created = 0
+  /** Inner nodes in memory. */
+  innerPages = 0
   private readonly prefix = new KeyScratch()
 
   constructor(arena: Arena, options: PagesOptions) {
@@ -85,6 +87,7 @@ export class Pages extends Changes {
     this.markChanged(id, State.Dirty | State.Changed | State.Mutable | (place === "inner" ? State.Inner : 0))
     if (place === "ring") this.ring.addPage(address)
     else if (place === "guest") this.leaving.push(id)
+    else this.innerPages++
     return id
   }
 
@@ -111,6 +114,7 @@ export class Pages extends Changes {
   private giveBlock(id: number): void {
     const address = this.map.block[id] as number
     if (this.ring.has(address)) this.ring.removePage(address)
+    else if (((this.map.state[id] as number) & State.Inner) !== 0) this.innerPages--
     this.map.block[id] = -1
     this.arena.release(address)
   }
@@ -160,6 +164,7 @@ export class Pages extends Changes {
     const inner = Page.level(words, at) > 0 ? State.Inner | State.Mutable : 0
     map.state[id] = (map.state[id] as number) | inner | State.Referenced
     if (inner === 0) this.settle(id)
+    else this.innerPages++
     return "installed"
   }
 

@@ -285,6 +285,12 @@ export class Ring {
     return (this.position[this.arena.blockOf(address)] as number) >= 0
   }
 
+  /** The first frame of mini-pages at or after an arena block's number, wherever it is, or -1. */
+  minisFrom(block: number): number {
+    const found = this.holdsMinis.indexOf(1, block)
+    return found < 0 ? -1 : found * this.arena.pageWords
+  }
+
   /** Whether a frame holds mini-pages. */
   isMinis(frame: number): boolean {
     return this.holdsMinis[this.arena.blockOf(frame)] === 1

@@ -19,6 +19,7 @@
 import { Absent, Again, Found, Missing, NoSpace } from "./Answer.ts"
 import type { Batch } from "./Batch.ts"
 import { Consolidation } from "./Consolidate.ts"
+import type { MergeCounters } from "./Consolidate.ts"
 import type { Range } from "./Cursor.ts"
 import { pull } from "./Cursor.ts"
 import { Events } from "./Events.ts"
@@ -33,6 +34,7 @@ import type { TreeOptions } from "./Lookup.ts"
 import type { Many } from "./Many.ts"
 import { State } from "./MapTable.ts"
 import { isInPlace, MiniWriter } from "./MiniWriter.ts"
+import type { PromoteCounters } from "./MiniWriter.ts"
 import * as Page from "./Page.ts"
 import { resolveFrom } from "./Resolve.ts"
 import type { Ground, Root } from "./Split.ts"
@@ -46,6 +48,9 @@ export type { Root } from "./Split.ts"
 
 export class Tree extends Lookup {
   readonly events: Events
+  /** What merges of mini-pages have done, and what reads have left in them. */
+  readonly merged: Readonly<MergeCounters>
+  readonly promoted: Readonly<PromoteCounters>
   /** Free blocks to ask for after `NoSpace`, and the leaf that must be in memory beside them; 0 = none. */
   blocksNeeded = 0
   leafNeeded = 0
@@ -66,6 +71,8 @@ export class Tree extends Lookup {
     this.minis = new MiniWriter(this.ground)
     this.group = new Group(pages)
     this.consolidation = new Consolidation(this.ground, this.inPlace, (root, key) => this.descend(root, key))
+    this.merged = this.consolidation.counters
+    this.promoted = this.minis.promoted
   }
 
   /** Makes an empty tree; undefined where no block is free. */
@@ -240,7 +247,9 @@ export class Tree extends Lookup {
 
   /** Adds records of a range as of `at` to a batch: Found = there may be more, Absent = done, or Missing. */
   scan(root: Root, range: Range, at: number, batch: Batch): number {
+    const before = batch.used
     const missing = pull(this.pages, this.versions, root, range, at, batch)
+    this.answeredBytes += batch.used - before
     if (missing > 0) this.missing = missing
     return missing > 0 ? Missing : batch.ended ? Absent : Found
   }

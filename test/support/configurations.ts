@@ -137,6 +137,9 @@ const standing = (current: () => Store.Store["Service"]): Store.Store["Service"]
   get events() {
     return current().events
   },
+  get pageEvents() {
+    return current().pageEvents
+  },
   get stat() {
     return current().stat
   },

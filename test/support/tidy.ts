@@ -25,6 +25,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["actors/"],
   ["Doors"],
   ["Machine"],
+  ["Costs"],
   ["Inspect", "Raw"],
   ["Store"],
   ["Snapshot", "Session", "WriteSet"],
