@@ -144,7 +144,7 @@ export const metrics = {
   "heartwood.page.reads": counter("{page}", "Pages looked for (result: hit, miss)"),
   "heartwood.read.answers": counter(
     "{read}",
-    "Reads of keys, by where each stood (kind: leaf, insert, cache, tombstone, phantom, guest, versions)"
+    "Reads of keys by where the answer stood (kind: leaf, insert, cache, tombstone, phantom, guest, versions)"
   ),
   "heartwood.read.misses": counter("{read}", "Reads of keys that had to wait for a page"),
   "heartwood.read.bytes": counter("By", "Values, and keys and values of ranges, that were answered"),

@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Metric from "effect/Metric"
 import * as Stream from "effect/Stream"
+import type { Costs } from "../src/Costs.ts"
 import * as Snapshot from "../src/Snapshot.ts"
 import * as Store from "../src/Store.ts"
 import * as Telemetry from "../src/Telemetry.ts"
@@ -206,13 +207,14 @@ describe("page events", () => {
         const after = (yield* stat).buffer
         yield* Fiber.interrupt(listening)
         assert.isFalse(events.heard)
+        const forgotten = ({ evicted, merged }: Costs["buffer"]): number => evicted.minis + merged.forgotten
         const count = (tag: Store.PageEvent["_tag"], what?: string): number =>
           seen.filter((event) =>
             event._tag === tag && (what === undefined || "what" in event && event.what === what)
           ).length
         assert.strictEqual(count("Loaded"), sum(after.loads) - sum(before.loads))
         assert.strictEqual(count("Evicted", "leaf"), after.evicted.leaves - before.evicted.leaves)
-        assert.strictEqual(count("Evicted", "miniPage"), after.evicted.minis - before.evicted.minis)
+        assert.strictEqual(count("Evicted", "miniPage"), forgotten(after) - forgotten(before))
         assert.strictEqual(count("Promoted", "cache"), after.promoted.cache - before.promoted.cache)
         assert.strictEqual(count("Promoted", "phantom"), after.promoted.phantom - before.promoted.phantom)
         assert.strictEqual(count("Consolidated"), after.merged.merges - before.merged.merges)

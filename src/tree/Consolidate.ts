@@ -48,10 +48,12 @@ export interface MergeCounters {
   splits: number
   /** Records that stayed as copies (I2). */
   kept: number
+  /** Mini-pages that were to be merged and had nothing dirty: they were let go. */
+  forgotten: number
 }
 
 export class Consolidation {
-  readonly counters: MergeCounters = { merges: 0, records: 0, splits: 0, kept: 0 }
+  readonly counters: MergeCounters = { merges: 0, records: 0, splits: 0, kept: 0, forgotten: 0 }
   private readonly ground: Ground
   private readonly inPlace: InPlace
   private readonly descend: Descend
@@ -77,7 +79,7 @@ export class Consolidation {
     const words = arena.wordsOf(address)
     const p = address & arena.mask
     if (MiniPage.wantedWords(words, p, "dirty") === 0) {
-      pages.forget(id)
+      this.forget(root, id, Page.count(words, p))
       return Absent
     }
     Leaf.loadKey(words, p, 0, this.key)
@@ -105,6 +107,13 @@ export class Consolidation {
     this.counters.kept += kept
     this.tell(root, id, { records, splits, kept })
     return Absent
+  }
+
+  private forget({ treeId }: Root, page: number, records: number): void {
+    const { events, pages } = this.ground
+    pages.forget(page)
+    this.counters.forgotten++
+    if (events.heard) events.tell({ _tag: "Evicted", treeId, page, what: "miniPage", records })
   }
 
   /** Tells of a merge that has ended; `records` and `splits` are counts from before it. */
