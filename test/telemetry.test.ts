@@ -7,6 +7,10 @@ import * as Exit from "effect/Exit"
 import * as Metric from "effect/Metric"
 import * as PrometheusMetrics from "effect/observability/PrometheusMetrics"
 import * as Scope from "effect/Scope"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { series } from "../src/Inspect.ts"
+import * as Store from "../src/Store.ts"
 import * as Telemetry from "../src/Telemetry.ts"
 import { random } from "./support/random.ts"
 
@@ -89,5 +93,54 @@ describe("Telemetry", () => {
         assert.deepStrictEqual(mine.state(), yield* Metric.value(theirs))
       }).pipe(Effect.provideService(Metric.MetricRegistry, new Map()))
     )
+  })
+})
+
+describe("docs/watching.md", () => {
+  const text = fs.readFileSync(path.join(import.meta.dirname, "..", "docs", "watching.md"), "utf8")
+  const section = (heading: string): string =>
+    text.split(`\n## ${heading}\n`)[1]?.split("\n## ")[0] ?? assert.fail(`no section ${heading}`)
+  const first = (table: string): ReadonlyArray<string> =>
+    [...table.matchAll(/^\| (`[^|]+`) \|/gm)].flatMap(([, cell]) => [...cell?.matchAll(/`([^`]+)`/g) ?? []])
+      .map(([, name]) => name as string)
+
+  it.live("has every metric as the catalogue has it, and says which a store shows", () =>
+    Effect.gen(function*() {
+      const { machine } = yield* Store.Store
+      const shown = new Set<string>(series(machine).map(({ metric }) => metric))
+      const rows = Object.entries(Telemetry.metrics).map(([name, { description, kind, unit }]) =>
+        `| \`${name}\` | ${kind} | ${unit} | ${description} | ${shown.has(name) ? "yes" : "not yet"} |`
+      )
+      const found = section("Metrics").split("\n").filter((line) => line.startsWith("| `"))
+      assert.deepStrictEqual(found, rows)
+    }).pipe(Effect.provide(Store.layerMemory)))
+
+  it.live("has every section of stat", () =>
+    Effect.gen(function*() {
+      const table = section("`stat`").split("\n\n").find((part) => part.startsWith("| section")) ?? ""
+      assert.deepStrictEqual([...first(table)].sort(), Object.keys(yield* (yield* Store.Store).stat).sort())
+    }).pipe(Effect.provide(Store.layerMemory)))
+
+  it("names what it says that stat has", () => {
+    const sources = [
+      "Costs.ts",
+      "tree/Resident.ts",
+      "tree/Lookup.ts",
+      "tree/Consolidate.ts",
+      "Inspect.ts",
+      "tree/Events.ts"
+    ]
+      .map((name) => fs.readFileSync(path.join(import.meta.dirname, "..", "src", name), "utf8")).join("")
+    const paths = [...text.matchAll(/`((?:reads|resident|buffer|device|amplification)(?:\.\w+)+)`/g)]
+    assert.isAbove(paths.length, 10)
+    for (const [, name] of paths) {
+      for (const part of name?.split(".") ?? []) assert.match(sources, new RegExp(`\\b${part}\\??:`), name)
+    }
+  })
+
+  it("has every event of pages", () => {
+    const source = fs.readFileSync(path.join(import.meta.dirname, "..", "src", "tree", "Events.ts"), "utf8")
+    const tags = [...source.matchAll(/readonly _tag: "(\w+)"/g)].map(([, tag]) => tag as string)
+    assert.deepStrictEqual([...first(section("Page events"))].sort(), tags.sort())
   })
 })
