@@ -68,10 +68,11 @@ const phases: ReadonlyArray<PhaseOf> = [
   { name: "scans", title: `scans of ${Phase.scanRecords}`, kind: () => "scan", share: 0.25 }
 ]
 
-/** A phase is steady where a window costs the disk as much as the one before it, up to this part. */
+/** A phase is steady where a window costs the disk as much as the one some windows before it, up to this part. */
 const steadyPart = 0.02
+const windowsApart = 4
 /** Windows after which it is measured in any case. */
-const windowsMost = 24
+const windowsMost = 48
 
 const Words = Keyspace.bytes("words")
 const directory = mkdtempSync(join(flags.directory, "heartwood-bench-"))
@@ -175,7 +176,7 @@ const runMode = (
   )
 }
 
-/** Runs windows of a phase until two cost the disk the same, and then the one that is measured. */
+/** Runs windows of a phase until they cost the disk the same, and then the one that is measured. */
 const steady = Effect.fnUntraced(function*(
   target: Phase.Target,
   draw: (next: () => number) => number,
@@ -184,14 +185,15 @@ const steady = Effect.fnUntraced(function*(
 ): Effect.fn.Return<{ readonly cost: Cost; readonly windows: number }, StoreError> {
   // No two windows ask for the same, in no order of the phases.
   const seed = 1_000 * (1 + phases.findIndex((phase) => phase.name === name))
-  let last = 0
+  const last: Array<number> = []
   for (let windows = 1;; windows++) {
     const cost = yield* Phase.run(target, requests(draw, count, seed + windows), kind)
     const bytes = cost.readBytes + cost.writtenBytes
-    if (Math.abs(bytes - last) < steadyPart * last || windows === windowsMost) {
+    const before = last.at(-windowsApart) ?? 0
+    if (Math.abs(bytes - before) < steadyPart * before || windows === windowsMost) {
       return { cost: yield* Phase.run(target, requests(draw, count, seed), kind), windows }
     }
-    last = bytes
+    last.push(bytes)
   }
 })
 

@@ -241,7 +241,7 @@ export class Consolidation {
       const record = Leaf.recordAt(words, p, index)
       const kind = Leaf.kindAt(words, record)
       const gone = kind === Kind.Tombstone || kind === Kind.Phantom
-      const head = (words[record] as number) & ~((Flag.isNew | Flag.replaces | Flag.touched) << 24)
+      const head = (words[record] as number) & ~((Flag.isNew | Flag.replaces | MiniPage.used) << 24)
       words[record] = gone ? head & ~0xff0000 | Kind.Phantom << 16 : head | Flag.cached << 24
       // A phantom says what is so now, whoever asks: it has no version of its own.
       if (gone) Page.writeLsn(words, record + 1, 0)

@@ -2,7 +2,7 @@
  * Who leaves memory when room is needed, and what must be done first.
  *
  * Guests beyond their share go first, oldest first. Then the ring's head: what was not used in the second-chance region
- * leaves, what was goes on at the tail without what went cold in it.
+ * leaves, what was, or was used twice on its way there, goes on at the tail without what went cold in it.
  *
  * | at the head                          | untouched                | touched                                        |
  * |--------------------------------------|--------------------------|------------------------------------------------|
@@ -18,7 +18,7 @@
  * I2 While there are chores, what was used since it was last passed stays: whoever waits for room is about to use it.
  */
 import { Events } from "./Events.ts"
-import { State } from "./MapTable.ts"
+import { State, used } from "./MapTable.ts"
 import * as MiniPage from "./MiniPage.ts"
 import * as Page from "./Page.ts"
 import type { Pages } from "./Pages.ts"
@@ -156,12 +156,12 @@ export class Evictor {
     const { arena, map, mode, ring } = this.pages
     const id = Page.pageId(arena.wordsOf(frame), frame & arena.mask)
     const state = map.state[id] as number
-    const used = this.spares && (state & State.Referenced) !== 0
-    map.state[id] = state & ~State.Referenced
-    if (this.pages.kept.has(id) || used && mode === "pages") {
+    const isUsed = this.spares && (state & used) !== 0
+    map.state[id] = state & ~used
+    if (this.pages.kept.has(id) || isUsed && mode === "pages") {
       ring.addPage(frame)
       this.counters.spared++
-    } else if (used && (state & State.Dirty) === 0) {
+    } else if (isUsed && (state & State.Dirty) === 0) {
       // Not all of it is in use: while it is a guest, what is read of it may stay as a record.
       this.pages.rest(id)
       this.pages.guests.push(id)
@@ -185,12 +185,15 @@ export class Evictor {
   private passMini(id: number, words: Int32Array, p: number, chores: Chores): void {
     const { pages } = this
     const dirty = MiniPage.wantedWords(words, p, "dirty")
-    const touched = this.spares ? MiniPage.wantedWords(words, p, "touched") : 0
-    const cold = touched === 0 ? dirty : MiniPage.wantedWords(words, p, "dirty or touched") - touched
+    // What was used twice, but not lately, stays where that costs nobody a merge.
+    const touched = this.spares ? MiniPage.wantedWords(words, p, dirty === 0 ? "used" : "touched") : 0
+    const cold = touched === 0 || dirty === 0
+      ? dirty
+      : MiniPage.wantedWords(words, p, "dirty or touched") - touched
     const spared = touched > 0 && cold * 2 <= dirty
-    if (spared && pages.move(id, dirty === 0 ? "touched" : "dirty or touched", 0)) {
+    if (spared && pages.move(id, dirty === 0 ? "used" : "dirty or touched", 0)) {
       const address = pages.map.mini[id] as number
-      MiniPage.untouch(pages.arena.wordsOf(address), address & pages.arena.mask)
+      MiniPage.untouch(pages.arena.wordsOf(address), address & pages.arena.mask, MiniPage.used)
       this.counters.spared++
     } else if (dirty === 0) {
       if (this.events.heard) this.tell("miniPage", words, p)

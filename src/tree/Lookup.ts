@@ -16,7 +16,7 @@ import type { Arena } from "./Arena.ts"
 import * as Inner from "./Inner.ts"
 import { KeyScratch } from "./KeyScratch.ts"
 import * as Leaf from "./Leaf.ts"
-import { State } from "./MapTable.ts"
+import { usedOnce } from "./MapTable.ts"
 import * as MiniPage from "./MiniPage.ts"
 import { isInPlace } from "./MiniWriter.ts"
 import * as Page from "./Page.ts"
@@ -110,7 +110,7 @@ export abstract class Lookup extends Finding {
       if (((words[p + 1] as number) & 0xff0000) === 0) {
         const state = map.state[id] as number
         if (!isInPlace(state)) return this.getBeside(root, id, key, at)
-        map.state[id] = state | State.Referenced
+        map.state[id] = usedOnce(state)
         this.hits.leaf++
         return this.getInLeaf(root, words, p, address, key, at)
       }
@@ -131,7 +131,7 @@ export abstract class Lookup extends Finding {
     if (address < 0 || !isInPlace(state)) return this.getBeside(root, id, key, at)
     const words = arena.words[address >>> arena.shift] as Int32Array
     const p = address & arena.mask
-    map.state[id] = state | State.Referenced
+    map.state[id] = usedOnce(state)
     this.hits.leaf++
     return this.getAt(root, words, p, address, Leaf.findFrom(words, p, key, from), key, at)
   }
@@ -253,7 +253,7 @@ export abstract class Lookup extends Finding {
     const { arena, map } = this.pages
     const words = arena.words[address >>> arena.shift] as Int32Array
     const p = address & arena.mask
-    map.state[id] = (map.state[id] as number) | State.Referenced
+    map.state[id] = usedOnce(map.state[id] as number)
     this.hits.guest++
     const index = Leaf.find(words, p, key)
     if (index < 0) {

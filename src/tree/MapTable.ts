@@ -41,8 +41,16 @@ export const State = {
   /** The mini-page differs from its packed image. */
   Unpacked: 512,
   /** The checkpoint in flight still needs an image of the mini-page as it was at the cut. */
-  CutMini: 1024
+  CutMini: 1024,
+  /** Was used at least twice since it was spared last. */
+  Again: 2048
 } as const
+
+/** Marks of use. */
+export const used = State.Referenced | State.Again
+
+/** A state after one more use. */
+export const usedOnce = (state: number): number => state | State.Referenced | (state & State.Referenced) << 8
 
 /** Bytes of bookkeeping per page id. */
 const bytesPerId = 4 * 10 + 2 * 2 + 4

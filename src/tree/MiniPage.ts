@@ -13,7 +13,8 @@
  * | phantom   | Phantom          |                  | the base page has none, and there is none   |   no  |
  *
  * *Status* of a dirty record: whether the base page has its key (`replaces`), has not (`isNew`), or nobody has looked
- * (neither). `touched`: was used since the block came into the second-chance region.
+ * (neither). `touched`: was used since the block came into the second-chance region. `again`: was used at least twice
+ * since the block was spared last, wherever it was.
  *
  * I1 A key is in a mini-page at most once; clean records say what the base page says.
  * I2 All keys begin with the prefix.
@@ -32,13 +33,18 @@ export const Flag = {
   cached: 2,
   touched: 4,
   isNew: 8,
-  replaces: 16
+  replaces: 16,
+  again: 32
 } as const
 
 const status = Flag.isNew | Flag.replaces
+/** Marks of use. */
+export const used = Flag.touched | Flag.again
+/** From `touched` to `again`. */
+const againShift = 3
 
 /** All flags that a record may have. */
-export const flags = Leaf.expires | Flag.cached | Flag.touched | status
+export const flags = Leaf.expires | Flag.cached | used | status
 
 export const flagsAt = (words: Int32Array, record: number): number => (words[record] as number) >>> 24
 
@@ -69,25 +75,35 @@ export const settle = (words: Int32Array, record: number, known: "isNew" | "repl
   words[record] = (words[record] as number) | Flag[known] << 24
 }
 
+/** Marks a record as used. */
 export const touch = (words: Int32Array, record: number): void => {
-  words[record] = (words[record] as number) | Flag.touched << 24
+  const head = words[record] as number
+  words[record] = head | Flag.touched << 24 | (head & Flag.touched << 24) << againShift
 }
 
-/** Takes the marks of use off all records. */
-export function untouch(words: Int32Array, p: number): void {
+/** The marks of a record once it is used again. */
+export const usedAt = (words: Int32Array, record: number): number => {
+  const touched = flagsAt(words, record) & Flag.touched
+  return Flag.touched | touched << againShift
+}
+
+/** Takes marks of use off all records. */
+export function untouch(words: Int32Array, p: number, marks: number): void {
   for (let index = 0, count = Page.count(words, p); index < count; index++) {
     const record = Leaf.recordAt(words, p, index)
-    words[record] = (words[record] as number) & ~(Flag.touched << 24)
+    words[record] = (words[record] as number) & ~(marks << 24)
   }
 }
 
 /** Which records of a mini-page are wanted. */
-export type Wanted = "all" | "dirty" | "dirty or touched" | "touched"
+export type Wanted = "all" | "dirty" | "dirty or touched" | "touched" | "used"
 
 /** Whether a record is wanted. */
 function wants(words: Int32Array, record: number, wanted: Wanted): boolean {
   if (wanted === "all") return true
-  const touched = (flagsAt(words, record) & Flag.touched) !== 0
+  const flags = flagsAt(words, record)
+  if (wanted === "used") return (flags & used) !== 0
+  const touched = (flags & Flag.touched) !== 0
   return wanted === "touched" ? touched : isDirty(words, record) || wanted === "dirty or touched" && touched
 }
 
@@ -191,6 +207,6 @@ export function imageOf(words: Int32Array, p: number): Uint8Array | undefined {
   const options = { size: image.length, pageId: Page.pageId(words, p), treeId: Page.treeId(words, p) }
   begin(image, 0, options, scratch, loadPrefix(words, p, scratch))
   fill(image, 0, words, p, "dirty", 0)
-  untouch(image, 0)
+  untouch(image, 0, used)
   return new Uint8Array(image.buffer)
 }

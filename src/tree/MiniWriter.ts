@@ -24,6 +24,9 @@ import { pathPrefix } from "./Workbench.ts"
 const { Flag } = MiniPage
 const { Kind } = Leaf
 const nothing = new Uint8Array(0)
+/** What stays of a mini-page that must grow, as long as it fits. */
+const forCopy = ["all", "dirty or touched"] as const
+const forWrite = ["all", "dirty or touched", "dirty"] as const
 /** Half of the records of a leaf that has not been in memory since the store was opened. */
 const leafRecordsGuess = 16
 
@@ -49,7 +52,7 @@ export class MiniWriter {
   /** Writes a record: Added, Replaced, Written, NoSpace, or Missing where the mini-page must be merged first. */
   put(root: Root, key: KeyScratch, kind: number, value: Uint8Array, version: number, expiry: number): number {
     const id = this.ground.bench.ids[this.ground.bench.depth] as number
-    const answer = this.makeRoom(root, id, key, value.length, expiry)
+    const answer = this.makeRoom(root, id, key, value.length, expiry, "write")
     if (answer < 0) return answer
     const before = this.write(root, id, key, kind, value, version, expiry)
     return before === Found ? Replaced : before === Absent ? Added : Written
@@ -65,7 +68,7 @@ export class MiniWriter {
       if (index >= 0) return this.removeAt(root, id, key, index, version)
     }
     if (this.inBase(id, key) === Flag.isNew) return Absent
-    const answer = this.makeRoom(root, id, key, 0, Infinity)
+    const answer = this.makeRoom(root, id, key, 0, Infinity, "write")
     if (answer < 0) return answer
     const before = this.write(root, id, key, Kind.Tombstone, nothing, version, Infinity)
     this.ripen(id)
@@ -113,7 +116,14 @@ export class MiniWriter {
   /**
    * Makes sure that the leaf has a mini-page with room for a record, and enters it: Absent (done), NoSpace or Missing.
    */
-  private makeRoom(root: Root, id: number, key: KeyScratch, valueBytes: number, expiry: number): number {
+  private makeRoom(
+    root: Root,
+    id: number,
+    key: KeyScratch,
+    valueBytes: number,
+    expiry: number,
+    use: "write" | "copy"
+  ): number {
     const { pages } = this.ground
     if ((pages.map.mini[id] as number) < 0) return this.begin(root, id, key, valueBytes, expiry)
     this.enter(id)
@@ -129,7 +139,7 @@ export class MiniWriter {
     ) {
       return Absent
     }
-    return this.grow(id, need)
+    return this.grow(id, need, use)
   }
 
   private begin(root: Root, id: number, key: KeyScratch, valueBytes: number, expiry: number): number {
@@ -144,25 +154,24 @@ export class MiniWriter {
     return Absent
   }
 
-  /** Moves the mini-page to where there is room; what is clean and cold stays behind if the class would grow. */
-  private grow(id: number, need: number): number {
+  /**
+   * Moves the mini-page to where there is room. Copies stay behind where a write would need a larger class for them, the
+   * cold ones first; it may be that of the record at hand, which is written anew. A copy takes nobody's place but theirs.
+   */
+  private grow(id: number, need: number, use: "write" | "copy"): number {
     const { pages } = this.ground
     const { ring } = pages
-    const classes = ring.classes
     const now = ring.classFor(Page.size(this.words, this.p))
-    let wanted: MiniPage.Wanted = "all"
-    let sizeClass = ring.classFor(pages.wantedMini(id, wanted, need))
-    if (sizeClass !== now) {
-      // The record at hand may be the one that stays behind: it is written anew in any case.
-      wanted = "dirty or touched"
-      sizeClass = ring.classFor(pages.wantedMini(id, wanted, need))
+    for (const wanted of use === "write" ? forWrite : forCopy) {
+      const sizeClass = ring.classFor(pages.wantedMini(id, wanted, need))
+      if (sizeClass < 0 || use === "write" && wanted === "all" && sizeClass !== now) continue
+      if (!pages.move(id, wanted, need)) return NoSpace
+      this.enter(id)
+      if (use === "write" && sizeClass >= ring.classes.length - 1) pages.ripe.push(id)
+      invariant(Leaf.gap(this.words, this.p) >= need, "MiniWriter: room was made")
+      return Absent
     }
-    if (sizeClass < 0) return Missing
-    if (!pages.move(id, wanted, need)) return NoSpace
-    if (sizeClass >= classes.length - 1) pages.ripe.push(id)
-    this.enter(id)
-    invariant(Leaf.gap(this.words, this.p) >= need, "MiniWriter: room was made")
-    return Absent
+    return Missing
   }
 
   /** Writes a record for which there is room; answers whether the key was there: Found, Absent, or Written. */
@@ -196,7 +205,8 @@ export class MiniWriter {
     }
     this.count(root, words, record, -1)
     const phantom = kind === Kind.Phantom
-    const flags = phantom ? Flag.touched : status | Flag.touched
+    const marks = MiniPage.usedAt(words, record)
+    const flags = phantom ? marks : status | marks
     // A phantom is so for whoever asks, as far as Versions does not know better: it has no version of its own.
     const from = phantom ? 0 : version
     const written = Leaf.replace(words, bytes, p, index, need, kind | flags << 8, value, from, expiry)
@@ -222,7 +232,7 @@ export class MiniWriter {
     const source = address < 0 ? this.words : pages.arena.wordsOf(address)
     const length = address < 0 ? 0 : Leaf.valueBytesAt(source, at)
     const expiry = address < 0 ? Infinity : Leaf.expiryAt(source, at, keyBytes)
-    if (this.makeRoom(root, id, key, length, expiry) < 0) return
+    if (this.makeRoom(root, id, key, length, expiry, "copy") < 0) return
     const { p, words } = this
     const bytes = pages.arena.bytesOf(pages.map.mini[id] as number)
     const need = Leaf.neededWords(words, p, key.length, length, expiry)

@@ -29,7 +29,7 @@ import { Fifo } from "./Fifo.ts"
 import { KeyScratch } from "./KeyScratch.ts"
 import * as Leaf from "./Leaf.ts"
 import type { Place } from "./MapChunk.ts"
-import { State } from "./MapTable.ts"
+import { State, used } from "./MapTable.ts"
 import * as MiniPage from "./MiniPage.ts"
 import * as Page from "./Page.ts"
 import { Ring } from "./Ring.ts"
@@ -137,7 +137,7 @@ export class Pages extends Changes {
     map.leafRecords[id] = Page.count(this.arena.wordsOf(address), address & this.arena.mask)
     this.giveBlock(id)
     map.generation[id] = (map.generation[id] as number) + 1 | 0
-    map.state[id] = (map.state[id] as number) & ~(State.Imaged | State.Referenced | State.Mutable)
+    map.state[id] = (map.state[id] as number) & ~(State.Imaged | used | State.Mutable)
     return true
   }
 
@@ -339,7 +339,7 @@ export class Pages extends Changes {
         continue
       }
       for (let at = ring.nextLive(frame, frame); at >= 0; at = ring.nextLive(frame, at + ring.wordsOf(at))) {
-        MiniPage.untouch(words, at & arena.mask)
+        MiniPage.untouch(words, at & arena.mask, MiniPage.Flag.touched)
       }
     }
   }

@@ -32,7 +32,7 @@ import * as Leaf from "./Leaf.ts"
 import { Lookup } from "./Lookup.ts"
 import type { TreeOptions } from "./Lookup.ts"
 import type { Many } from "./Many.ts"
-import { State } from "./MapTable.ts"
+import { State, usedOnce } from "./MapTable.ts"
 import { isInPlace, MiniWriter } from "./MiniWriter.ts"
 import type { PromoteCounters } from "./MiniWriter.ts"
 import * as Page from "./Page.ts"
@@ -197,7 +197,7 @@ export class Tree extends Lookup {
     const { map, mode } = this.pages
     const state = map.state[id] as number
     if (isInPlace(state)) {
-      map.state[id] = state | State.Referenced
+      map.state[id] = usedOnce(state)
       return true
     }
     if (mode === "miniPages" || (map.block[id] as number) < 0 || (state & State.Mini) !== 0) return false
