@@ -38,18 +38,21 @@ export class MiniWriter {
   /** Free blocks to ask for after `NoSpace`. */
   readonly blocksNeeded = 1
   private readonly ground: Ground
+  /** The largest size class. */
+  private readonly largest: number
   /** The mini-page at hand. */
   private words: Int32Array = new Int32Array(0)
   private p = 0
 
   constructor(ground: Ground) {
     this.ground = ground
+    this.largest = ground.pages.ring.classes.length - 1
   }
 
   /** Writes a record: Added, Replaced, Written, NoSpace, or Missing where the mini-page must be merged first. */
   put(root: Root, key: KeyScratch, kind: number, value: Uint8Array, version: number, expiry: number): number {
     const id = this.ground.bench.ids[this.ground.bench.depth] as number
-    const answer = this.makeRoom(root, id, key, value.length, expiry)
+    const answer = this.makeRoom(root, id, key, value.length, expiry, this.largest)
     if (answer < 0) return answer
     const before = this.write(root, id, key, kind, value, version, expiry)
     return before === Found ? Replaced : before === Absent ? Added : Written
@@ -65,7 +68,7 @@ export class MiniWriter {
       if (index >= 0) return this.removeAt(root, id, key, index, version)
     }
     if (this.inBase(id, key) === Flag.isNew) return Absent
-    const answer = this.makeRoom(root, id, key, 0, Infinity)
+    const answer = this.makeRoom(root, id, key, 0, Infinity, this.largest)
     if (answer < 0) return answer
     const before = this.write(root, id, key, Kind.Tombstone, nothing, version, Infinity)
     this.ripen(id)
@@ -112,8 +115,16 @@ export class MiniWriter {
 
   /**
    * Makes sure that the leaf has a mini-page with room for a record, and enters it: Absent (done), NoSpace or Missing.
+   * It grows up to class `most`.
    */
-  private makeRoom(root: Root, id: number, key: KeyScratch, valueBytes: number, expiry: number): number {
+  private makeRoom(
+    root: Root,
+    id: number,
+    key: KeyScratch,
+    valueBytes: number,
+    expiry: number,
+    most: number
+  ): number {
     const { pages } = this.ground
     if ((pages.map.mini[id] as number) < 0) return this.begin(root, id, key, valueBytes, expiry)
     this.enter(id)
@@ -129,7 +140,7 @@ export class MiniWriter {
     ) {
       return Absent
     }
-    return this.grow(id, need)
+    return this.grow(id, need, most)
   }
 
   private begin(root: Root, id: number, key: KeyScratch, valueBytes: number, expiry: number): number {
@@ -145,10 +156,9 @@ export class MiniWriter {
   }
 
   /** Moves the mini-page to where there is room; what is clean and cold stays behind if the class would grow. */
-  private grow(id: number, need: number): number {
+  private grow(id: number, need: number, most: number): number {
     const { pages } = this.ground
     const { ring } = pages
-    const classes = ring.classes
     const now = ring.classFor(Page.size(this.words, this.p))
     let wanted: MiniPage.Wanted = "all"
     let sizeClass = ring.classFor(pages.wantedMini(id, wanted, need))
@@ -157,9 +167,9 @@ export class MiniWriter {
       wanted = "dirty or touched"
       sizeClass = ring.classFor(pages.wantedMini(id, wanted, need))
     }
-    if (sizeClass < 0) return Missing
+    if (sizeClass < 0 || sizeClass > most) return Missing
     if (!pages.move(id, wanted, need)) return NoSpace
-    if (sizeClass >= classes.length - 1) pages.ripe.push(id)
+    if (sizeClass === this.largest) pages.ripe.push(id)
     this.enter(id)
     invariant(Leaf.gap(this.words, this.p) >= need, "MiniWriter: room was made")
     return Absent
@@ -222,7 +232,8 @@ export class MiniWriter {
     const source = address < 0 ? this.words : pages.arena.wordsOf(address)
     const length = address < 0 ? 0 : Leaf.valueBytesAt(source, at)
     const expiry = address < 0 ? Infinity : Leaf.expiryAt(source, at, keyBytes)
-    if (this.makeRoom(root, id, key, length, expiry) < 0) return
+    // In the largest class a mini-page is to be merged, which would take the copies with it.
+    if (this.makeRoom(root, id, key, length, expiry, this.largest - 1) < 0) return
     const { p, words } = this
     const bytes = pages.arena.bytesOf(pages.map.mini[id] as number)
     const need = Leaf.neededWords(words, p, key.length, length, expiry)
