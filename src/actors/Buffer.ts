@@ -56,6 +56,8 @@ export interface Options {
   readonly budget: Budget
   readonly file: DiskFile
   readonly limits: Limits
+  /** See `Room.ts`. */
+  readonly mergesMax?: number | undefined
   /** Of the slots: pinned while one is read beside everything else. */
   readonly epoch: Epoch<number>
   /** The root of a tree; undefined where nobody can read it any more. */
@@ -157,11 +159,11 @@ class Live {
     arena.reserve = Math.min(arena.blocks >>> 1, 2 * limits.mergeWorkspaces + 6)
     this.low = Math.max(1, arena.blocks >>> 7)
     this.loads = new Loads({ pages: this.pages, file, limits, epoch, events: tree.events, fork })
-    const { rootOf, write } = options
+    const { mergesMax, rootOf, write } = options
     const { loadsInFlight, secondChancePercent } = limits
     const relieved = () => this.wake()
     this.room = new Room(
-      { tree, loadsInFlight, secondChancePercent, rootOf, fork, write, relieved },
+      { tree, loadsInFlight, mergesMax, secondChancePercent, rootOf, fork, write, relieved },
       this.loads
     )
   }

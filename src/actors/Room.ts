@@ -34,6 +34,8 @@ export interface Options {
   readonly tree: Tree
   readonly secondChancePercent: number
   readonly loadsInFlight: number
+  /** Merges that wait for their turn before no more are asked for; 1,024 unless it is given. */
+  readonly mergesMax?: number | undefined
   /** The root of a tree; undefined where nobody can read it any more. */
   readonly rootOf: (treeId: number) => Root | undefined
   readonly fork: (effect: Effect.Effect<void>) => void
@@ -57,9 +59,6 @@ const writeBatchPages = 256
 /** Blocks that a split through all levels may take. */
 const splitBlocks = 6
 
-/** Merges that wait for their turn before no more are asked for. */
-const mergesMax = 1_024
-
 export class Room {
   readonly counters = { evictionWrites: 0, merges: 0 }
   readonly evictor: Evictor
@@ -68,6 +67,7 @@ export class Room {
   private failure: StoreError | undefined
   private attempts = 0
   private readonly options: Options
+  private readonly mergesMax: number
   private readonly pages: Pages
   private readonly loads: Loads
   /** Leaves whose mini-pages are to be merged: queued, while their base pages are loaded, and for want of blocks. */
@@ -82,6 +82,7 @@ export class Room {
 
   constructor(options: Options, loads: Loads) {
     this.options = options
+    this.mergesMax = options.mergesMax ?? 1_024
     this.loads = loads
     this.pages = options.tree.pages
     this.evictor = new Evictor(this.pages, {
@@ -109,7 +110,7 @@ export class Room {
     const wanted = Math.max(target, this.needed)
     if (arena.available < wanted) {
       // Those that wait for their turn need blocks: guests go on leaving, or all memory ends up as guests.
-      if (this.due.size < mergesMax) this.evictor.makeRoom(wanted, chores)
+      if (this.due.size < this.mergesMax) this.evictor.makeRoom(wanted, chores)
       else this.evictor.sendGuests(wanted, chores)
     }
     if (this.stuck !== 0) this.evictor.dismiss(this.needed, 1)
