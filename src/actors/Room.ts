@@ -257,11 +257,15 @@ export class Room {
   private write(pageIds: ReadonlyArray<number>): void {
     const { fork, write } = this.options
     if (write === undefined) return
-    const { map } = this.pages
-    const images = pageIds.filter((pageId) => {
+    const { leaving, map } = this.pages
+    const images: Array<Image> = []
+    for (const pageId of pageIds) {
       const state = map.state[pageId] as number
-      return this.pages.isGuest(pageId) && (state & (State.Dirty | State.Imaged | State.Cut)) === State.Dirty
-    }).map((pageId) => this.pages.image(pageId))
+      if (!this.pages.isGuest(pageId) || (state & State.Dirty) === 0) continue
+      // A checkpoint has taken it meanwhile, or is about to: it leaves when that image is written.
+      if ((state & (State.Imaged | State.Cut)) !== 0) leaving.push(pageId)
+      else images.push(this.pages.image(pageId))
+    }
     if (images.length === 0) return
     this.writing = true
     this.counters.evictionWrites += images.length
