@@ -8,7 +8,8 @@
  * I1 Both pages have records and room for the record at hand afterwards, wherever it belongs: it never goes round.
  * I2 Neither has a mini-page, whose prefix is that of its leaf's bounds.
  *
- * Neighbours are looked at only in memory and where they may be changed: nothing is read or written for them.
+ * Neighbours are looked at only in memory and where they may be changed, and only while memory is plenty: where pages
+ * come and go, each page that is changed is one more to be written.
  */
 import { invariant } from "../Invariant.ts"
 import * as Inner from "./Inner.ts"
@@ -25,11 +26,12 @@ const { headerWords } = Page
 /** Evens out the leaf at the end of the path with a neighbour, for a record of `need` words; false where none helps. */
 export function balance(ground: Ground, need: number): boolean {
   const { bench, pages } = ground
-  if (bench.depth === 0) return false
+  const { arena } = pages
+  if (bench.depth === 0 || arena.available <= arena.limit >>> 2) return false
   const parent = bench.ids[bench.depth - 1] as number
   const index = bench.taken[bench.depth - 1] as number
   const address = pages.map.block[parent] as number
-  const last = Page.count(pages.arena.wordsOf(address), address & pages.arena.mask)
+  const last = Page.count(arena.wordsOf(address), address & arena.mask)
   return index < last && balanceAt(ground, parent, index, need)
     || index > 0 && balanceAt(ground, parent, index - 1, need)
 }
