@@ -11,169 +11,16 @@ import * as TestClock from "effect/testing/TestClock"
 import * as Buffer_ from "../src/actors/Buffer.ts"
 import { attemptsMax } from "../src/actors/Room.ts"
 import type { DiskFile } from "../src/disk/Disk.ts"
-import { resolve } from "../src/Limits.ts"
-import type { Limits } from "../src/Limits.ts"
 import type { StoreError } from "../src/StoreError.ts"
-import { DiskFailed, storeError } from "../src/StoreError.ts"
-import { Arena } from "../src/tree/Arena.ts"
 import { Budget } from "../src/tree/Budget.ts"
 import { Epoch } from "../src/tree/Epoch.ts"
-import type { Place } from "../src/tree/MapChunk.ts"
 import { State } from "../src/tree/MapTable.ts"
-import { seal } from "../src/tree/PageCheck.ts"
-import type { SealedImage } from "../src/tree/PageFile.ts"
 import type { Image } from "../src/tree/Pages.ts"
-import type { Root } from "../src/tree/Tree.ts"
-import { Found, Kind, Tree, Written } from "../src/tree/Tree.ts"
+import { Kind } from "../src/tree/Tree.ts"
+import { failure, leaves, limits, pageBytes, Rig } from "./support/bufferRig.ts"
+import type { Write } from "./support/bufferRig.ts"
 import { passing } from "./support/storeSize.ts"
-import { bytes, text } from "./support/world.ts"
-
-const leaves = 8
-/** What the buffer keeps for merges of so few blocks. */
-const reserved = 8
-const pageBytes = 1024
-
-const limits = ((): Limits => {
-  const resolved = resolve({
-    pageBytes,
-    memoryBytes: 64 * pageBytes,
-    loadsInFlight: 1
-  })
-  if (resolved._tag === "Invalid") throw new Error(resolved.problems.join())
-  return resolved.limits
-})()
-
-const failure = storeError(
-  new DiskFailed({ operation: "write", path: "/pages", code: "ENOSPC", cause: undefined })
-)
-
-type Write = NonNullable<Buffer_.Options["write"]>
-
-/** A memory full of trees that are one changed leaf each, and a page file. Tree and page of it have the same id. */
-class Rig {
-  readonly tree: Tree
-  readonly roots = new Map<number, Root>()
-  readonly slots = new Map<number, Uint8Array>()
-  /** Slots in the order in which they were read. */
-  readonly reads: Array<number> = []
-  /** What a read waits for, and whether it fails. */
-  reading: Effect.Effect<void, StoreError> = Effect.void
-  private nextSlot = 1
-
-  constructor(more = 0) {
-    const arena = new Arena({ pageBytes, blocks: leaves + reserved + more, chunkBytes: 16 * pageBytes })
-    this.tree = new Tree({ arena, epoch: 2, durable: 0, visible: 0, secondChancePercent: 0 })
-    for (let id = 1; id <= leaves; id++) {
-      const root = this.tree.create(id)
-      if (root?.page !== id) throw new Error("the page of another tree")
-      this.roots.set(id, root)
-      this.tree.put(root, bytes("key"), Kind.Value, bytes(`value ${id}`), 1)
-    }
-  }
-
-  get pages() {
-    return this.tree.pages
-  }
-
-  isInMemory(id: number): boolean {
-    return (this.pages.map.block[id] as number) >= 0
-  }
-
-  place(image: Uint8Array): Place {
-    const slot = this.nextSlot++
-    this.slots.set(slot, image.slice())
-    return { slot, checksum: seal(image) }
-  }
-
-  /** Writes at once. */
-  readonly write: Write = (images: ReadonlyArray<SealedImage>) =>
-    Effect.sync(() => images.map(({ bytes }) => this.place(bytes)))
-
-  land(image: Image): void {
-    seal(image.bytes)
-    this.pages.imaged(image, this.place(image.bytes))
-  }
-
-  /** Takes pages out of memory. */
-  evict(...ids: ReadonlyArray<number>): void {
-    for (const id of ids) {
-      this.land(this.pages.image(id))
-      assert.isTrue(this.pages.evict(id))
-    }
-  }
-
-  /** Pages that nothing takes out of memory. */
-  keep(...ids: ReadonlyArray<number>): void {
-    for (const id of ids) this.pages.kept.add(id)
-  }
-
-  private copy(into: Uint8Array, offset: number): number {
-    const slot = offset / pageBytes
-    this.reads.push(slot)
-    into.set(this.slots.get(slot) ?? assert.fail(`slot ${slot} is read`))
-    return into.length
-  }
-
-  /** The pages whose images were read. */
-  get pagesRead(): ReadonlyArray<number> {
-    const idOf = (image: Uint8Array | undefined): number => image?.[8] ?? 0
-    return this.reads.map((slot) => idOf(this.slots.get(slot)))
-  }
-
-  private file(): DiskFile {
-    const file: Partial<DiskFile> = {
-      path: "/pages",
-      read: (into, offset) => Effect.andThen(this.reading, Effect.sync(() => this.copy(into, offset))),
-      readSync: (into, offset) => this.copy(into, offset)
-    }
-    return new Proxy(file as DiskFile, {
-      get: (target, name) => {
-        if (name in target) return target[name as keyof DiskFile]
-        throw new Error(`the page file's ${String(name)} is used`)
-      }
-    })
-  }
-
-  make(write: Buffer_.Options["write"] = this.write) {
-    return Effect.gen({ self: this }, function*() {
-      const context = yield* Effect.context<never>()
-      return yield* Buffer_.make({
-        tree: this.tree,
-        budget: new Budget(this.tree.pages.arena, limits.memoryBytes),
-        file: this.file(),
-        limits: { ...limits, secondChancePercent: 0 },
-        epoch: new Epoch<number>(() => {}),
-        rootOf: (treeId) => this.roots.get(treeId),
-        fork: (effect) => void Effect.runForkWith(context)(effect),
-        write,
-        failed: (cause) => {
-          throw cause
-        }
-      })
-    })
-  }
-
-  get(id: number): string | undefined {
-    const root = this.roots.get(id)
-    if (root === undefined) return undefined
-    return this.tree.get(root, bytes("key"), Infinity) === Found ? text(this.tree.value()) : undefined
-  }
-
-  /** Makes a tree of two leaves, of which the first leaves memory and gets a dirty mini-page: its id. */
-  writeBlind(): number {
-    const root = this.tree.create(leaves + 1) ?? assert.fail("no room")
-    this.roots.set(root.treeId, root)
-    const id = root.page
-    this.tree.put(root, bytes("key"), Kind.Value, bytes("older"), 1)
-    for (let n = 0; root.page === id; n++) {
-      this.tree.put(root, bytes(`more ${n}`), Kind.Value, new Uint8Array(100), 1)
-    }
-    this.evict(id)
-    assert.strictEqual(this.tree.put(root, bytes("key"), Kind.Value, bytes("newer"), 2), Written)
-    this.pages.ripe.push(id)
-    return id
-  }
-}
+import { bytes } from "./support/world.ts"
 
 const startNow = { startImmediately: true } as const
 const nothingToWrite: Write = () => Effect.die("there is nothing to write")
@@ -299,6 +146,27 @@ describe("room", () => {
       buffer.relieved()
       yield* Fiber.join(waiting)
       assert.isAtLeast(rig.pages.arena.available, 2)
+    }))
+
+  it.effect("is made by guests alone while as many merges wait as may", () =>
+    Effect.gen(function*() {
+      const count = 60
+      const rig = new Rig(12)
+      const ids = rig.writeManyBlind(count)
+      const buffer = yield* rig.make(rig.write, { mergesMax: 4 })
+      const { room } = buffer.counters
+      // Other trees, dirty guests and mini-pages fill memory: what is merged has to leave for the next.
+      rig.pages.ripe.push(...ids)
+      const waiting = yield* Effect.forkChild(buffer.reserve(2), startNow)
+      // Merges whose base pages find no room wait for ever: no clock tells, but that nothing more is done.
+      for (let idle = 0, last = -1; room.merges < count && idle < 20; idle++) {
+        if (room.merges + room.evictionWrites + rig.reads.length !== last) idle = 0
+        last = room.merges + room.evictionWrites + rig.reads.length
+        yield* settled
+      }
+      assert.strictEqual(room.merges, count)
+      yield* Fiber.join(waiting)
+      assert.isTrue(ids.every((id) => (rig.pages.map.mini[id] as number) < 0))
     }))
 
   it.effect("is given to the reader that can be served when the writer is refused", () =>

@@ -12,14 +12,18 @@ import * as Codec from "../src/Codec.ts"
 import { encodeDefinition } from "../src/log/RecordForm.ts"
 import { encodeSegment, SEGMENT_HEADER_BYTES, segmentName } from "../src/log/Segment.ts"
 import { encodeSuperblock, SUPERBLOCK_BYTES } from "../src/log/Superblock.ts"
+import { Buffers } from "../src/tree/Buffers.ts"
 import * as Catalog from "../src/tree/Catalog.ts"
 import * as Inner from "../src/tree/Inner.ts"
 import { KeyScratch } from "../src/tree/KeyScratch.ts"
 import * as Leaf from "../src/tree/Leaf.ts"
 import * as MapChunk from "../src/tree/MapChunk.ts"
+import * as MiniPage from "../src/tree/MiniPage.ts"
+import { pack as packsOf } from "../src/tree/Pack.ts"
 import * as Page from "../src/tree/Page.ts"
 import { seal, verify } from "../src/tree/PageCheck.ts"
 import * as PageFileHeader from "../src/tree/PageFileHeader.ts"
+import type { Image } from "../src/tree/Pages.ts"
 import { writeReference } from "../src/tree/Reference.ts"
 import { golden } from "./support/golden.ts"
 import { bytesOf, life, makeTail, start, storeId } from "./support/log.ts"
@@ -143,6 +147,45 @@ const inner = (): Uint8Array => {
   return bytes
 }
 
+/** Every kind of dirty record, every status, and what an image leaves out: what is clean, and marks of use. */
+const miniPage = (pageId: number, prefix: string): Uint8Array => {
+  const words = new Int32Array(128)
+  const bytes = new Uint8Array(words.buffer)
+  MiniPage.begin(words, 0, { size: words.length, pageId, treeId: 2 }, keyOf(prefix), prefix.length)
+  const { Kind } = Leaf
+  const { cached, isNew, replaces, touched } = MiniPage.Flag
+  const insert = (tail: string, kind: number, flags: number, text: string, expiry = Infinity): void => {
+    const key = keyOf(prefix + tail)
+    const value = kind === Kind.Reference
+      ? writeReference({ lsn: 2 ** 32 + 8, bytes: 70_000, checksum: 0x1234_5678 })
+      : bytesOf(text)
+    const need = Leaf.neededWords(words, 0, key.length, value.length, expiry)
+    const index = ~Leaf.find(words, 0, key)
+    Leaf.insert(words, bytes, 0, index, need, key, kind | flags << 8, value, 2 ** 32 + 16, expiry)
+  }
+  insert("f", Kind.Value, isNew | touched, "first")
+  insert("b", Kind.Reference, replaces, "")
+  insert("d", Kind.Tombstone, touched, "")
+  insert("a", Kind.Value, cached, "clean")
+  insert("e", Kind.Phantom, 0, "")
+  insert("c", Kind.Value, 0, "", 1_700_000_060_000)
+  return MiniPage.imageOf(words, 0) ?? assert.fail("there is something dirty in it")
+}
+
+const packed = (): Uint8Array => {
+  const imageFor = (pageId: number, prefix: string): Image => ({
+    pageId,
+    form: "mini",
+    generation: 0,
+    version: 1,
+    purpose: "cut",
+    bytes: miniPage(pageId, prefix)
+  })
+  const [one, more] = packsOf([imageFor(5, "abcde"), imageFor(300, "")], new Buffers({ pageBytes, most: 0 }))
+  assert.isUndefined(more)
+  return one?.bytes ?? assert.fail("there is one pack")
+}
+
 const chunk = (): Uint8Array => {
   const slots = new Int32Array(200)
   const checksums = new Int32Array(200)
@@ -183,6 +226,8 @@ const structures: Record<keyof typeof golden, () => Uint8Array> = {
   "page file header": () => PageFileHeader.encode(pageBytes, storeId),
   leaf,
   inner,
+  "mini-page": () => miniPage(5, "abcde"),
+  pack: packed,
   "map chunk": chunk,
   catalog,
   "value, version 1": () => value(1),

@@ -8,81 +8,16 @@ import { KeyScratch } from "../src/tree/KeyScratch.ts"
 import * as Leaf from "../src/tree/Leaf.ts"
 import * as MiniPage from "../src/tree/MiniPage.ts"
 import { pack, unpack } from "../src/tree/Pack.ts"
-import * as Page from "../src/tree/Page.ts"
 import { checkMini } from "../src/tree/PageCheck.ts"
 import type { Image } from "../src/tree/Pages.ts"
+import { imageFor, rowsOf, someMini } from "./support/mini.ts"
 import type { Random } from "./support/random.ts"
 import { random } from "./support/random.ts"
-import { bytes } from "./support/world.ts"
 
 const pageBytes = 1024
 const buffers = () => new Buffers({ pageBytes, most: 0 })
 const { Flag } = MiniPage
 const { Kind } = Leaf
-const states = [0, Flag.isNew, Flag.replaces]
-
-/** A mini-page of random records whose keys begin with a prefix: its words. */
-const someMini = (chance: Random, pageId: number): Int32Array => {
-  const words = new Int32Array(chance.pick([48, 64, 96, 128]))
-  const prefix = new KeyScratch()
-  const text = "prefix".repeat(2).slice(0, chance.pick([0, 1, 3, 4, 7, 12]))
-  prefix.load(bytes(text))
-  MiniPage.begin(words, 0, { size: words.length, pageId, treeId: 3 }, prefix, text.length)
-  const own = new Uint8Array(words.buffer)
-  const key = new KeyScratch()
-  for (let version = 1; version <= 10; version++) {
-    key.load(bytes(text + String(chance.int(1000))))
-    const kind = chance.pick([Kind.Value, Kind.Value, Kind.Tombstone, Kind.Phantom])
-    const value = chance.bytes(kind === Kind.Value ? chance.int(20) : 0)
-    const expiry = kind === Kind.Value && chance.bool(0.3) ? chance.int(1e9) : Infinity
-    const need = Leaf.neededWords(words, 0, key.length, value.length, expiry)
-    const index = Leaf.find(words, 0, key)
-    if (index >= 0 || Leaf.gap(words, 0) < need + Page.slotWords) continue
-    const status = kind === Kind.Phantom
-      ? 0
-      : kind === Kind.Value && chance.bool(0.3)
-      ? Flag.cached
-      : chance.pick(states)
-    const flags = status | (chance.bool(0.5) ? Flag.touched : 0)
-    Leaf.insert(words, own, 0, ~index, need, key, kind | flags << 8, value, version, expiry)
-  }
-  return words
-}
-
-/** Key, kind, flags, version, expiry and value of each record. */
-const rowsOf = (words: Int32Array, p: number): ReadonlyArray<string> => {
-  const key = new KeyScratch()
-  return Array.from({ length: Page.count(words, p) }, (_, index) => {
-    const record = Leaf.recordAt(words, p, index)
-    const stored = Page.slotBytes(words, p, index)
-    Leaf.loadKey(words, p, index, key)
-    const value = Buffer.from(
-      words.buffer,
-      words.byteOffset + Leaf.valueAt(words, record, stored) * 4,
-      Leaf.valueBytesAt(words, record)
-    )
-    const flags = MiniPage.flagsAt(words, record)
-    return [
-      Buffer.from(key.toBytes()).toString("hex"),
-      Leaf.kindAt(words, record),
-      flags & ~Flag.touched,
-      (flags & Flag.touched) !== 0 && "touched",
-      Leaf.versionAt(words, record),
-      Leaf.expiryAt(words, record, stored),
-      value.toString("hex"),
-      MiniPage.isDirty(words, record) && "dirty"
-    ].join()
-  })
-}
-
-const imageFor = (pageId: number, image: Uint8Array): Image => ({
-  pageId,
-  form: "mini",
-  generation: 0,
-  version: 1,
-  purpose: "cut",
-  bytes: image
-})
 
 const someImages = (chance: Random): ReadonlyArray<Image> => {
   const images: Array<Image> = []
@@ -117,7 +52,7 @@ describe("mini-pages", () => {
   })
 
   it("have flags that are independent of each other, of the expiry and of the kind", () => {
-    const all = [Leaf.expires, Flag.cached, Flag.touched, Flag.isNew, Flag.replaces]
+    const all = [Leaf.expires, Flag.cached, Flag.touched, Flag.isNew, Flag.replaces, Flag.again]
     assert.strictEqual(all.reduce((sum, flag) => sum + flag, 0), MiniPage.flags)
     assert.strictEqual(all.reduce((or, flag) => or | flag, 0), MiniPage.flags)
     for (const kind of Object.values(Kind)) {
@@ -126,7 +61,8 @@ describe("mini-pages", () => {
         assert.strictEqual(MiniPage.flagsAt(words, 0), flags)
         assert.strictEqual(MiniPage.isDirty(words, 0), kind !== Kind.Phantom && (flags & Flag.cached) === 0)
         MiniPage.touch(words, 0)
-        assert.strictEqual(MiniPage.flagsAt(words, 0), flags | Flag.touched)
+        const again = (flags & Flag.touched) !== 0 ? Flag.again : 0
+        assert.strictEqual(MiniPage.flagsAt(words, 0), flags | Flag.touched | again)
         assert.strictEqual(Leaf.kindAt(words, 0), kind)
         assert.strictEqual(Leaf.valueBytesAt(words, 0), 0xffff)
       }

@@ -56,6 +56,8 @@ export interface Options {
   readonly budget: Budget
   readonly file: DiskFile
   readonly limits: Limits
+  /** See `Room.ts`. */
+  readonly mergesMax?: number | undefined
   /** Of the slots: pinned while one is read beside everything else. */
   readonly epoch: Epoch<number>
   /** The root of a tree; undefined where nobody can read it any more. */
@@ -129,7 +131,10 @@ export const make = Effect.fnUntraced(
 const ripeMany = 16
 
 /** Blocks that are freed at a time because others need the memory. */
-const owedMost = 64
+const owedMost = 256
+
+/** Pages that are written together in any memory: what is written one by one is merged again before it is gone. */
+const batchLeast = 16
 
 /** Records that are applied before what others hold of the memory is looked at again. */
 const refreshRecords = 16
@@ -157,11 +162,12 @@ class Live {
     arena.reserve = Math.min(arena.blocks >>> 1, 2 * limits.mergeWorkspaces + 6)
     this.low = Math.max(1, arena.blocks >>> 7)
     this.loads = new Loads({ pages: this.pages, file, limits, epoch, events: tree.events, fork })
-    const { rootOf, write } = options
-    const { loadsInFlight, secondChancePercent } = limits
+    const { mergesMax, rootOf, write } = options
+    const { loadsInFlight, pageBytes, secondChancePercent, stagingBytes } = limits
+    const batchPages = Math.max(batchLeast, Math.floor(stagingBytes / pageBytes / 2))
     const relieved = () => this.wake()
     this.room = new Room(
-      { tree, loadsInFlight, secondChancePercent, rootOf, fork, write, relieved },
+      { tree, loadsInFlight, batchPages, mergesMax, secondChancePercent, rootOf, fork, write, relieved },
       this.loads
     )
   }
@@ -197,7 +203,9 @@ class Live {
   }
 
   ahead(): void {
-    if (++this.applied % refreshRecords === 0 && this.budget.refresh() > this.low) return this.wake()
+    if (++this.applied % refreshRecords === 0 && this.budget.refresh() > this.low >>> 2) {
+      return this.wake()
+    }
     if (this.pages.arena.available < this.low || this.pages.ripe.length >= ripeMany) this.wake()
   }
 
@@ -213,7 +221,6 @@ class Live {
     for (const { beside } of this.reserves) if (beside !== 0) this.pages.kept.add(beside)
     this.room.make(this.low + this.wanted() + owed)
     this.serve()
-    this.budget.take(this.low + this.wanted())
     while (this.wanted() > 0 && !this.isHopeful()) {
       const before = this.wanted()
       this.room.squeeze(before)

@@ -34,7 +34,7 @@ export interface Options {
   readonly relieved: () => void
 }
 
-/** Images handed to Flush at a time: one batch is on its way while the next is taken. */
+/** Images handed to Flush at a time, where staging allows so many: one batch is on its way while the next is taken. */
 const batchPages = 128
 
 export class CutWriter {
@@ -52,7 +52,8 @@ export class CutWriter {
 
   /** Writes the images at the cut of all that changed: what writers saved first, then the noisiest leaves. */
   images(image: CutImage): Effect.Effect<void, StoreError> {
-    const { pages } = this.options
+    const { limits, pages } = this.options
+    const most = Math.min(batchPages * limits.pageBytes, limits.stagingBytes / 2)
     this.written = 0
     const records = pages.map.records
     const pending = [...image.pages.pending].sort((a, b) => (records[a] as number) - (records[b] as number))
@@ -60,7 +61,7 @@ export class CutWriter {
       while (true) {
         const batch = pages.captured.drain()
         let bytes = batch.reduce((sum, image) => sum + image.bytes.length, 0)
-        while (bytes < batchPages * this.options.limits.pageBytes && pending.length > 0) {
+        while (bytes < most && pending.length > 0) {
           const from = batch.length
           pages.capture(pending.pop() as number, batch)
           for (let index = from; index < batch.length; index++) {

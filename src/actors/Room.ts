@@ -34,6 +34,10 @@ export interface Options {
   readonly tree: Tree
   readonly secondChancePercent: number
   readonly loadsInFlight: number
+  /** Most pages that are handed to Flush at a time. */
+  readonly batchPages: number
+  /** Merges that wait for their turn before no more are asked for; 1,024 unless it is given. */
+  readonly mergesMax?: number | undefined
   /** The root of a tree; undefined where nobody can read it any more. */
   readonly rootOf: (treeId: number) => Root | undefined
   readonly fork: (effect: Effect.Effect<void>) => void
@@ -51,14 +55,11 @@ export const attemptsMax = 4
 /** The wait after a failed attempt; doubled after each. */
 const retryMillis = 50
 
-/** Pages handed to Flush at a time. */
+/** Pages handed to Flush at a time, where staging allows so many. */
 const writeBatchPages = 256
 
 /** Blocks that a split through all levels may take. */
 const splitBlocks = 6
-
-/** Merges that wait for their turn before no more are asked for. */
-const mergesMax = 1_024
 
 export class Room {
   readonly counters = { evictionWrites: 0, merges: 0 }
@@ -68,6 +69,7 @@ export class Room {
   private failure: StoreError | undefined
   private attempts = 0
   private readonly options: Options
+  private readonly mergesMax: number
   private readonly pages: Pages
   private readonly loads: Loads
   /** Leaves whose mini-pages are to be merged: queued, while their base pages are loaded, and for want of blocks. */
@@ -82,6 +84,7 @@ export class Room {
 
   constructor(options: Options, loads: Loads) {
     this.options = options
+    this.mergesMax = options.mergesMax ?? 1_024
     this.loads = loads
     this.pages = options.tree.pages
     this.evictor = new Evictor(this.pages, {
@@ -109,7 +112,7 @@ export class Room {
     const wanted = Math.max(target, this.needed)
     if (arena.available < wanted) {
       // Those that wait for their turn need blocks: guests go on leaving, or all memory ends up as guests.
-      if (this.due.size < mergesMax) this.evictor.makeRoom(wanted, chores)
+      if (this.due.size < this.mergesMax) this.evictor.makeRoom(wanted, chores)
       else this.evictor.sendGuests(wanted, chores)
     }
     if (this.stuck !== 0) this.evictor.dismiss(this.needed, 1)
@@ -152,8 +155,9 @@ export class Room {
       this.load(pageId, pageId)
     }
     // More merges under way mean more neighbours to be written together, unless they wait for the blocks of those here.
-    const whole = this.loads.underWay === 0 || this.dirty.length >= writeBatchPages >>> 2
-    if (whole && this.dirty.length > 0 && !this.writing) this.write(this.dirty.splice(0, writeBatchPages))
+    const batch = Math.min(writeBatchPages, this.options.batchPages)
+    const whole = this.loads.underWay === 0 || this.dirty.length >= batch >>> 2
+    if (whole && this.dirty.length > 0 && !this.writing) this.write(batch)
   }
 
   /** Loads a page that the merge of a mini-page needs. */
@@ -253,14 +257,22 @@ export class Room {
     this.options.relieved()
   }
 
-  private write(pageIds: ReadonlyArray<number>): void {
+  /** Hands so many of the pages that are to be written to Flush. */
+  private write(most: number): void {
     const { fork, write } = this.options
     if (write === undefined) return
-    const { map } = this.pages
-    const images = pageIds.filter((pageId) => {
+    const { leaving, map } = this.pages
+    const images: Array<Image> = []
+    let passed = 0
+    while (images.length < most && passed < this.dirty.length) {
+      const pageId = this.dirty[passed++] as number
       const state = map.state[pageId] as number
-      return this.pages.isGuest(pageId) && (state & (State.Dirty | State.Imaged | State.Cut)) === State.Dirty
-    }).map((pageId) => this.pages.image(pageId))
+      if (!this.pages.isGuest(pageId) || (state & State.Dirty) === 0) continue
+      // A checkpoint has taken it meanwhile, or is about to: it leaves when that image is written.
+      if ((state & (State.Imaged | State.Cut)) !== 0) leaving.push(pageId)
+      else images.push(this.pages.image(pageId))
+    }
+    this.dirty.splice(0, passed)
     if (images.length === 0) return
     this.writing = true
     this.counters.evictionWrites += images.length

@@ -4,7 +4,8 @@
  * Map table, slots, versions, the log's tail, images and buffers on their way, records that wait: each says how much it
  * holds, and the arena's limit is what is left. Pages give way, as they alone can come back from the disk.
  *
- * I1 The limit falls by blocks that are free and that nobody waits for: whoever frees memory needs some to work in.
+ * I1 The limit falls no faster than blocks are given back, and stays above the arena's reserve: merges, which free
+ *    memory, always have some to work in; only those who would take more wait.
  * I2 However much others hold, pages keep half of what they had at first, and a path of pages in any case: everybody
  *    else has a limit of his own, and waits at it for what only pages can do.
  *
@@ -21,13 +22,10 @@ const pagesLeast = 64
 export class Budget {
   readonly memoryBytes: number
   private readonly arena: Arena
-  /** Blocks that are the pages'. */
-  private target: number
   private readonly holders: Array<readonly [Holder, () => number]> = []
 
   constructor(arena: Arena, memoryBytes: number) {
     this.arena = arena
-    this.target = arena.limit
     this.memoryBytes = memoryBytes
   }
 
@@ -53,21 +51,15 @@ export class Budget {
     return this.arena.usedBlocks * this.arena.pageBytes
   }
 
-  /** Says anew how many blocks are the pages'; answers how many of them others need. */
+  /** Says anew how many blocks the pages may have; answers how many they have too many. */
   refresh(): number {
     const { arena } = this
     let held = 0
     for (const [, bytes] of this.holders) held += bytes()
     const least = Math.min(arena.blocks, Math.max(pagesLeast, arena.blocks >>> 1))
     const left = Math.floor((this.memoryBytes - held) / arena.pageBytes)
-    this.target = Math.min(arena.blocks, Math.max(least, left))
-    if (arena.limit < this.target) arena.limit = this.target
-    return arena.limit - this.target
-  }
-
-  /** Takes what others need of the free blocks, all but `kept` (I1). */
-  take(kept: number): void {
-    const { arena } = this
-    arena.limit -= Math.min(arena.limit - this.target, Math.max(0, arena.available - kept))
+    const target = Math.min(arena.blocks, Math.max(least, left))
+    arena.limit = Math.max(target, Math.min(arena.limit, arena.usedBlocks + arena.reserve))
+    return arena.limit - target
   }
 }

@@ -57,8 +57,8 @@ export type { Image } from "./Image.ts"
 const changing = State.Dirty | State.Changed
 const changingMini = State.Unpacked | State.Changed
 
-/** Buffers that are kept for images to come: a sixteenth of the arena, but not more than one write takes. */
-const buffersKept = (arena: Arena): number => Math.min(512, arena.blocks >>> 4)
+/** Buffers that are kept for images to come: half of what is set aside for images by default. */
+const buffersKept = (arena: Arena): number => Math.min(512, arena.blocks >>> 5)
 
 export abstract class Changes {
   readonly arena: Arena

@@ -8,12 +8,13 @@
  */
 import { invariant } from "../Invariant.ts"
 import { Absent, Added, Again, NoSpace, Removed, Replaced } from "./Answer.ts"
+import { balance } from "./Balance.ts"
 import type { KeyScratch } from "./KeyScratch.ts"
 import * as Leaf from "./Leaf.ts"
 import { isUnderfull, mergeUp } from "./Merge.ts"
 import * as Page from "./Page.ts"
 import type { Ground, Root } from "./Split.ts"
-import { compact, splitLeaf } from "./Split.ts"
+import { compact, sequence, splitLeaf } from "./Split.ts"
 
 export class InPlace {
   /** Free blocks to ask for after `NoSpace`. */
@@ -51,6 +52,8 @@ export class InPlace {
       : this.replace(root, words, bytes, p, index, need, key, kind, value, version, expiry)
     if (answer === Added) root.count++
     if (answer !== NoSpace) return answer
+    const ascends = index < 0 && Leaf.ascendingRun(words, p, ~index) >= sequence
+    if (!ascends && balance(this.ground, need)) return Again
     // One split makes room, or a second one after it; each leaves fewer records in the leaf.
     this.blocksNeeded = bench.depth + 2
     if (arena.available < this.blocksNeeded) return NoSpace

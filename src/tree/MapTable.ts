@@ -1,7 +1,7 @@
 /**
  * The map table: page id → where the page is, and what is known of it.
  *
- * Everything is in typed arrays that grow by doubling; there is no object per page. Ids are unsigned 32-bit numbers
+ * Everything is in typed arrays that grow by a quarter; there is no object per page. Ids are unsigned 32-bit numbers
  * from 1 on; 0 is no page.
  *
  * ```

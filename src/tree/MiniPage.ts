@@ -83,8 +83,8 @@ export const touch = (words: Int32Array, record: number): void => {
 
 /** The marks of a record once it is used again. */
 export const usedAt = (words: Int32Array, record: number): number => {
-  const touched = flagsAt(words, record) & Flag.touched
-  return Flag.touched | touched << againShift
+  const flags = flagsAt(words, record) & used
+  return flags | Flag.touched | (flags & Flag.touched) << againShift
 }
 
 /** Takes marks of use off all records. */

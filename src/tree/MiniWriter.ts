@@ -41,12 +41,15 @@ export class MiniWriter {
   /** Free blocks to ask for after `NoSpace`. */
   readonly blocksNeeded = 1
   private readonly ground: Ground
+  /** The largest size class. */
+  private readonly largest: number
   /** The mini-page at hand. */
   private words: Int32Array = new Int32Array(0)
   private p = 0
 
   constructor(ground: Ground) {
     this.ground = ground
+    this.largest = ground.pages.ring.classes.length - 1
   }
 
   /** Writes a record: Added, Replaced, Written, NoSpace, or Missing where the mini-page must be merged first. */
@@ -115,6 +118,7 @@ export class MiniWriter {
 
   /**
    * Makes sure that the leaf has a mini-page with room for a record, and enters it: Absent (done), NoSpace or Missing.
+   * It grows up to class `most`.
    */
   private makeRoom(
     root: Root,
@@ -155,8 +159,9 @@ export class MiniWriter {
   }
 
   /**
-   * Moves the mini-page to where there is room. Copies stay behind where a write would need a larger class for them, the
-   * cold ones first; it may be that of the record at hand, which is written anew. A copy takes nobody's place but theirs.
+   * Moves the mini-page to where there is room. Copies stay behind where a write would need a larger class for them,
+   * the cold ones first; it may be that of the record at hand, which is written anew. A copy takes nobody's
+   * place but theirs, nor the largest class, in which a mini-page is to be merged, and they with it.
    */
   private grow(id: number, need: number, use: "write" | "copy"): number {
     const { pages } = this.ground
@@ -164,10 +169,15 @@ export class MiniWriter {
     const now = ring.classFor(Page.size(this.words, this.p))
     for (const wanted of use === "write" ? forWrite : forCopy) {
       const sizeClass = ring.classFor(pages.wantedMini(id, wanted, need))
-      if (sizeClass < 0 || use === "write" && wanted === "all" && sizeClass !== now) continue
+      if (
+        sizeClass < 0 ||
+        (use === "write" ? wanted === "all" && sizeClass !== now : sizeClass === this.largest)
+      ) {
+        continue
+      }
       if (!pages.move(id, wanted, need)) return NoSpace
       this.enter(id)
-      if (use === "write" && sizeClass >= ring.classes.length - 1) pages.ripe.push(id)
+      if (sizeClass === this.largest) pages.ripe.push(id)
       invariant(Leaf.gap(this.words, this.p) >= need, "MiniWriter: room was made")
       return Absent
     }

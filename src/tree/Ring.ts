@@ -44,6 +44,8 @@ const Filler = 3
 /** Sizes of blocks grow by a third or a half: little is lost by the next larger size, and growing copies seldom. */
 const stepWords = 16
 const leastWords = 32
+/** Places of a queue at first. */
+const leastFrames = 16
 
 /**
  * Words of each size class for a page size: 128 bytes, then alternately 3/2 and 4/3 of the one before, to half a page.
@@ -84,11 +86,11 @@ export class Ring {
   private readonly freeHead: Int32Array
   /** Per arena block: place in the queue or -1, Live blocks, words from the start that are blocks. */
   private readonly position: Int32Array
-  private readonly live: Int32Array
-  private readonly bump: Int32Array
+  private readonly live: Uint16Array
+  private readonly bump: Uint16Array
   private readonly holdsMinis: Uint8Array
   /** Frame addresses, -1 where one left from the middle; indices count up for ever. */
-  private readonly order: Int32Array
+  private order: Int32Array
   private head = 0
   private tail = 0
   /** One past the last index of the region. */
@@ -109,10 +111,10 @@ export class Ring {
     }
     this.freeHead = new Int32Array(this.classes.length).fill(-1)
     this.position = new Int32Array(arena.blocks).fill(-1)
-    this.live = new Int32Array(arena.blocks)
-    this.bump = new Int32Array(arena.blocks)
+    this.live = new Uint16Array(arena.blocks)
+    this.bump = new Uint16Array(arena.blocks)
     this.holdsMinis = new Uint8Array(arena.blocks)
-    this.order = new Int32Array(2 ** Math.ceil(Math.log2(arena.blocks + 1) + 1)).fill(-1)
+    this.order = new Int32Array(leastFrames).fill(-1)
   }
 
   get frames(): number {
@@ -121,7 +123,7 @@ export class Ring {
 
   /** Memory of the bookkeeping. */
   get bytes(): number {
-    return this.arena.blocks * 13 + this.order.length * 4
+    return this.arena.blocks * 9 + this.order.length * 4
   }
 
   /** The smallest class that holds so many words, or -1. */
@@ -314,13 +316,16 @@ export class Ring {
     else this.pageFrames--
   }
 
-  /** Moves the frames together: so many have left from the middle that the queue has run full. */
+  /** Moves the frames together: so many have left from the middle that the queue has run full, or it is too short. */
   private compact(): void {
     const frames: Array<number> = []
     for (let index = this.head; index < this.tail; index++) {
       const frame = this.order[index & this.order.length - 1] as number
       if (frame >= 0) frames.push(frame)
     }
+    // Half of it is to spare from here on, so that what is moved was queued since the last time.
+    const { length } = this.order
+    if (frames.length * 2 > length) this.order = new Int32Array(length * 2)
     this.order.fill(-1)
     frames.forEach((frame, index) => {
       this.order[index] = frame

@@ -25,7 +25,7 @@ import type { Workbench } from "./Workbench.ts"
 const { headerWords } = Page
 
 /** So many inserts in a row, one after another, are taken for a sequence. */
-const sequence = 4
+export const sequence = 4
 
 /** A tree, as its owner knows it. All but its id change. */
 export interface Root {
@@ -196,8 +196,8 @@ function keyOf(bench: Workbench, source: Int32Array, index: number): KeyScratch 
   return bench.rising[0]
 }
 
-/** Makes the shortest key that is above `left` and not above `right`. */
-function separate(bench: Workbench, left: KeyScratch, right: KeyScratch): void {
+/** Makes the shortest key that is above `left` and not above `right`: the bench's separator. */
+export function separate(bench: Workbench, left: KeyScratch, right: KeyScratch): void {
   const common = commonBytes(left.words, 0, left.length, right.words, 0, right.length)
   invariant(common < right.length, "Leaf I1")
   bench.separator.assemble(right.words, 0, 0, right.words, 0, common + 1)
