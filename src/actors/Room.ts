@@ -34,6 +34,8 @@ export interface Options {
   readonly tree: Tree
   readonly secondChancePercent: number
   readonly loadsInFlight: number
+  /** Passing guests that are kept. */
+  readonly passing: number
   /** The root of a tree; undefined where nobody can read it any more. */
   readonly rootOf: (treeId: number) => Root | undefined
   readonly fork: (effect: Effect.Effect<void>) => void
@@ -102,14 +104,14 @@ export class Room {
     return failure
   }
 
-  /** Frees blocks until `target` can be handed out; what needs the disk is begun. */
-  make(target: number): void {
+  /** Frees blocks until `target` can be handed out, and `more` if that is easy; what needs the disk is begun. */
+  make(target: number, more = 0): void {
     const { arena, ripe } = this.pages
     const chores = noChores()
     const wanted = Math.max(target, this.needed)
-    if (arena.available < wanted) {
+    if (arena.available < wanted + more) {
       // Those that wait for their turn need blocks: guests go on leaving, or all memory ends up as guests.
-      if (this.due.size < mergesMax) this.evictor.makeRoom(wanted, chores)
+      if (this.due.size < mergesMax) this.evictor.makeRoom(wanted, chores, more)
       else this.evictor.sendGuests(wanted, chores)
     }
     if (this.stuck !== 0) this.evictor.dismiss(this.needed, 1)
@@ -257,10 +259,14 @@ export class Room {
     const { fork, write } = this.options
     if (write === undefined) return
     const { map } = this.pages
-    const images = pageIds.filter((pageId) => {
+    const images: Array<Image> = []
+    for (const pageId of pageIds) {
       const state = map.state[pageId] as number
-      return this.pages.isGuest(pageId) && (state & (State.Dirty | State.Imaged | State.Cut)) === State.Dirty
-    }).map((pageId) => this.pages.image(pageId))
+      if (!this.pages.isGuest(pageId) || (state & State.Dirty) === 0) continue
+      // A checkpoint has taken it meanwhile, and makes room when it is done: that is to be waited for.
+      if ((state & (State.Imaged | State.Cut)) !== 0) this.pages.demote(pageId)
+      else images.push(this.pages.image(pageId))
+    }
     if (images.length === 0) return
     this.writing = true
     this.counters.evictionWrites += images.length
