@@ -19,6 +19,7 @@ import type { Declared, Machine } from "./Machine.ts"
 import { Store } from "./Store.ts"
 import type { StoreError } from "./StoreError.ts"
 import { Ended, LimitExceeded, SnapshotExpired, storeError } from "./StoreError.ts"
+import { Ahead } from "./tree/Ahead.ts"
 import { Batch } from "./tree/Cursor.ts"
 import { Many } from "./tree/Many.ts"
 import type { Columns } from "./tree/Many.ts"
@@ -252,15 +253,29 @@ export class View {
   }
 
   scan(keyspace: Declared, range: Range): Scan {
-    const { tree } = this.machine
+    const { readAhead, tree } = this.machine
     const batch = new Batch()
     let { lower, upper } = range
     let left = range.limit
+    // Read ahead is no further than one can tell that it is wanted.
+    let hoped = range.expected ?? range.limit
+    const ahead = new Ahead(readAhead.most)
     let ended = left <= 0 || (upper !== undefined && Buffer.compare(lower, upper) >= 0)
     let chunk = Math.min(chunkRows, range.expected ?? left)
     const resume = (position: Uint8Array): void => {
       if (range.order === "ascending") lower = position
       else upper = position
+    }
+    const lookAhead = (root: Root, missing: number): void => {
+      const rest = { lower, upper, order: range.order }
+      const count = ahead.look(
+        tree.pages,
+        root,
+        rest,
+        { records: hoped, leafRecords: batch.leafRecords },
+        missing
+      )
+      if (count > 0) ahead.took(readAhead.begin(ahead.ids, count))
     }
     const pull: Scan = Effect.suspend((): Scan => {
       if (ended) return Cause.done()
@@ -272,11 +287,17 @@ export class View {
       const answer = tree.scan(root, { lower, upper, order, columns, limit }, this.at, batch)
       // Also where a page is missing: leaves without a row to show are behind it, and may be evicted for that page.
       if (batch.position !== undefined) resume(batch.position)
-      if (answer < 0) return Effect.andThen(this.machine.load(tree.missing, "scan"), pull)
+      if (answer < 0) {
+        const { missing } = tree
+        lookAhead(root, missing)
+        return Effect.andThen(this.machine.load(missing, "scan"), pull)
+      }
       const rows = affordable(batch)
       if (rows < batch.count) resume(batch.key(order === "ascending" ? rows : rows - 1))
       left -= rows
+      hoped -= rows
       ended = left <= 0 || (answer === 0 && rows === batch.count)
+      if (!ended) lookAhead(root, 0)
       chunk = Math.min(chunkRows, 2 * chunk)
       return rowsOf(this.machine, batch, rows)
     })

@@ -154,7 +154,7 @@ export const metrics = {
   ),
   "heartwood.page.loads": counter(
     "{page}",
-    "Pages read from the disk (purpose: read, scan, write, merge, rescue, upkeep)"
+    "Pages read from the disk (purpose: read, scan, ahead, write, merge, rescue, upkeep)"
   ),
   "heartwood.page.merges": counter("{page}", "Mini-pages merged into their base pages"),
   "heartwood.page.evictions": counter(

@@ -70,6 +70,18 @@ export interface Options {
   readonly failed: (cause: unknown) => void
 }
 
+/** Reads of pages that scans will come to. */
+export interface ReadAhead {
+  /**
+   * Begins with the first `count` pages, as far as that takes nothing from others; answers how many it took on. Nobody
+   * hears of it when one fails.
+   */
+  readonly begin: (pageIds: Int32Array, count: number) => number
+  /** Pages that are read ahead at a time, of all scans, and those that are now. */
+  readonly most: number
+  readonly underWay: () => number
+}
+
 export interface Buffer extends Actor.Actor<Message> {
   readonly load: (pageId: number, purpose?: Purpose) => Effect.Effect<void, StoreError>
   /** Makes room for so many pages, beside a page that is needed with them (I2). */
@@ -78,6 +90,7 @@ export interface Buffer extends Actor.Actor<Message> {
    * Brings a page in at once, in the calling thread; false where there is no room without waiting. Throws `StoreError`.
    */
   readonly loadNow: (pageId: number, purpose?: Purpose) => boolean
+  readonly readAhead: ReadAhead
   /** The image of a page that is not in memory, as its slot has it; read in the calling thread. */
   readonly imageNow: (pageId: number) => Uint8Array
   /** Tells that pages have become clean by another hand: what is ripe is merged, too. */
@@ -115,6 +128,11 @@ export const make = Effect.fnUntraced(
       reserve: (blocks, beside = 0) =>
         Actor.ask(actor, (done): Message => ({ _tag: "Reserve", blocks, beside, done })),
       loadNow: (pageId, purpose = "read") => live.loadNow(pageId, purpose),
+      readAhead: {
+        begin: (pageIds, count) => live.readAhead(pageIds, count),
+        most: live.aheadMost,
+        underWay: () => live.loads.unasked
+      },
       imageNow: (pageId) => live.loads.imageNow(pageId),
       relieved: () => live.relieved(),
       ahead: () => live.ahead(),
@@ -142,6 +160,7 @@ const refreshRecords = 16
 class Live {
   readonly loads: Loads
   readonly room: Room
+  readonly aheadMost: number
   private readonly pages: Pages
   private readonly limits: Limits
   /** Blocks that are kept free. */
@@ -151,6 +170,8 @@ class Live {
   private woken = false
   private readonly budget: Budget
   private applied = 0
+  /** Blocks that others need the memory of. */
+  private owed = 0
 
   constructor(options: Options) {
     const { budget, epoch, file, fork, limits, tree } = options
@@ -161,13 +182,26 @@ class Live {
     // One merge finds room for its base page and for a split through all levels: merging never comes to a stop.
     arena.reserve = Math.min(arena.blocks >>> 1, 2 * limits.mergeWorkspaces + 6)
     this.low = Math.max(1, arena.blocks >>> 7)
-    this.loads = new Loads({ pages: this.pages, file, limits, epoch, events: tree.events, fork })
-    const { mergesMax, rootOf, write } = options
     const { loadsInFlight, pageBytes, secondChancePercent, stagingBytes } = limits
+    // Half of the reads are always somebody's who waits, and of the memory a scan takes a small part.
+    const aheadMost = this.aheadMost = Math.min(loadsInFlight >>> 1, Math.max(1, arena.blocks >>> 6))
+    this.loads = new Loads({ pages: this.pages, file, limits, epoch, events: tree.events, fork, aheadMost })
+    const { mergesMax, rootOf, write } = options
     const batchPages = Math.max(batchLeast, Math.floor(stagingBytes / pageBytes / 2))
     const relieved = () => this.wake()
     this.room = new Room(
-      { tree, loadsInFlight, batchPages, mergesMax, secondChancePercent, rootOf, fork, write, relieved },
+      {
+        tree,
+        loadsInFlight,
+        batchPages,
+        mergesMax,
+        secondChancePercent,
+        passing: aheadMost,
+        rootOf,
+        fork,
+        write,
+        relieved
+      },
       this.loads
     )
   }
@@ -217,9 +251,11 @@ class Live {
   }
 
   settle(): void {
-    const owed = Math.min(this.budget.refresh(), owedMost)
+    this.owed = Math.min(this.budget.refresh(), owedMost)
     for (const { beside } of this.reserves) if (beside !== 0) this.pages.kept.add(beside)
-    this.room.make(this.low + this.wanted() + owed)
+    // Whoever is told that its page is here may go on, and name others, before this has ended.
+    const { named } = this.loads
+    this.room.make(this.low + this.wanted() + this.owed, this.loads.unasked)
     this.serve()
     while (this.wanted() > 0 && !this.isHopeful()) {
       const before = this.wanted()
@@ -230,6 +266,7 @@ class Live {
     // What was tried often enough is not waited for any longer; who comes later waits for the attempts after it.
     const failure = this.room.takeFailure()
     if (failure !== undefined) this.giveUp(failure)
+    this.loads.drop(named)
   }
 
   /** Whether something is under way that may free blocks. */
@@ -243,10 +280,10 @@ class Live {
   }
 
   private serve(): void {
-    this.loads.proceed()
+    this.load()
     // What was loaded may have been merged, and is to be written; what is to be merged next is to be loaded.
     this.room.proceed()
-    this.loads.proceed()
+    this.load()
     const { arena, kept } = this.pages
     while (this.reserves.length > 0 && (this.reserves[0]?.blocks ?? 0) <= arena.available) {
       const served = this.reserves.shift()
@@ -254,6 +291,12 @@ class Live {
       kept.delete(served.beside)
       served.done(Exit.void)
     }
+  }
+
+  private load(): void {
+    const { arena } = this.pages
+    this.loads.spare = arena.available - this.low - this.wanted() - this.room.needed - this.owed
+    this.loads.proceed()
   }
 
   /** There is no more room: writers are refused first, as the pages that they need may make room for readers. */
@@ -281,6 +324,14 @@ class Live {
   halt(error: StoreError): void {
     this.loads.halt(error)
     this.refuseReserves(error)
+  }
+
+  readAhead(pageIds: Int32Array, count: number): number {
+    for (let index = 0; index < count; index++) {
+      if (!this.loads.ahead(pageIds[index] as number)) return index
+    }
+    if (this.loads.unasked > 0) this.wake()
+    return count
   }
 
   loadNow(pageId: number, purpose: Purpose): boolean {

@@ -9,6 +9,8 @@
  * I1 A loaded image is installed only if the page's generation is the one that was asked for.
  * I2 A slot is not written anew while it is read.
  * I3 At most `loadsInFlight` images are being read, and as many wait for a block; others wait in order.
+ * I4 What is read ahead of a scan takes only what nobody else asks for: a place among the reads, and a block that is
+ *    spare when it is begun and when it has arrived. Otherwise it is dropped, and so is its error.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -31,6 +33,9 @@ export interface LoadCounters {
   readonly by: Record<Purpose, number>
 }
 
+/** What nobody has asked for yet comes last. */
+const urgency = { ahead: 0, read: 1, scan: 1, write: 1, rescue: 1, upkeep: 1, merge: 2 }
+
 export interface Loaded {
   readonly _tag: "Loaded"
   readonly pageId: number
@@ -48,6 +53,8 @@ export interface Options {
   readonly epoch: Epoch<number>
   readonly events: Events
   readonly fork: (effect: Effect.Effect<void>) => void
+  /** Pages that are read ahead at a time. */
+  readonly aheadMost: number
 }
 
 /** A merge gives back more memory than it takes: it goes first, and may use the reserve. */
@@ -60,14 +67,21 @@ export class Loads {
   readonly counters: LoadCounters = {
     loads: 0,
     loadBytes: 0,
-    by: { read: 0, scan: 0, write: 0, merge: 0, rescue: 0, upkeep: 0 }
+    by: { read: 0, scan: 0, ahead: 0, write: 0, merge: 0, rescue: 0, upkeep: 0 }
   }
   answer: (message: Loaded) => void = () => {}
   private readonly options: Options
   /** Who waits for a page, by page id. */
   private readonly wanted = new Map<number, Wanted>()
-  private readonly queues = { read: new Fifo(), merge: new Fifo() }
+  private readonly queues = { ahead: new Fifo(), read: new Fifo(), merge: new Fifo() }
   private readonly reading = new Set<number>()
+  /** Pages of purpose `ahead`: all of them, and those that are being read. */
+  unasked = 0
+  private unaskedReads = 0
+  /** Blocks that they may take. */
+  spare = 0
+  /** How many there have been. */
+  named = 0
   private arrived: Array<Loaded> = []
   /** For reads in the calling thread. */
   private readonly scratch: Uint8Array
@@ -79,17 +93,25 @@ export class Loads {
 
   /** Pages that somebody waits for. */
   get waiting(): number {
-    return this.wanted.size
+    return this.wanted.size - this.unasked
   }
 
-  /** Images that wait for a block, those of merges not among them. */
+  /** Images that somebody waits for and that wait for a block, those of merges not among them. */
   get homeless(): number {
-    return this.arrived.filter(({ pageId }) => this.wanted.get(pageId)?.purpose !== "merge").length
+    return this.arrived.filter(({ pageId }) => urgency[this.purposeOf(pageId)] === urgency.read).length
   }
 
-  /** Reads that have not come back. */
+  /** Reads that somebody waits for and that have not come back. */
   get underWay(): number {
-    return this.reading.size
+    return this.reading.size - this.unaskedReads
+  }
+
+  private purposeOf(pageId: number): Purpose {
+    return this.wanted.get(pageId)?.purpose ?? "read"
+  }
+
+  private queueOf(purpose: Purpose): Fifo {
+    return this.queues[purpose === "ahead" || purpose === "merge" ? purpose : "read"]
   }
 
   want(pageId: number, purpose: Purpose, done: Reply<void, StoreError>): void {
@@ -97,13 +119,31 @@ export class Loads {
     const wanted = this.wanted.get(pageId)
     if (wanted === undefined) {
       this.wanted.set(pageId, { purpose, waiters: [done] })
-      this.queues[purpose === "merge" ? "merge" : "read"].push(pageId)
+      this.queueOf(purpose).push(pageId)
       return
     }
     wanted.waiters.push(done)
-    if (wanted.purpose === "merge" || purpose !== "merge") return
-    wanted.purpose = purpose
-    this.queues.merge.push(pageId)
+    if (wanted.purpose === "ahead") this.asked(pageId)
+    const sooner = urgency[purpose] > urgency[wanted.purpose]
+    if (sooner) this.queueOf(purpose).push(pageId)
+    if (sooner || wanted.purpose === "scan") wanted.purpose = purpose
+  }
+
+  /** Somebody waits for what was read ahead, or nobody ever will. */
+  private asked(pageId: number): void {
+    this.unasked--
+    if (this.reading.has(pageId)) this.unaskedReads--
+  }
+
+  /** Reads a page that a scan will come to; false where enough are being read so. */
+  ahead(pageId: number): boolean {
+    if (this.unasked >= this.options.aheadMost) return false
+    if (this.wanted.has(pageId) || !this.isMissing(pageId)) return true
+    this.wanted.set(pageId, { purpose: "ahead", waiters: [] })
+    this.unasked++
+    this.named++
+    this.queues.ahead.push(pageId)
+    return true
   }
 
   /** False where the page was loaded by another hand since it was asked for, or merged away: its reader asks again. */
@@ -113,6 +153,7 @@ export class Loads {
   }
 
   loaded(message: Loaded): void {
+    if (this.purposeOf(message.pageId) === "ahead") this.unaskedReads--
     this.reading.delete(message.pageId)
     this.arrived.push(message)
   }
@@ -121,23 +162,38 @@ export class Loads {
   proceed(): void {
     this.arrived = this.arrived.filter((loaded) => !this.install(loaded))
     const { loadsInFlight } = this.options.limits
-    const { merge, read } = this.queues
+    const { ahead, merge, read } = this.queues
     // Those of merges first, and also where what has arrived waits for the blocks that they free.
     while (merge.length > 0 && this.reading.size < loadsInFlight) this.start(merge.shift())
     while (read.length > 0 && this.reading.size + this.arrived.length < loadsInFlight) {
       this.start(read.shift())
     }
+    const most = loadsInFlight - this.arrived.length
+    while (ahead.length > 0 && this.reading.size < most && this.unaskedReads < this.spare) {
+      this.start(ahead.shift())
+    }
+  }
+
+  /** What could not be begun is not read ahead, but for what has come since `named`. */
+  drop(named: number): void {
+    const { ahead } = this.queues
+    while (ahead.length > this.named - named) {
+      const pageId = ahead.shift()
+      if (this.purposeOf(pageId) === "ahead" && !this.reading.has(pageId)) this.finish(pageId, Exit.void)
+    }
   }
 
   private start(pageId: number): void {
     const { epoch, file, fork, limits, pages } = this.options
-    const wanted = this.wanted.get(pageId)
-    if (wanted === undefined || this.reading.has(pageId)) return
+    if (!this.wanted.has(pageId) || this.reading.has(pageId)) return
+    if (this.arrived.some((loaded) => loaded.pageId === pageId)) return
     if (!this.isMissing(pageId)) return void this.finish(pageId, Exit.void)
     const generation = pages.map.generation[pageId] as number
     const bytes = pages.buffers.take()
     this.reading.add(pageId)
-    this.count(wanted.purpose)
+    const purpose = this.purposeOf(pageId)
+    this.count(purpose)
+    if (purpose === "ahead") this.unaskedReads++
     // The page may be moved meanwhile; its older slot keeps the image until this has ended.
     const read = pinned(epoch, () => file.read(bytes, (pages.map.slot[pageId] as number) * limits.pageBytes))
     fork(
@@ -160,11 +216,11 @@ export class Loads {
     const { buffers, map } = this.options.pages
     // The page moved on while it was read: whoever waits asks again (I1).
     let answer: Exit.Exit<void, StoreError> = Exit.void
+    const purpose = this.purposeOf(pageId)
     if (Exit.isFailure(exit)) answer = exit
-    else if (map.generation[pageId] === generation) {
-      const purpose = this.wanted.get(pageId)?.purpose ?? "read"
+    else if (map.generation[pageId] === generation && (purpose !== "ahead" || this.spare-- > 0)) {
       const installed = this.place(pageId, generation, lengthOf(bytes, exit.value), purpose)
-      if (installed === "full") return false
+      if (installed === "full" && purpose !== "ahead") return false
       if (installed instanceof StoreError) answer = Exit.fail(installed)
     }
     buffers.give(bytes)
@@ -185,7 +241,7 @@ export class Loads {
       pageBytes: limits.pageBytes
     })
     if (checked._tag === "Sound") {
-      const installed = pages.install(pageId, generation, bytes, purpose === "merge" ? "merge" : "read")
+      const installed = pages.install(pageId, generation, bytes, purpose)
       if (installed === "installed" && this.options.events.heard) this.tell(pageId, purpose)
       return installed
     }
@@ -203,6 +259,7 @@ export class Loads {
 
   private finish(pageId: number, exit: Exit.Exit<void, StoreError>): true {
     const wanted = this.wanted.get(pageId)
+    if (wanted?.purpose === "ahead") this.asked(pageId)
     this.wanted.delete(pageId)
     for (const done of wanted?.waiters ?? []) done(exit)
     return true
@@ -240,6 +297,8 @@ export class Loads {
   halt(error: StoreError): void {
     const waiters = [...this.wanted.values()].flatMap(({ waiters }) => waiters)
     this.wanted.clear()
+    this.unasked = 0
+    this.unaskedReads = 0
     for (const done of waiters) done(Exit.fail(error))
   }
 }

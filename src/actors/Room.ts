@@ -38,6 +38,8 @@ export interface Options {
   readonly batchPages: number
   /** Merges that wait for their turn before no more are asked for; 1,024 unless it is given. */
   readonly mergesMax?: number | undefined
+  /** Passing guests that are kept. */
+  readonly passing: number
   /** The root of a tree; undefined where nobody can read it any more. */
   readonly rootOf: (treeId: number) => Root | undefined
   readonly fork: (effect: Effect.Effect<void>) => void
@@ -105,14 +107,14 @@ export class Room {
     return failure
   }
 
-  /** Frees blocks until `target` can be handed out; what needs the disk is begun. */
-  make(target: number): void {
+  /** Frees blocks until `target` can be handed out, and `more` if that is easy; what needs the disk is begun. */
+  make(target: number, more = 0): void {
     const { arena, ripe } = this.pages
     const chores = noChores()
     const wanted = Math.max(target, this.needed)
-    if (arena.available < wanted) {
+    if (arena.available < wanted + more) {
       // Those that wait for their turn need blocks: guests go on leaving, or all memory ends up as guests.
-      if (this.due.size < this.mergesMax) this.evictor.makeRoom(wanted, chores)
+      if (this.due.size < this.mergesMax) this.evictor.makeRoom(wanted, chores, more)
       else this.evictor.sendGuests(wanted, chores)
     }
     if (this.stuck !== 0) this.evictor.dismiss(this.needed, 1)
@@ -261,7 +263,7 @@ export class Room {
   private write(most: number): void {
     const { fork, write } = this.options
     if (write === undefined) return
-    const { leaving, map } = this.pages
+    const { map } = this.pages
     const images: Array<Image> = []
     let passed = 0
     while (images.length < most && passed < this.dirty.length) {
@@ -269,7 +271,7 @@ export class Room {
       const state = map.state[pageId] as number
       if (!this.pages.isGuest(pageId) || (state & State.Dirty) === 0) continue
       // A checkpoint has taken it meanwhile, or is about to: it leaves when that image is written.
-      if ((state & (State.Imaged | State.Cut)) !== 0) leaving.push(pageId)
+      if ((state & (State.Imaged | State.Cut)) !== 0) this.pages.demote(pageId)
       else images.push(this.pages.image(pageId))
     }
     this.dirty.splice(0, passed)

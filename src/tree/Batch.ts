@@ -17,6 +17,8 @@ export class Batch extends Packed {
    * Undefined where nothing was read yet.
    */
   position: Uint8Array | undefined = undefined
+  /** Most records that any leaf had which was looked at since the batch was made. */
+  leafRecords = 0
   keyAt = new Int32Array(64)
   keyBytes = new Int32Array(64)
 

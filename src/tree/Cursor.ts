@@ -84,6 +84,7 @@ export function pull(
     // What is in the batch goes first; the next pull will find the same page missing.
     if (missing > 0) return batch.count > 0 ? 0 : missing
     bound()
+    batch.leafRecords = Math.max(batch.leafRecords, Page.count(way.words, way.p))
     const whole = merging
       ? mergeLeaf(versions, root.treeId, range, at, batch)
       : takeLeaf(range, at, batch)

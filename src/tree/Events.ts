@@ -33,10 +33,11 @@ export type Structural =
   | { readonly _tag: "RootShrunk"; readonly treeId: number; readonly page: number; readonly freed: number }
 
 /**
- * What a page is read for: a key, a range or an exact count, a write that cannot do without it (the log that is
- * replayed at open included), the merge of a mini-page, an image in doubt, or work in the background.
+ * What a page is read for: a key, a range or an exact count, a range that has not come to it yet, a write that cannot
+ * do without it (the log that is replayed at open included), the merge of a mini-page, an image in doubt, or work in
+ * the background.
  */
-export type Purpose = "read" | "scan" | "write" | "merge" | "rescue" | "upkeep"
+export type Purpose = "read" | "scan" | "ahead" | "write" | "merge" | "rescue" | "upkeep"
 
 /** Something that went between memory and disk, or from a page to a record of its own. */
 export type Traffic =

@@ -1,8 +1,9 @@
 /**
  * Who leaves memory when room is needed, and what must be done first.
  *
- * Guests beyond their share go first, oldest first. Then the ring's head: what was not used in the second-chance region
- * leaves, what was, or was used twice on its way there, goes on at the tail without what went cold in it.
+ * Guests beyond their share go first, those of scans before others, the oldest first. Then the ring's head: what was
+ * not used in the second-chance region leaves, what was, or was used twice on its way there, goes on at the tail
+ * without what went cold in it.
  *
  * | at the head                          | untouched                | touched                                        |
  * |--------------------------------------|--------------------------|------------------------------------------------|
@@ -18,6 +19,7 @@
  * I2 While there are chores, what was used since it was last passed stays: whoever waits for room is about to use it.
  */
 import { Events } from "./Events.ts"
+import type { Fifo } from "./Fifo.ts"
 import { State, used } from "./MapTable.ts"
 import * as MiniPage from "./MiniPage.ts"
 import * as Page from "./Page.ts"
@@ -45,29 +47,40 @@ export interface EvictCounters {
 const guestShift = 4
 const guestsLeast = 4
 
+export interface EvictOptions {
+  readonly secondChancePercent: number
+  readonly events?: Events
+  /** Passing guests that are kept while there are others to go: as many as scans read ahead. */
+  readonly passing?: number | undefined
+}
+
 export class Evictor {
   readonly counters: EvictCounters = { leaves: 0, minis: 0, spared: 0 }
   private readonly pages: Pages
   private readonly events: Events
   /** Whether touched pages are spared at all. */
   private readonly spares: boolean
+  private readonly passing: number
 
-  constructor(
-    pages: Pages,
-    options: { readonly secondChancePercent: number; readonly events?: Events }
-  ) {
+  constructor(pages: Pages, options: EvictOptions) {
     this.pages = pages
     this.events = options.events ?? new Events(0)
+    this.passing = Math.max(guestsLeast, options.passing ?? 0)
     this.spares = options.secondChancePercent > 0
   }
 
-  /** Frees blocks until `target` can be handed out, or until no more can be freed without the chores being done. */
-  makeRoom(target: number, chores: Chores): void {
-    const { arena, ring } = this.pages
+  /**
+   * Frees blocks until `target` can be handed out, or until no more can be freed without the chores being done. For
+   * `more`, which scans read ahead with, none of the passing guests goes that they have not come to yet.
+   */
+  makeRoom(target: number, chores: Chores, more = 0): void {
+    const { arena, guests, passing, ring } = this.pages
     this.collect(chores)
-    this.dismiss(target, Math.max(guestsLeast, arena.limit >>> guestShift))
-    this.turn(target, { frames: ring.frames, promises: "count" }, chores)
-    this.dismiss(target, guestsLeast)
+    this.send(passing, State.Passing, target + more, this.passing)
+    this.send(guests, 0, target + more, Math.max(guestsLeast, arena.limit >>> guestShift))
+    this.turn(target + more, { frames: ring.frames, promises: "count" }, chores)
+    this.send(passing, State.Passing, target, guestsLeast - guests.length)
+    this.send(guests, 0, target + more, guestsLeast)
   }
 
   /** The same by guests alone: nothing of the ring is asked for. */
@@ -96,13 +109,19 @@ export class Evictor {
     }
   }
 
-  /** The oldest guests leave, all but `kept`. */
+  /** The oldest guests leave, all but `kept`; of those, scans have what the others leave them. */
   dismiss(target: number, kept: number): void {
-    const { arena, guests } = this.pages
-    for (let left = guests.length; left > kept && arena.available < target; left--) {
+    const { guests, passing } = this.pages
+    this.send(passing, State.Passing, target, kept - guests.length)
+    this.send(guests, 0, target, kept)
+  }
+
+  private send(guests: Fifo, mark: number, target: number, kept: number): void {
+    const { arena, map } = this.pages
+    for (let left = guests.length; left > Math.max(0, kept) && arena.available < target; left--) {
       const id = guests.shift()
       if (this.pages.kept.has(id)) guests.push(id)
-      else if (this.pages.isGuest(id)) this.leave(id)
+      else if (this.pages.isGuest(id) && ((map.state[id] as number) & State.Passing) === mark) this.leave(id)
     }
   }
 

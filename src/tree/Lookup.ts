@@ -16,7 +16,7 @@ import type { Arena } from "./Arena.ts"
 import * as Inner from "./Inner.ts"
 import { KeyScratch } from "./KeyScratch.ts"
 import * as Leaf from "./Leaf.ts"
-import { usedOnce } from "./MapTable.ts"
+import { State, usedOnce } from "./MapTable.ts"
 import * as MiniPage from "./MiniPage.ts"
 import { isInPlace } from "./MiniWriter.ts"
 import * as Page from "./Page.ts"
@@ -253,8 +253,11 @@ export abstract class Lookup extends Finding {
     const { arena, map } = this.pages
     const words = arena.words[address >>> arena.shift] as Int32Array
     const p = address & arena.mask
+    if (((map.state[id] as number) & State.Passing) !== 0) this.pages.stay(id)
     map.state[id] = usedOnce(map.state[id] as number)
     this.hits.guest++
+    // It has joined the ring: what is in it needs no copy.
+    if (isInPlace(map.state[id] as number)) return this.getInLeaf(root, words, p, address, key, at)
     const index = Leaf.find(words, p, key)
     if (index < 0) {
       if (!known && this.isPromoted()) this.remember(root, id, key, -1, 0)

@@ -43,7 +43,9 @@ export const State = {
   /** The checkpoint in flight still needs an image of the mini-page as it was at the cut. */
   CutMini: 1024,
   /** Was used at least twice since it was spared last. */
-  Again: 2048
+  Again: 2048,
+  /** A guest that a scan brought in, and that nothing else has used. */
+  Passing: 4096
 } as const
 
 /** Marks of use. */

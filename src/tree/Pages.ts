@@ -12,7 +12,8 @@
  * ```
  *
  * A *guest* is a leaf that is in memory for a purpose, to be read or to take up its mini-page: the oldest go first, and
- * they move nobody out of the ring. Inner nodes are neither; they stay.
+ * they move nobody out of the ring. Inner nodes are neither; they stay. One that a scan brought in is *passing*: it may
+ * stay in memory that nobody needs, and leaves before all others, until a point read uses it and it settles.
  *
  * I1 A leaf in the ring is Mutable. A guest is while it is Dirty; once its image is written, what changes goes to its
  *    mini-page, so that the image need not be written again.
@@ -25,6 +26,7 @@ import type { BufferMode } from "../Limits.ts"
 import type { Arena } from "./Arena.ts"
 import type { Cut, Image } from "./Changes.ts"
 import { Changes } from "./Changes.ts"
+import type { Purpose } from "./Events.ts"
 import { Fifo } from "./Fifo.ts"
 import { KeyScratch } from "./KeyScratch.ts"
 import * as Leaf from "./Leaf.ts"
@@ -52,6 +54,9 @@ export class Pages extends Changes {
   /** Guests as they came, and those that have changed, to be written. Who is none any more is skipped when met. */
   readonly guests = new Fifo()
   readonly leaving = new Fifo()
+  /** Passing guests as they came, and how many there are. */
+  readonly passing = new Fifo()
+  passers = 0
   /** Pages that stay: room is being made for what is to be done with them. */
   readonly kept = new Set<number>()
   /** Leaves whose mini-pages have grown so far that they should be merged soon. */
@@ -71,7 +76,7 @@ export class Pages extends Changes {
   /** Memory held beside the arena. */
   get bytes(): number {
     return this.map.bytes + this.changeBytes + this.ring.bytes + this.guests.bytes + this.leaving.bytes +
-      this.ripe.length * 8
+      this.passing.bytes + this.ripe.length * 8
   }
 
   /**
@@ -113,6 +118,7 @@ export class Pages extends Changes {
 
   private giveBlock(id: number): void {
     const address = this.map.block[id] as number
+    this.stop(id)
     if (this.ring.has(address)) this.ring.removePage(address)
     else if (((this.map.state[id] as number) & State.Inner) !== 0) this.innerPages--
     this.map.block[id] = -1
@@ -143,17 +149,18 @@ export class Pages extends Changes {
 
   /**
    * Puts a verified image into memory (`verify`, PageCheck.ts). `generation` is the page's when the load was asked
-   * for: a page that was freed or loaded since is left alone. `purpose` merge may use the arena's reserve.
+   * for: a page that was freed or loaded since is left alone. A merge gives back more memory than it takes, and may use
+   * the reserve.
    */
   install(
     id: number,
     generation: number,
     image: Uint8Array,
-    purpose: "read" | "merge" = "read"
+    purpose: Purpose = "read"
   ): "installed" | "stale" | "full" {
     const { arena, map } = this
     if (!map.isUsed(id) || map.generation[id] !== generation || (map.block[id] as number) >= 0) return "stale"
-    const address = purpose === "read" ? arena.allocate() : arena.allocateReserved()
+    const address = purpose === "merge" ? arena.allocateReserved() : arena.allocate()
     if (address < 0) return "full"
     const words = arena.wordsOf(address)
     const at = address & arena.mask
@@ -161,17 +168,38 @@ export class Pages extends Changes {
     Page.unseal(words, at)
     map.block[id] = address
     map.generation[id] = generation + 1 | 0
-    const inner = Page.level(words, at) > 0 ? State.Inner | State.Mutable : 0
-    map.state[id] = (map.state[id] as number) | inner | State.Referenced
-    if (inner === 0) this.settle(id)
-    else this.innerPages++
+    const state = map.state[id] as number
+    if (Page.level(words, at) > 0) {
+      map.state[id] = state | State.Inner | State.Mutable | State.Referenced
+      this.innerPages++
+    } else if (purpose === "scan" || purpose === "ahead") {
+      map.state[id] = state | State.Passing
+      this.passing.push(id)
+      this.passers++
+    } else {
+      map.state[id] = state | State.Referenced
+      this.settle(id)
+    }
     return "installed"
+  }
+
+  /** A guest is used by something else than a scan: it settles as if it had been loaded for that. */
+  stay(id: number): void {
+    this.stop(id)
+    this.settle(id)
+  }
+
+  private stop(id: number): void {
+    const state = this.map.state[id] as number
+    if ((state & State.Passing) === 0) return
+    this.map.state[id] = state & ~State.Passing
+    this.passers--
   }
 
   /** Whether a loaded leaf stays as a whole: without mini-pages always, otherwise while memory is plenty. */
   private settle(id: number): void {
     const { arena, map } = this
-    const plenty = arena.available > arena.limit >>> 2
+    const plenty = arena.available + this.passers > arena.limit >>> 2
     if ((this.mode === "pages" || plenty) && ((map.state[id] as number) & State.Mini) === 0) this.admit(id)
     else this.guests.push(id)
   }
@@ -179,6 +207,7 @@ export class Pages extends Changes {
   /** A guest joins the ring, and is changed in place from here on. Its mini-page has been merged. */
   admit(id: number): void {
     invariant(((this.map.state[id] as number) & State.Mini) === 0, "Pages I1")
+    this.stop(id)
     this.map.state[id] = (this.map.state[id] as number) | State.Mutable
     this.ring.addPage(this.map.block[id] as number)
   }
@@ -189,7 +218,9 @@ export class Pages extends Changes {
   }
 
   protected override changed(id: number): void {
-    if (this.isGuest(id)) this.leaving.push(id)
+    if (!this.isGuest(id)) return
+    this.stop(id)
+    this.leaving.push(id)
   }
 
   override imaged(image: Image, place: Place): void {

@@ -104,7 +104,7 @@ export const inWorld = <E>(
         yield* current.close
         current = yield* opening({ ...all, ...options })
       })
-    const cold = new Cold()
+    const cold = new Cold(configuration.options.buffer)
     const world: World = {
       configuration,
       life,
@@ -154,11 +154,20 @@ const standing = (current: () => Store.Store["Service"]): Store.Store["Service"]
 /** Leaves that are looked at so that others are forgotten. */
 class Cold {
   private readonly twin = new Twin("cold", () => {})
+  private readonly buffer: Options["buffer"]
+
+  constructor(buffer: Options["buffer"]) {
+    this.buffer = buffer
+  }
 
   readonly read: Effect.Effect<void, StoreError, Store.Store> = Effect.suspend(() => {
     const rows = Array.from({ length: 300 }, (_, index): Row => [`${1_000 + index}`, "c".repeat(200)])
     const fill = this.twin.oracle.size > 0 ? Effect.void : this.twin.writeIn(50, rows)
-    return Effect.andThen(fill, this.twin.agreeIn({}))
+    // A scan sends the guests away that were there before; of a page cache it has none, and takes no page away.
+    const look = this.buffer === "pages"
+      ? this.twin.agreeOn(rows.map(([key]) => key))
+      : this.twin.agreeIn({})
+    return Effect.andThen(fill, look)
   })
 }
 

@@ -8,6 +8,7 @@ import { Arena } from "../../src/tree/Arena.ts"
 import { audit } from "../../src/tree/Audit.ts"
 import { Batch } from "../../src/tree/Batch.ts"
 import type { Range } from "../../src/tree/Cursor.ts"
+import type { Purpose } from "../../src/tree/Events.ts"
 import { Evictor, noChores } from "../../src/tree/Evict.ts"
 import { State } from "../../src/tree/MapTable.ts"
 import type { Pack } from "../../src/tree/Pack.ts"
@@ -110,7 +111,7 @@ export class World {
   run(operation: () => number): number {
     for (let tries = 0; tries < 100_000; tries++) {
       const answer = operation()
-      if (answer === Missing) this.load(this.tree.missing)
+      if (answer === Missing) this.load(this.tree.missing, this.random.bool(0.3) ? "scan" : "read")
       else if (answer === NoSpace) this.makeRoom(this.tree.blocksNeeded, this.tree.leafNeeded)
       else return answer
     }
@@ -156,7 +157,7 @@ export class World {
     }
   }
 
-  load(id: number, purpose: "read" | "merge" = "read"): void {
+  load(id: number, purpose: Purpose = "read"): void {
     const { map } = this.tree.pages
     if (!map.isUsed(id)) assert.fail(`page ${id} is asked for but free`)
     const generation = map.generation[id] as number
@@ -166,7 +167,7 @@ export class World {
       assert.fail(`page ${id}: ${checked.actual} in place of ${checked.expected}`)
     }
     this.loads++
-    if (purpose === "read" && this.arena.available === 0) this.makeRoom(1)
+    if (purpose !== "merge" && this.arena.available === 0) this.makeRoom(1)
     if (map.generation[id] !== generation || (map.block[id] as number) >= 0) return
     const installed = this.tree.pages.install(id, generation, image, purpose)
     if (installed !== "installed") assert.fail(`page ${id} is not installed: ${installed}`)
