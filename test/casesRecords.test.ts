@@ -36,7 +36,7 @@ const laid = (world: World, twin: Twin): Effect.Effect<void, StoreError, Store.S
   })
 
 /** Keys of as many leaves, where leaves are small. */
-const spread = upTo(40).map((n) => keyOf(n * 18))
+const spread = upTo(30).map((n) => keyOf(n * 24))
 
 /** How many pages a body has read for keys. */
 const missed = <E>(body: Effect.Effect<void, E, Store.Store>): Effect.Effect<number, E, Store.Store> =>
@@ -221,7 +221,7 @@ everywhere((test) => {
         // Each round looks twice for a key, and remembers it with a chance of a fifth each time.
         assert.strictEqual(rounds[0], spread.length)
         assert.isAbove(rounds[1] ?? 0, 8)
-        assert.isBelow(rounds[3] ?? 0, 30)
+        assert.isBelow(rounds[3] ?? 0, 25)
         assert.strictEqual(rounds.at(-1), 0)
       }),
     { options: { limits: { promotionPercent: 20 } } }

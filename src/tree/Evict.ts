@@ -65,7 +65,7 @@ export class Evictor {
   constructor(pages: Pages, options: EvictOptions) {
     this.pages = pages
     this.events = options.events ?? new Events(0)
-    this.passing = Math.max(guestsLeast, options.passing ?? 0)
+    this.passing = Math.max(1, options.passing ?? 0)
     this.spares = options.secondChancePercent > 0
   }
 

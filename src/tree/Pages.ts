@@ -199,7 +199,7 @@ export class Pages extends Changes {
   /** Whether a loaded leaf stays as a whole: without mini-pages always, otherwise while memory is plenty. */
   private settle(id: number): void {
     const { arena, map } = this
-    const plenty = arena.available + this.passers > arena.limit >>> 2
+    const plenty = arena.available > arena.limit >>> 2
     if ((this.mode === "pages" || plenty) && ((map.state[id] as number) & State.Mini) === 0) this.admit(id)
     else this.guests.push(id)
   }
