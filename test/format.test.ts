@@ -219,6 +219,7 @@ describe("docs/format.md", () => {
     "log/Segment.ts",
     "log/Superblock.ts",
     "tree/Catalog.ts",
+    "tree/Fold.ts",
     "tree/Leaf.ts",
     "tree/MapChunk.ts",
     "tree/MiniPage.ts",

@@ -167,8 +167,8 @@ export const checkpointOf = (
       if (checked._tag !== "Sound") throw new Error(`page ${id}: ${checked.expected}, not ${checked.actual}`)
       tree.pages.install(id, map.generation[id] as number, bytes)
     }
-    const state = new Map(catalog.keyspaces.map(({ count, name, root, treeId, unresolved }) => {
-      const rows = rowsOf(tree, { treeId, page: root, count, unresolved }, load)
+    const state = new Map(catalog.keyspaces.map(({ count, name, reducer, root, treeId, unresolved }) => {
+      const rows = rowsOf(tree, { treeId, reducer, page: root, count, unresolved }, load)
       if (unresolved === 0 && rows.length !== count) {
         throw new Error(`${name} has ${rows.length} records, its catalog says ${count}`)
       }
