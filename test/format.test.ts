@@ -212,6 +212,7 @@ describe("docs/format.md", () => {
   const described = [
     "Codec.ts",
     "Key.ts",
+    "Reducer.ts",
     "actors/Directory.ts",
     "log/Group.ts",
     "log/RecordForm.ts",
