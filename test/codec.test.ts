@@ -323,14 +323,6 @@ describe("Codec.make", () => {
 })
 
 describe("codecs of what reducers fold", () => {
-  const thrown = (run: () => unknown): unknown => {
-    try {
-      return run()
-    } catch (error) {
-      return error
-    }
-  }
-
   it("numbers: back as they were, in 8 bytes that are ordered as they are", () => {
     const ints = [Number.MIN_SAFE_INTEGER, -(2 ** 32), -1, 0, 1, 2 ** 32 + 1, Number.MAX_SAFE_INTEGER]
     const floats = [-Infinity, -1.5, -Number.MIN_VALUE, 0, Number.MIN_VALUE, 0.1, 2 ** 60, Infinity]
@@ -345,14 +337,14 @@ describe("codecs of what reducers fold", () => {
 
   it("numbers: what is none is refused, in either direction", () => {
     for (const value of [0.5, 2 ** 53, Number.NaN, "1", undefined]) {
-      assert.instanceOf(thrown(() => Codec.int.encode(value as number)), Codec.CodecFailed)
+      failure(() => Codec.int.encode(value as number))
     }
-    assert.instanceOf(thrown(() => Codec.float.encode(Number.NaN)), Codec.CodecFailed)
+    failure(() => Codec.float.encode(Number.NaN))
     for (
       const bytes of [new Uint8Array(0), new Uint8Array(7), new Uint8Array(9), new Uint8Array(8).fill(0xff)]
     ) {
-      assert.instanceOf(thrown(() => Codec.int.decode(bytes)), Codec.CodecFailed)
-      assert.instanceOf(thrown(() => Codec.float.decode(bytes)), Codec.CodecFailed)
+      failure(() => Codec.int.decode(bytes))
+      failure(() => Codec.float.decode(bytes))
     }
   })
 
@@ -373,13 +365,13 @@ describe("codecs of what reducers fold", () => {
     assert.deepStrictEqual(Codec.set.decode(new Uint8Array(0)), [])
     const longest = new Uint8Array(0xffff)
     assert.deepStrictEqual(Codec.set.decode(Codec.set.encode([longest])), [longest])
-    assert.instanceOf(thrown(() => Codec.set.encode([new Uint8Array(0x1_0000)])), Codec.CodecFailed)
+    failure(() => Codec.set.encode([new Uint8Array(0x1_0000)]))
   })
 
   it("sets: what is cut off or out of order is refused", () => {
     const broken = [[0], [0, 1], [0, 2, 1], [0, 1, 2, 0, 1, 1], [0, 1, 1, 0, 1, 1]]
     for (const bytes of broken) {
-      assert.instanceOf(thrown(() => Codec.set.decode(Uint8Array.from(bytes))), Codec.CodecFailed)
+      failure(() => Codec.set.decode(Uint8Array.from(bytes)))
     }
   })
 })
