@@ -2,7 +2,8 @@
  * Values as bytes: a schema, a declared version, and the steps from older versions.
  *
  * A stored value begins with the version of the codec that wrote it, so that reading knows how to bring it up
- * to date; only raw bytes are stored bare, so that what raw doors write and read is exact.
+ * to date; only raw bytes are stored bare, so that what raw doors write and read is exact, and what reducers fold
+ * (`int`, `float`, `set`).
  *
  * | offset | size | field                                                        |
  * |-------:|-----:|--------------------------------------------------------------|
@@ -21,6 +22,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
 import * as SchemaParser from "effect/SchemaParser"
+import { putFloat, putInt, takeFloat, takeInt } from "./key/Number.ts"
 
 /** The highest version a codec may declare. */
 export const versionMaximum = 16_383
@@ -95,6 +97,78 @@ export const bytes: Codec<Uint8Array> = {
   version: 0,
   encode: (value) => value,
   decode: (value) => value
+}
+
+/** A number in 8 bytes, stored bare, in the order of keys: what the numeric reducers fold. */
+const number = (
+  format: string,
+  put: (value: number, target: Uint8Array, offset: number) => boolean,
+  take: (bytes: Uint8Array, offset: number) => number | undefined
+): Codec<number> => ({
+  [TypeId]: TypeId,
+  format,
+  version: 0,
+  encode(value) {
+    const bytes = new Uint8Array(8)
+    if (!put(value, bytes, 0)) throw new CodecFailed(0, `it is not what Codec.${format} holds`)
+    return bytes
+  },
+  decode(stored) {
+    const value = stored.length === 8 ? take(stored, 0) : undefined
+    if (value === undefined) throw new CodecFailed(0, `it is not a safe number of Codec.${format}`)
+    return value
+  }
+})
+
+/** Safe integers, stored bare as 8 bytes like `Key.Int`. A sum beyond them does not decode. */
+export const int: Codec<number> = number("int", putInt, takeInt)
+
+/** Numbers but NaN, stored bare as 8 bytes like `Key.Float`; -0 is stored as 0. */
+export const float: Codec<number> = number("float", putFloat, takeFloat)
+
+/** Longest element of a set, in bytes. */
+const elementBytes = 0xffff
+
+/**
+ * A set of byte strings of at most 65,535 bytes: what the reducer `union` folds. It is written sorted, each element
+ * once, whatever the order in which it is given; and read in that order.
+ *
+ * | offset | size | field                                                               |
+ * |-------:|-----:|---------------------------------------------------------------------|
+ * |      0 |    2 | length of the element, big-endian; the next one follows the element |
+ * |      2 |    … | element                                                             |
+ *
+ * Broken when: an element is cut off, or not above the one before.
+ */
+export const set: Codec<ReadonlyArray<Uint8Array>> = {
+  [TypeId]: TypeId,
+  format: "set",
+  version: 0,
+  encode(elements) {
+    const sorted = [...elements].sort(Buffer.compare)
+      .filter((element, index, all) =>
+        index === 0 || !Buffer.from(element).equals(all[index - 1] as Uint8Array)
+      )
+    const parts = sorted.map((element) => {
+      if (element.length > elementBytes) throw new CodecFailed(0, "an element is longer than 65,535 bytes")
+      return Buffer.concat([Uint8Array.of(element.length >> 8, element.length & 0xff), element])
+    })
+    return Uint8Array.from(Buffer.concat(parts))
+  },
+  decode(stored) {
+    const elements: Array<Uint8Array> = []
+    for (let at = 0; at < stored.length;) {
+      const end = at + 2 + ((stored[at] ?? 0) << 8 | (stored[at + 1] ?? 0))
+      const element = stored.slice(at + 2, end)
+      const before = elements.at(-1)
+      if (end > stored.length || before !== undefined && Buffer.compare(before, element) >= 0) {
+        throw new CodecFailed(0, "its elements are not whole, or not in order")
+      }
+      elements.push(element)
+      at = end
+    }
+    return elements
+  }
 }
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })

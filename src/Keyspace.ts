@@ -4,8 +4,8 @@
  * `Keyspace.make("users", { key: Key.String, value: User })` opens nothing: the store arrives in `R`, reads need
  * `Snapshot`, writes need `Tx`, and the two boundaries (`Snapshot.read()`, `Tx.transact()`) discharge them.
  *
- * Door to data, first of three files: this one turns keys and values into bytes, `Snapshot.ts` asks the tree and waits
- * for pages that are missing, `tree/Lookup.ts` finds the record.
+ * Door to data, first of three files: this one turns keys and values into bytes (`Form.ts`), `Snapshot.ts` asks the
+ * tree and waits for pages that are missing, `tree/Lookup.ts` finds the record.
  */
 import * as Arr from "effect/Array"
 import type * as Cause from "effect/Cause"
@@ -15,17 +15,21 @@ import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Codec from "./Codec.ts"
+import type { RangeOptions } from "./Form.ts"
+import { Form, keyBytes, noValue } from "./Form.ts"
 import * as Key from "./Key.ts"
-import { ranges } from "./Limits.ts"
 import * as Raw from "./Raw.ts"
-import type { Columns, Range, Row } from "./Snapshot.ts"
+import * as Reducer from "./Reducer.ts"
+import type { Merging } from "./Running.ts"
+import type { Columns, Row } from "./Snapshot.ts"
 import { Snapshot } from "./Snapshot.ts"
 import { Store } from "./Store.ts"
 import type { StoreError } from "./StoreError.ts"
-import { LimitExceeded, storeError, Undecodable, Unencodable, VersionMismatch } from "./StoreError.ts"
+import { VersionMismatch } from "./StoreError.ts"
 import { Absent } from "./tree/Tree.ts"
 import { Tx } from "./Tx.ts"
-import { compare } from "./WriteSet.ts"
+
+export type { RangeOptions } from "./Form.ts"
 
 /** A record as it is read. */
 export interface Entry<K, V> {
@@ -33,20 +37,6 @@ export interface Entry<K, V> {
   readonly value: V
   /** LSN of the commit that wrote it; what `replace` compares. */
   readonly lsn: number
-}
-
-/** Which keys a range covers; everything where nothing is given. */
-export interface RangeOptions<K, P> {
-  /** Only keys that begin with this: a leading part of a tuple, or a leading string. */
-  readonly prefix?: P | undefined
-  /** First key, itself included. */
-  readonly from?: K | undefined
-  /** End of the range, itself excluded. */
-  readonly until?: K | undefined
-  /** From the last key to the first. */
-  readonly reverse?: boolean | undefined
-  /** Most entries. */
-  readonly limit?: number | undefined
 }
 
 /** How many records a keyspace has. */
@@ -98,19 +88,49 @@ export interface Keyspace<K, V, P = never> {
   readonly count: Effect.Effect<number, StoreError, Store>
 }
 
+/** A keyspace with a reducer. */
+export interface Reducing<K, V, O, P = never> extends Keyspace<K, V, P> {
+  /**
+   * Folds an operand into the value; where there is none, what the reducer makes of the operand is the value. With
+   * `sum`, `min`, `max` and `last` nothing is read, and so nothing conflicts. What the others make may become too long
+   * for its leaf, so they read the record, as `modify` does.
+   */
+  readonly merge: (key: K, operand: O) => Effect.Effect<void, StoreError, Tx>
+}
+
+/** How a keyspace is declared. */
+export interface Options<K, V, P = never, E = unknown> extends Codec.Options {
+  readonly key: Key.Key<K, P>
+  readonly value: Schema.ConstraintCodec<V, E, never, never> | Codec.Codec<V>
+}
+
 /**
  * Declares a keyspace. Values are encoded by a schema (as JSON; `Uint8Array` passes through) or by a codec. Throws a
- * `RangeError` where the name is longer than a key may be, or holds a lone surrogate.
+ * `RangeError` where the name is longer than a key may be, or holds a lone surrogate; and where the reducer does not
+ * fold what the codec writes.
  */
-export const make = <K, V, P = never, E = unknown>(
+export function make<K, V, O, P = never, E = unknown>(
   name: string,
-  options: Codec.Options & {
-    readonly key: Key.Key<K, P>
-    readonly value: Schema.ConstraintCodec<V, E, never, never> | Codec.Codec<V>
-  }
-): Keyspace<K, V, P> => {
-  const { key, value, ...rest } = options
-  return new Declared(name, key, Codec.isCodec(value) ? value : Codec.schema(value, rest))
+  options: Options<K, V, P, E> & { readonly reducer: Reducer.Reducer<V, O> }
+): Reducing<K, V, O, P>
+export function make<K, V, P = never, E = unknown>(
+  name: string,
+  options: Options<K, V, P, E> & { readonly reducer: Reducer.For<NoInfer<V>> }
+): Reducing<K, V, V, P>
+export function make<K, V, P = never, E = unknown>(
+  name: string,
+  options: Options<K, V, P, E> & { readonly reducer?: undefined }
+): Keyspace<K, V, P>
+export function make<K, V, O, P = never, E = unknown>(
+  name: string,
+  options: Options<K, V, P, E> & { readonly reducer?: Reducer.BuiltIn | Reducer.Reducer<V, O> | undefined }
+): Keyspace<K, V, P> {
+  const { key, reducer, value, ...rest } = options
+  const codec = Codec.isCodec(value) ? value : Codec.schema(value, rest)
+  if (reducer === undefined) return new Declared(name, key, codec)
+  return typeof reducer === "string"
+    ? new Merged(name, key, Reducer.builtIn(reducer, codec))
+    : new Merged(name, key, Reducer.own(reducer, codec))
 }
 
 /** A keyspace of bytes, with doors for hot loops. */
@@ -125,29 +145,14 @@ export const bytes = (name: string): Bytes => {
   return Object.assign(declared, { raw: Store.useSync(({ machine }) => Raw.make(machine, declared)) })
 }
 
-/** No key of any store is longer; a store may allow less. */
-const keyBytes = ranges.keyBytes.most
-
-/** One buffer serves all encodings: nothing suspends between filling and copying. */
-const scratch = new Uint8Array(keyBytes)
-
-const everything = new Uint8Array(0)
-
-class Declared<K, V, P> implements Keyspace<K, V, P> {
-  readonly name: string
-  readonly layout: string
-  private readonly key: Key.Key<K, P>
-  private readonly codec: Codec.Codec<V>
-
-  constructor(name: string, key: Key.Key<K, P>, codec: Codec.Codec<V>) {
+class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
+  constructor(name: string, key: Key.Key<K, P>, codec: Codec.Codec<V>, usage?: Reducer.Named) {
     if (!name.isWellFormed() || Buffer.byteLength(name) > keyBytes) {
       throw new RangeError(`a keyspace's name is well-formed text of at most ${keyBytes} bytes`)
     }
-    this.name = name
-    // How values are framed is part of the layout: bytes read as JSON would be garbage.
-    this.layout = `${key.fingerprint} -> ${codec.format}`
-    this.key = key
-    this.codec = codec
+    // How values are framed is part of the layout: bytes read as JSON would be garbage. So is how they are folded.
+    const layout = `${key.fingerprint} -> ${codec.format}${usage === undefined ? "" : ` by ${usage.layout}`}`
+    super({ name, layout, reducer: usage?.id }, key, codec)
   }
 
   readonly get = (key: K): Effect.Effect<Option.Option<V>, StoreError, Snapshot> =>
@@ -194,7 +199,12 @@ class Declared<K, V, P> implements Keyspace<K, V, P> {
     )
 
   readonly put = (key: K, value: V): Effect.Effect<void, StoreError, Tx> =>
-    Tx.use((tx) => this.write(tx, key, value))
+    Tx.use((tx) => {
+      const encoded = this.encodeKey(key)
+      if (Exit.isExit(encoded)) return encoded
+      const stored = this.encodeValue(value)
+      return Exit.isExit(stored) ? stored : tx.put(this, encoded, stored)
+    })
 
   readonly remove = (key: K): Effect.Effect<void, StoreError, Tx> =>
     Tx.use((tx) => {
@@ -293,107 +303,26 @@ class Declared<K, V, P> implements Keyspace<K, V, P> {
       return Effect.succeed(pull)
     }))
   }
-
-  private write(tx: Tx["Service"], key: K, value: V): Effect.Effect<void, StoreError> {
-    const encoded = this.encodeKey(key)
-    if (Exit.isExit(encoded)) return encoded
-    try {
-      const stored = this.codec.encode(value)
-      // Raw bytes come back as the caller's own array, which may change before the commit. Not by `slice`: that of a
-      // Buffer shares its bytes.
-      return tx.put(this, encoded, this.codec.format === "bytes" ? Uint8Array.from(stored) : stored)
-    } catch (cause) {
-      if (!(cause instanceof Codec.CodecFailed)) throw cause
-      return Effect.fail(storeError(new Unencodable({ keyspace: this.name, what: "value", cause })))
-    }
-  }
-
-  private encodeKey(key: K): Uint8Array | Exit.Exit<never, StoreError> {
-    return this.encoded((target) => this.key.encode(key, target, 0))
-  }
-
-  /** The bytes that `encode` writes, which answers their number, or why it cannot. */
-  private encoded(encode: (target: Uint8Array) => number): Uint8Array | Exit.Exit<never, StoreError> {
-    const length = encode(scratch)
-    if (length >= 0) return scratch.slice(0, length)
-    if (length !== Key.Full) {
-      return Exit.fail(storeError(new Unencodable({ keyspace: this.name, what: "key" })))
-    }
-    // How long it would be is worth knowing, and worth an allocation only now.
-    let actual: number = length
-    for (let bytes = 4 * keyBytes; actual === Key.Full; bytes *= 4) actual = encode(new Uint8Array(bytes))
-    return Exit.fail(storeError(new LimitExceeded({ limit: "keyBytes", actual, maximum: keyBytes })))
-  }
-
-  private values(
-    rows: ReadonlyArray<Row | undefined>
-  ): Exit.Exit<Array<Option.Option<V>>, StoreError> {
-    const values: Array<Option.Option<V>> = []
-    for (const row of rows) {
-      const value = row === undefined ? noValue : this.value(row)
-      if (Exit.isFailure(value)) return Exit.failCause(value.cause)
-      values.push(value.value)
-    }
-    return Exit.succeed(values)
-  }
-
-  private value(row: Row): Exit.Exit<Option.Option<V>, StoreError> {
-    const value = this.decode(row)
-    return Exit.isExit(value) ? value : Exit.succeed(Option.some(value.value))
-  }
-
-  private decode(row: Row): { readonly value: V } | Exit.Exit<never, StoreError> {
-    try {
-      return { value: this.codec.decode(row.value) }
-    } catch (cause) {
-      if (!(cause instanceof Codec.CodecFailed)) throw cause
-      return Exit.fail(storeError(new Undecodable({ keyspace: this.name, version: cause.version, cause })))
-    }
-  }
-
-  private decodeKey(row: Row): { readonly key: K } | Exit.Exit<never, StoreError> {
-    const key = this.key.decode(row.key, 0, row.key.length)
-    if (key !== undefined) return { key }
-    return Exit.fail(storeError(new Undecodable({ keyspace: this.name, version: 0, cause: "its key" })))
-  }
-
-  /** The range in bytes: what begins with the prefix, cut by `from` and `until`. */
-  private bounds(
-    options: RangeOptions<K, P>,
-    columns: Columns
-  ): Range | Exit.Exit<never, StoreError> {
-    let lower: Uint8Array = everything
-    let upper: Uint8Array | undefined
-    if (options.prefix !== undefined) {
-      const { prefix: leading } = options
-      const prefix = this.encoded((target) => this.key.encodePrefix(leading, target, 0))
-      if (Exit.isExit(prefix)) return prefix
-      const above = prefix.slice()
-      const end = Key.successor(above, 0, above.length)
-      lower = prefix
-      if (end >= 0) upper = above.slice(0, end)
-    }
-    if (options.from !== undefined) {
-      const from = this.encodeKey(options.from)
-      if (Exit.isExit(from)) return from
-      if (compare(from, lower) > 0) lower = from
-    }
-    if (options.until !== undefined) {
-      const until = this.encodeKey(options.until)
-      if (Exit.isExit(until)) return until
-      if (upper === undefined || compare(until, upper) < 0) upper = until
-    }
-    return {
-      lower,
-      upper,
-      order: options.reverse === true ? "descending" : "ascending",
-      limit: options.limit === undefined ? Infinity : wholeOf(options.limit),
-      columns
-    }
-  }
 }
 
-/** A count of rows; what is none counts as 0. */
-const wholeOf = (limit: number): number => limit > 0 ? Math.floor(limit) : 0
+class Merged<K, V, O, P> extends Declared<K, V, P> implements Reducing<K, V, O, P>, Merging {
+  private readonly usage: Reducer.Usage<V, O>
 
-const noValue = Exit.succeed(Option.none<never>())
+  constructor(name: string, key: Key.Key<K, P>, usage: Reducer.Usage<V, O>) {
+    super(name, key, usage.codec, usage)
+    this.usage = usage
+  }
+
+  readonly merge = (key: K, operand: O): Effect.Effect<void, StoreError, Tx> =>
+    Tx.use((tx) => {
+      const encoded = this.encodeKey(key)
+      if (Exit.isExit(encoded)) return encoded
+      const stored = this.guard(() => this.usage.encodeOperand(operand))
+      return Exit.isExit(stored) ? stored : tx.merge(this, encoded, stored)
+    })
+
+  readonly compact = (stored: Uint8Array, most: number): Uint8Array | Exit.Exit<never, StoreError> => {
+    const { compact } = this.usage
+    return compact === undefined ? stored : this.guard(() => compact(stored, most))
+  }
+}

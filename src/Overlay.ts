@@ -4,12 +4,14 @@
  * Each chunk of a scan covers an interval of keys, and the own writes of that interval are merged into it. So a write
  * made between two pulls is seen if it lies ahead of the scan, and not if it lies behind.
  *
- * I1 Where the own writes and the store both have a key, the own write is what is read.
+ * I1 Where the own writes and the store both have a key, the own write is what is read; an own operand is folded into
+ *    what the store has.
  * I2 What is answered is the reader's to change: no own write is handed out itself.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type { Range, Row, Scan } from "./Snapshot.ts"
+import { Fold } from "./tree/Fold.ts"
 import type { KeyspaceWrites, Write } from "./WriteSet.ts"
 import { compare } from "./WriteSet.ts"
 
@@ -19,6 +21,21 @@ import { compare } from "./WriteSet.ts"
  */
 export const rowOf = ({ key, value }: Write, at: number): Row | undefined =>
   value === undefined ? undefined : { key: key.slice(), value: value.slice(), lsn: at }
+
+/** The row of an own operand, folded into what the store has of its key. */
+export const foldedRow = (write: Write, row: Row | undefined, at: number): Row | undefined => {
+  const { key, reducer, value } = write
+  if (row === undefined || reducer === undefined || value === undefined) return rowOf(write, at)
+  return { key: key.slice(), value: folded(reducer, row.value, value), lsn: at }
+}
+
+/** A value with an operand folded into it, as bytes of its own. */
+export const folded = (reducer: number, value: Uint8Array | undefined, operand: Uint8Array): Uint8Array => {
+  fold.of(reducer, value, operand)
+  return fold.value().slice()
+}
+
+const fold = new Fold()
 
 /** A scan of the store with the own writes laid over it; `own` finds them anew at every pull. */
 export const overlay = (
@@ -74,8 +91,8 @@ const merge = (
   const own = descending ? writes.toReversed() : writes
   const result: Array<Row> = []
   let next = 0
-  const take = (): void => {
-    const row = rowOf(own[next++] as Write, at)
+  const take = (stored: Row | undefined): void => {
+    const row = foldedRow(own[next++] as Write, stored, at)
     if (row !== undefined) result.push(row)
   }
   for (const row of rows) {
@@ -83,12 +100,12 @@ const merge = (
     while (next < own.length) {
       order = compare((own[next] as Write).key, row.key) * (descending ? -1 : 1)
       if (order >= 0) break
-      take()
+      take(undefined)
     }
-    if (next < own.length && order === 0) take()
+    if (next < own.length && order === 0) take(row)
     else result.push(row)
   }
-  while (next < own.length) take()
+  while (next < own.length) take(undefined)
   return result
 }
 

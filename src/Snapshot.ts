@@ -33,6 +33,8 @@ export interface Row {
   readonly key: Uint8Array
   readonly value: Uint8Array
   readonly lsn: number
+  /** There, and true, where the value was read from the log. */
+  readonly isLarge?: true
 }
 
 /** Keys in [lower, upper), ascending or descending. */
@@ -182,7 +184,7 @@ export class View {
       if (columns === "keys") return Exit.succeed({ key, value: empty, lsn })
       const reference = tree.foundReference()
       if (reference === undefined) return Exit.succeed({ key, value: tree.value(), lsn })
-      return Effect.map(fetch(reference), (value) => ({ key, value, lsn }))
+      return Effect.map(fetch(reference), (value) => ({ key, value, lsn, isLarge: true as const }))
     })
   }
 

@@ -153,6 +153,18 @@ export class LayoutMismatch extends Data.TaggedError("LayoutMismatch")<{
   }
 }
 
+/** The reducer of a keyspace threw. */
+export class ReducerFailed extends Data.TaggedError("ReducerFailed")<{
+  readonly keyspace: string
+  readonly reducer: string
+  readonly cause?: unknown
+}> {
+  override get message(): string {
+    return `The reducer "${this.reducer}" of keyspace "${this.keyspace}" threw while it folded an operand: `
+      + "correct it, or put a value in place of what it does not fold"
+  }
+}
+
 /** The store was closed. */
 export class Closed extends Data.TaggedError("Closed")<{}> {
   override get message(): string {
@@ -220,6 +232,7 @@ export type Reason =
   | NotAStore
   | Overloaded
   | ReadOnly
+  | ReducerFailed
   | SnapshotExpired
   | Undecodable
   | Unencodable

@@ -23,14 +23,12 @@ import * as Exit from "effect/Exit"
 import * as Tracer from "effect/Tracer"
 import type { Durability } from "./Limits.ts"
 import type { Declared, Machine } from "./Machine.ts"
-import { overlay, rowOf } from "./Overlay.ts"
-import type { Columns, Range, Row, Scan, View } from "./Snapshot.ts"
-import { ended, open, Snapshot } from "./Snapshot.ts"
+import type { Merging } from "./Running.ts"
+import { Running } from "./Running.ts"
+import { open, Snapshot } from "./Snapshot.ts"
 import { Store } from "./Store.ts"
 import type { StoreError } from "./StoreError.ts"
-import { LayoutMismatch, LimitExceeded, storeError } from "./StoreError.ts"
 import * as Telemetry from "./Telemetry.ts"
-import { WriteSet } from "./WriteSet.ts"
 
 /** Options of a transaction. */
 export interface Options {
@@ -49,6 +47,7 @@ export interface Commit<A> {
 export class Tx extends Context.Service<Tx, {
   readonly put: (keyspace: Declared, key: Uint8Array, value: Uint8Array) => Effect.Effect<void, StoreError>
   readonly remove: (keyspace: Declared, key: Uint8Array) => Effect.Effect<void, StoreError>
+  readonly merge: (keyspace: Merging, key: Uint8Array, operand: Uint8Array) => Effect.Effect<void, StoreError>
   readonly clear: (keyspace: Declared) => Effect.Effect<void, StoreError>
   readonly drop: (keyspace: Declared) => Effect.Effect<void, StoreError>
   /** Runs an effect after the commit, if what is written now is part of it. */
@@ -211,159 +210,3 @@ const afterCommit = (
   const all = Effect.forEach(hooks, (hook) => Effect.ignoreCause(hook, { log: "Error" }), { discard: true })
   machine.finish(Effect.matchEffect(durable, { onFailure: () => Effect.void, onSuccess: () => all }))
 }
-
-/** A body under way: what it reads through and what it writes into. */
-class Running {
-  readonly at: number
-  readonly writes = new WriteSet()
-  readonly hooks: Array<Effect.Effect<void>> = []
-  /** Reads of the store; reads that the own writes answered do not count. */
-  reads = 0
-  private readonly machine: Machine
-  private readonly view: View
-  private running = true
-
-  constructor(machine: Machine, view: View) {
-    this.at = view.at
-    this.machine = machine
-    this.view = view
-  }
-
-  /** The body is over: nothing passes through here any more, whoever still holds it. */
-  end(): void {
-    this.running = false
-    this.view.release()
-  }
-
-  joins(): boolean {
-    return this.running
-  }
-
-  get(keyspace: Declared, key: Uint8Array, columns: Columns): Effect.Effect<Row | undefined, StoreError> {
-    return this.guarded(keyspace, () => {
-      const own = this.writes.find(keyspace.name)
-      const write = own?.get(key)
-      if (write !== undefined) return Exit.succeed(rowOf(write, this.at))
-      if (own?.cleared === true) return Exit.succeed(undefined)
-      this.reads++
-      return this.view.get(keyspace, key, columns)
-    })
-  }
-
-  getMany(
-    keyspace: Declared,
-    keys: ReadonlyArray<Uint8Array>,
-    columns: Columns
-  ): Effect.Effect<ReadonlyArray<Row | undefined>, StoreError> {
-    return this.guarded(keyspace, () => {
-      const own = this.writes.find(keyspace.name)
-      if (own === undefined) {
-        this.reads += keys.length
-        return this.view.getMany(keyspace, keys, columns)
-      }
-      const rows: Array<Row | undefined> = []
-      const stored: Array<number> = []
-      keys.forEach((key, index) => {
-        const write = own.get(key)
-        rows.push(write === undefined ? undefined : rowOf(write, this.at))
-        if (write === undefined && !own.cleared) stored.push(index)
-      })
-      if (stored.length === 0) return Exit.succeed(rows)
-      this.reads += stored.length
-      const asked = stored.map((index) => keys[index] as Uint8Array)
-      return Effect.map(this.view.getMany(keyspace, asked, columns), (found) => {
-        stored.forEach((index, place) => {
-          rows[index] = found[place]
-        })
-        return rows
-      })
-    })
-  }
-
-  scan(keyspace: Declared, range: Range): Scan {
-    this.reads++
-    const rows = overlay(
-      (stored) => this.view.scan(keyspace, stored),
-      () => this.writes.find(keyspace.name),
-      range,
-      this.at
-    )
-    return this.guarded(keyspace, () => rows)
-  }
-
-  put(keyspace: Declared, key: Uint8Array, value: Uint8Array): Effect.Effect<void, StoreError> {
-    return this.set(keyspace, key, value)
-  }
-
-  remove(keyspace: Declared, key: Uint8Array): Effect.Effect<void, StoreError> {
-    return this.set(keyspace, key, undefined)
-  }
-
-  clear(keyspace: Declared): Effect.Effect<void, StoreError> {
-    return this.guarded(keyspace, () => Effect.sync(() => this.writes.clear(keyspace)))
-  }
-
-  drop(keyspace: Declared): Effect.Effect<void, StoreError> {
-    return Effect.suspend(() => {
-      if (!this.running) return ended("transaction")
-      this.writes.drop(keyspace)
-      return Exit.void
-    })
-  }
-
-  /** A hook that comes too late would never run, and nobody would know. */
-  onCommit(hook: Effect.Effect<void>): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      if (!this.running) return Effect.orDie(ended("transaction"))
-      this.hooks.push(hook)
-      return Exit.void
-    })
-  }
-
-  step(): (exit: Exit.Exit<unknown, unknown>) => void {
-    const { hooks, writes } = this
-    const mark = writes.mark()
-    const count = hooks.length
-    return (exit) => {
-      if (Exit.isSuccess(exit)) return writes.keep()
-      writes.restore(mark)
-      hooks.length = Math.min(hooks.length, count)
-    }
-  }
-
-  private set(
-    keyspace: Declared,
-    key: Uint8Array,
-    value: Uint8Array | undefined
-  ): Effect.Effect<void, StoreError> {
-    return this.guarded(keyspace, () => {
-      const { keyBytes, transactionBytes, valueBytes } = this.machine.limits
-      const size = value?.length ?? 0
-      const bytes = this.writes.bytes + key.length + size
-      if (key.length > keyBytes) return exceeded("keyBytes", key.length, keyBytes)
-      if (size > valueBytes) return exceeded("valueBytes", size, valueBytes)
-      if (bytes > transactionBytes) return exceeded("transactionBytes", bytes, transactionBytes)
-      this.writes.bytes = bytes
-      this.writes.set(keyspace, { key, value })
-      return Exit.void
-    })
-  }
-
-  /** Runs a step of a body that has not ended, on a keyspace whose own writes have its layout. */
-  private guarded<A, E>(
-    { layout, name }: Declared,
-    step: () => Effect.Effect<A, E>
-  ): Effect.Effect<A, E | StoreError> {
-    return Effect.suspend((): Effect.Effect<A, E | StoreError> => {
-      if (!this.running) return ended("transaction")
-      const own = this.writes.find(name)
-      if (own === undefined || own.accepts(layout)) return step()
-      return Exit.fail(
-        storeError(new LayoutMismatch({ keyspace: name, stored: own.layout, declared: layout }))
-      )
-    })
-  }
-}
-
-const exceeded = (limit: string, actual: number, maximum: number): Exit.Exit<never, StoreError> =>
-  Exit.fail(storeError(new LimitExceeded({ limit, actual, maximum })))

@@ -16,12 +16,15 @@
 export interface Write {
   readonly key: Uint8Array
   readonly value: Uint8Array | undefined
+  /** Id of the reducer that folds it into what is stored; undefined where it takes the place of that. */
+  readonly reducer?: number | undefined
 }
 
 /** The writes to one keyspace. */
 export class KeyspaceWrites {
   readonly name: string
   layout: string
+  reducer: number
   /** The keyspace was emptied before these writes. */
   cleared = false
   /** The keyspace was dropped; what follows makes it anew. */
@@ -29,9 +32,10 @@ export class KeyspaceWrites {
   byKey = new Map<string, Write>()
   private sorted: ReadonlyArray<Write> | undefined
 
-  constructor(name: string, layout: string) {
+  constructor({ layout, name, reducer = 0 }: Layout) {
     this.name = name
     this.layout = layout
+    this.reducer = reducer
   }
 
   get size(): number {
@@ -154,19 +158,18 @@ export class WriteSet {
     if (--this.marks === 0) this.undo.length = 0
   }
 
-  private of({ layout, name }: Layout): KeyspaceWrites {
+  private of(keyspace: Layout): KeyspaceWrites {
+    const { layout, name, reducer = 0 } = keyspace
     let writes = this.keyspaces.get(name)
     if (writes === undefined) {
-      writes = new KeyspaceWrites(name, layout)
+      writes = new KeyspaceWrites(keyspace)
       this.keyspaces.set(name, writes)
       this.undoBy(() => this.keyspaces.delete(name))
     } else if (writes.layout !== layout) {
       const owner = writes
-      const before = owner.layout
-      owner.layout = layout
-      this.undoBy(() => {
-        owner.layout = before
-      })
+      const before = { layout: owner.layout, reducer: owner.reducer }
+      Object.assign(owner, { layout, reducer })
+      this.undoBy(() => Object.assign(owner, before))
     }
     return writes
   }
@@ -180,6 +183,7 @@ export class WriteSet {
 interface Layout {
   readonly name: string
   readonly layout: string
+  readonly reducer?: number | undefined
 }
 
 /** A state to go back to. */

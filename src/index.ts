@@ -6,6 +6,7 @@
 export * as Codec from "./Codec.ts"
 export * as Key from "./Key.ts"
 export * as Keyspace from "./Keyspace.ts"
+export * as Reducer from "./Reducer.ts"
 export * as Snapshot from "./Snapshot.ts"
 export * as Store from "./Store.ts"
 export * as StoreError from "./StoreError.ts"

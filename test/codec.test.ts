@@ -321,3 +321,57 @@ describe("Codec.make", () => {
     assert.deepStrictEqual(codec.decode(codec.encode(value)), value)
   })
 })
+
+describe("codecs of what reducers fold", () => {
+  it("numbers: back as they were, in 8 bytes that are ordered as they are", () => {
+    const ints = [Number.MIN_SAFE_INTEGER, -(2 ** 32), -1, 0, 1, 2 ** 32 + 1, Number.MAX_SAFE_INTEGER]
+    const floats = [-Infinity, -1.5, -Number.MIN_VALUE, 0, Number.MIN_VALUE, 0.1, 2 ** 60, Infinity]
+    for (const [codec, numbers] of [[Codec.int, ints], [Codec.float, floats]] as const) {
+      const stored = numbers.map((number) => codec.encode(number))
+      assert.deepStrictEqual(stored.map((bytes) => codec.decode(bytes)), numbers)
+      assert.deepStrictEqual(stored.toSorted(Buffer.compare), stored)
+      assert.isTrue(stored.every(({ length }) => length === 8))
+    }
+    assert.deepStrictEqual(Codec.float.encode(-0), Codec.float.encode(0))
+  })
+
+  it("numbers: what is none is refused, in either direction", () => {
+    for (const value of [0.5, 2 ** 53, Number.NaN, "1", undefined]) {
+      failure(() => Codec.int.encode(value as number))
+    }
+    failure(() => Codec.float.encode(Number.NaN))
+    for (
+      const bytes of [new Uint8Array(0), new Uint8Array(7), new Uint8Array(9), new Uint8Array(8).fill(0xff)]
+    ) {
+      failure(() => Codec.int.decode(bytes))
+      failure(() => Codec.float.decode(bytes))
+    }
+  })
+
+  it("sets: sorted, each element once", () => {
+    const elements = ["b", "", "a", "b", "ab", "\xff"].map((text) =>
+      Uint8Array.from(Buffer.from(text, "latin1"))
+    )
+    const stored = Codec.set.encode(elements)
+    const read = Codec.set.decode(stored)
+    assert.deepStrictEqual(read.map((element) => Buffer.from(element).toString("latin1")), [
+      "",
+      "a",
+      "ab",
+      "b",
+      "\xff"
+    ])
+    assert.deepStrictEqual(Codec.set.encode(read), stored)
+    assert.deepStrictEqual(Codec.set.decode(new Uint8Array(0)), [])
+    const longest = new Uint8Array(0xffff)
+    assert.deepStrictEqual(Codec.set.decode(Codec.set.encode([longest])), [longest])
+    failure(() => Codec.set.encode([new Uint8Array(0x1_0000)]))
+  })
+
+  it("sets: what is cut off or out of order is refused", () => {
+    const broken = [[0], [0, 1], [0, 2, 1], [0, 1, 2, 0, 1, 1], [0, 1, 1, 0, 1, 1]]
+    for (const bytes of broken) {
+      failure(() => Codec.set.decode(Uint8Array.from(bytes)))
+    }
+  })
+})

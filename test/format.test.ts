@@ -257,6 +257,7 @@ describe("docs/format.md", () => {
   const described = [
     "Codec.ts",
     "Key.ts",
+    "Reducer.ts",
     "actors/Directory.ts",
     "log/Group.ts",
     "log/RecordForm.ts",
@@ -264,6 +265,7 @@ describe("docs/format.md", () => {
     "log/Segment.ts",
     "log/Superblock.ts",
     "tree/Catalog.ts",
+    "tree/Fold.ts",
     "tree/Leaf.ts",
     "tree/MapChunk.ts",
     "tree/MiniPage.ts",

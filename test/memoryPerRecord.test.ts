@@ -54,7 +54,7 @@ describe("the kernel's memory", () => {
     it(`is at most ${most[order]} times what was loaded, ${order}`, () => {
       const arena = new Arena({ pageBytes, blocks: 14_000 })
       const tree = new Tree({ arena, epoch: 1, durable: 0, visible: 0 })
-      const root = tree.create(1) ?? assert.fail("no room")
+      const root = tree.create(1, 0) ?? assert.fail("no room")
       const value = new Uint8Array(valueBytes).fill(7)
       for (const [index, key] of keysIn(order, random(1)).entries()) {
         const answer = tree.put(root, key, Kind.Value, value, index + 1)

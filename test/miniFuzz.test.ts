@@ -5,6 +5,7 @@
  * A failure names its seed and the case it is of; `HEARTWOOD_SEED` runs that seed alone, in every case.
  */
 import { assert, describe, it } from "@effect/vitest"
+import { Reducer } from "../src/tree/Fold.ts"
 import type { FuzzOptions } from "./support/fuzz.ts"
 import { Fuzz } from "./support/fuzz.ts"
 import type { FuzzCounts } from "./support/fuzzCounts.ts"
@@ -36,6 +37,7 @@ const always: ReadonlyArray<Corner> = [
   "pagesMade"
 ]
 const mini: ReadonlyArray<Corner> = [...always, "merges", "tombstones", "packed"]
+const folds: ReadonlyArray<Corner> = [...mini, "operands", "folded"]
 const copies: ReadonlyArray<Corner> = [...mini, "forgotten", "caches", "phantoms"]
 
 const cases: Record<
@@ -72,6 +74,25 @@ const cases: Record<
     options: { keys: 2000, longestKey: 200, frames: 6 },
     seeds: 12,
     corners: copies
+  },
+  "sums": {
+    options: { reducer: Reducer.sum, frames: 3, promotionPercent: 100 },
+    seeds: 8,
+    corners: [...folds, "forgotten", "caches"]
+  },
+  "the least, of few keys": { options: { reducer: Reducer.min, keys: 150 }, seeds: 4, corners: folds },
+  "the greatest, of many keys": {
+    options: { reducer: Reducer.max, keys: 3000, longestKey: 16, frames: 5 },
+    seeds: 4,
+    corners: folds
+  },
+  "what is appended": { options: { reducer: Reducer.append, longestValue: 200 }, seeds: 8, corners: folds },
+  "sets": { options: { reducer: Reducer.union, keys: 300 }, seeds: 4, corners: folds },
+  "the last": { options: { reducer: Reducer.last }, seeds: 2, corners: [...mini, "folded"] },
+  "sums without mini-pages": {
+    options: { reducer: Reducer.sum, mode: "pages", frames: 4 },
+    seeds: 4,
+    corners: [...always, "folded"]
   },
   "without mini-pages": { options: { mode: "pages", frames: 4 }, seeds: 8, corners: always }
 }

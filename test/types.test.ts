@@ -3,11 +3,13 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import type * as Option from "effect/Option"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
+import * as Codec from "../src/Codec.ts"
 import * as Key from "../src/Key.ts"
 import * as Keyspace from "../src/Keyspace.ts"
+import * as Reducer from "../src/Reducer.ts"
 import * as Snapshot from "../src/Snapshot.ts"
 import type * as Store from "../src/Store.ts"
 import type { StoreError, VersionMismatch } from "../src/StoreError.ts"
@@ -19,6 +21,14 @@ const Visits = Keyspace.make("visits", {
   value: Schema.String
 })
 const Ints = Keyspace.make("ints", { key: Key.Int, value: Schema.String })
+
+const Sold = Keyspace.make("sold", { key: Key.String, value: Codec.int, reducer: "sum" })
+const longest = Reducer.make<string, number>({
+  name: "longest",
+  operand: Codec.int,
+  fold: (value, operand) => "a".repeat(Math.max(operand, Option.getOrElse(value, () => "").length))
+})
+const Longest = Keyspace.make("longest", { key: Key.String, value: Schema.String, reducer: longest })
 
 type Runnable<A, E = StoreError> = Effect.Effect<A, E, Store.Store>
 
@@ -85,6 +95,25 @@ export const facts = () => {
   // @ts-expect-error a value whose schema needs a service
   const service = Keyspace.make("users", { key: Key.String, value: needy })
 
+  const sold: Runnable<void> = Sold.merge("apple", 1).pipe(Tx.transact())
+  const folded: Runnable<void> = Longest.merge("apple", 1).pipe(Tx.transact())
+  const soFar: Runnable<Option.Option<string>> = Longest.get("apple").pipe(Snapshot.read())
+  // @ts-expect-error a merge into what has no reducer
+  const irreducible = Users.merge("ada", { age: 36 })
+  // @ts-expect-error a merge inside a read
+  const misplaced: Runnable<void> = Sold.merge("apple", 1).pipe(Snapshot.read())
+  // @ts-expect-error an operand of another type than the values
+  const textual = Sold.merge("apple", "1")
+  // @ts-expect-error a value where the reducer takes another operand
+  const whole = Longest.merge("apple", "aaa")
+  // @ts-expect-error a reducer that folds no text
+  const sums = Keyspace.make("x", { key: Key.String, value: Schema.String, reducer: "sum" })
+  // @ts-expect-error a reducer of other values
+  const others = Keyspace.make("x", { key: Key.String, value: Codec.int, reducer: longest })
+  // @ts-expect-error a reducer that there is not
+  const unknown = Keyspace.make("x", { key: Key.String, value: Codec.int, reducer: "product" })
+  const merges = [sold, folded, soFar, irreducible, misplaced, textual, whole, sums, others, unknown]
+
   const prefixes = [
     Visits.range({ prefix: [] }),
     Visits.range({ prefix: ["a"] }),
@@ -124,7 +153,7 @@ export const facts = () => {
       flag,
       schema
     ],
-    [service, prefixes]
+    [service, prefixes, merges]
   ]
 }
 

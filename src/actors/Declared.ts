@@ -10,6 +10,8 @@ import type { Root } from "../tree/Tree.ts"
 export interface Declared {
   readonly name: string
   readonly layout: string
+  /** Id of what folds its operands (`tree/Fold.ts`); absent or 0 where there are none. */
+  readonly reducer?: number | undefined
 }
 
 const none = Exit.succeed(undefined)

@@ -17,9 +17,17 @@ import type { StoreError } from "../StoreError.ts"
 export interface KeyspaceIntent {
   readonly name: string
   readonly layout: string
+  readonly reducer?: number | undefined
   readonly cleared: boolean
   readonly dropped: boolean
-  readonly writes: () => Iterable<{ readonly key: Uint8Array; readonly value: Uint8Array | undefined }>
+  readonly writes: () => Iterable<KeyIntent>
+}
+
+/** One write: `value` is an operand where there is a reducer, and absent where the key is removed. */
+export interface KeyIntent {
+  readonly key: Uint8Array
+  readonly value: Uint8Array | undefined
+  readonly reducer?: number | undefined
 }
 
 /** A transaction that asks to be committed. */
@@ -61,7 +69,7 @@ export class Names {
     let writes = 0
     for (const keyspace of intent.keyspaces()) {
       writes += this.encodeRemoval(writer, keyspace)
-      for (const { key, value } of keyspace.writes()) {
+      for (const { key, reducer, value } of keyspace.writes()) {
         let id = this.known.get(keyspace.name)?.id
         if (id === undefined) {
           // Nothing is there to be removed from.
@@ -70,7 +78,8 @@ export class Names {
           writes++
         }
         if (value === undefined) writer.remove(id, key)
-        else writer.put(id, key, value)
+        else if (reducer === undefined) writer.put(id, key, value)
+        else writer.merge(id, reducer, key, value)
         this.encodedBytes += key.length + (value?.length ?? 0)
         writes++
       }
@@ -90,10 +99,10 @@ export class Names {
     return 1
   }
 
-  private create(writer: RecordWriter, { layout, name }: KeyspaceIntent): number {
+  private create(writer: RecordWriter, { layout, name, reducer = 0 }: KeyspaceIntent): number {
     const id = this.nextId++
     this.known.set(name, { id, layout })
-    writer.createKeyspace(id, Buffer.from(name), encodeDefinition({ codecVersion: 0, reducer: 0, layout }))
+    writer.createKeyspace(id, Buffer.from(name), encodeDefinition({ codecVersion: 0, reducer, layout }))
     return id
   }
 }

@@ -23,6 +23,7 @@ import { decodeDefinition } from "../log/RecordForm.ts"
 import { RecordReader } from "../log/RecordReader.ts"
 import type { StoreError } from "../StoreError.ts"
 import type { CutImage } from "../tree/Catalog.ts"
+import { isNumeric } from "../tree/Fold.ts"
 import type { Generation, Generations } from "../tree/Generations.ts"
 import { writeReference } from "../tree/Reference.ts"
 import type { Tree as Kernel } from "../tree/Tree.ts"
@@ -182,12 +183,20 @@ export class Tree {
     switch (reader.op) {
       case Op.put: {
         const generation = generations.get(reader.keyspace)
-        if (reader.large) return this.putLarge(generation, key, reader)
+        // A number takes less room in its leaf than a reference to it, and must be there to be folded.
+        const leaves = reader.large && !isNumeric(generation.reducer)
+        if (leaves) return this.putLarge(generation, key, reader)
         const value = reader.bytes.subarray(reader.valueStart, reader.valueEnd)
         return kernel.put(generation.root, key, Kind.Value, value, reader.lsn)
       }
       case Op.remove:
         return kernel.remove(generations.get(reader.keyspace).root, key, reader.lsn)
+      case Op.merge: {
+        const { root } = generations.get(reader.keyspace)
+        invariant(reader.reducer !== 0 && reader.reducer === root.reducer, "Tree I1: a keyspace's reducer")
+        const operand = reader.bytes.subarray(reader.valueStart, reader.valueEnd)
+        return kernel.reduce(root, key, operand, reader.lsn)
+      }
       case Op.relocate:
         return this.charges.relocate(reader)
       case Op.createKeyspace:
@@ -214,10 +223,10 @@ export class Tree {
 
   private create(reader: RecordReader): number {
     const { generations, kernel } = this.options
-    const root = kernel.create(generations.nextTreeId)
-    if (root === undefined) return NoSpace
     const decoded = decodeDefinition(reader.bytes.subarray(reader.valueStart, reader.valueEnd))
     invariant(decoded._tag === "Valid", "Tree I1: a keyspace's definition")
+    const root = kernel.create(generations.nextTreeId, decoded.definition.reducer)
+    if (root === undefined) return NoSpace
     const name = reader.bytes.toString("utf8", reader.keyStart, reader.keyEnd)
     generations.begin({
       ...decoded.definition,
@@ -233,9 +242,9 @@ export class Tree {
 
   private clear(reader: RecordReader): number {
     const { generations, kernel } = this.options
-    const root = kernel.create(generations.nextTreeId)
-    if (root === undefined) return NoSpace
     const older = generations.get(reader.keyspace)
+    const root = kernel.create(generations.nextTreeId, older.reducer)
+    if (root === undefined) return NoSpace
     generations.end(older, reader.lsn)
     generations.begin({ ...older, root, from: reader.lsn, until: Infinity, large: new Map() })
     return Absent

@@ -2,11 +2,13 @@
  * What an operation of the tree answers, and the record that a read has found.
  *
  * A found record is remembered as an address, or as an entry of Versions: a view would cost the collector's write
- * barrier, and a copy its bytes. It is valid until the next operation.
+ * barrier, and a copy its bytes. Only what had to be folded has a place of its own. A find is valid until the next
+ * operation.
  */
 import type { Arena } from "./Arena.ts"
 import * as Leaf from "./Leaf.ts"
 import type { Many } from "./Many.ts"
+import { Folding } from "./Operand.ts"
 import type { Reference } from "./Reference.ts"
 import { readReference } from "./Reference.ts"
 import { ValueOut } from "./ValueOut.ts"
@@ -24,16 +26,22 @@ export const NoSpace = -2
 /** The way to the leaf has changed: the operation starts again. Never leaves the kernel. */
 export const Again = -3
 
+/** For `foundEntry`: what was found was folded. */
+export const inFolding = -2
+
 export class Finding {
   /** Bytes of values, and of keys and values of ranges, that were given to whoever asked. */
   answeredBytes = 0
   private readonly memory: Arena
   private readonly past: Versions
   private readonly out = new ValueOut()
-  /** The record that was found: its address and stored key bytes; or an entry of Versions. */
+  /** The record that was found: its address and stored key bytes; or an entry of Versions, or `inFolding`. */
   protected foundAt = 0
   protected foundKey = 0
   protected foundEntry = -1
+  /** What was folded for a reader, and the version of its operand. */
+  protected readonly folding = new Folding()
+  protected foldedVersion = 0
 
   constructor(memory: Arena, past: Versions) {
     this.memory = memory
@@ -51,22 +59,21 @@ export class Finding {
 
   /** Version of the record found. */
   foundVersion(): number {
-    return this.foundEntry < 0
-      ? Leaf.versionAt(this.foundWords(), this.foundRecord())
-      : this.past.versionOf(this.foundEntry)
+    if (this.foundEntry === -1) return Leaf.versionAt(this.foundWords(), this.foundRecord())
+    return this.foundEntry < 0 ? this.foldedVersion : this.past.versionOf(this.foundEntry)
   }
 
   foundKind(): number {
-    return this.foundEntry < 0
-      ? Leaf.kindAt(this.foundWords(), this.foundRecord())
-      : this.past.kindOf(this.foundEntry)
+    if (this.foundEntry === -1) return Leaf.kindAt(this.foundWords(), this.foundRecord())
+    return this.foundEntry < 0 ? Leaf.Kind.Value : this.past.kindOf(this.foundEntry)
   }
 
   /** When the record found expires, in milliseconds; Infinity where it does not. */
   foundExpiry(): number {
-    return this.foundEntry < 0
-      ? Leaf.expiryAt(this.foundWords(), this.foundRecord(), this.foundKey)
-      : this.past.expiryOf(this.foundEntry)
+    if (this.foundEntry === -1) {
+      return Leaf.expiryAt(this.foundWords(), this.foundRecord(), this.foundKey)
+    }
+    return this.foundEntry < 0 ? this.folding.expiry : this.past.expiryOf(this.foundEntry)
   }
 
   /** Where the value found lives, if that is the log. */
@@ -85,6 +92,7 @@ export class Finding {
       many.setValue(index, this.past.wordsOfEntry(this.foundEntry), from, this.valueBytes())
       return
     }
+    if (this.foundEntry === inFolding) return many.setValue(index, this.folding.words, 0, this.folding.length)
     const words = this.foundWords()
     const record = this.foundRecord()
     many.setValue(
@@ -97,9 +105,8 @@ export class Finding {
 
   /** Bytes of the value found. */
   valueBytes(): number {
-    return this.foundEntry < 0
-      ? Leaf.valueBytesAt(this.foundWords(), this.foundRecord())
-      : this.past.valueBytesOf(this.foundEntry)
+    if (this.foundEntry === -1) return Leaf.valueBytesAt(this.foundWords(), this.foundRecord())
+    return this.foundEntry < 0 ? this.folding.length : this.past.valueBytesOf(this.foundEntry)
   }
 
   /** A copy of the value found. */
@@ -114,6 +121,7 @@ export class Finding {
       const from = this.past.valueAt(this.foundEntry)
       return this.past.bytesOf(this.foundEntry).slice(from, from + this.valueBytes())
     }
+    if (this.foundEntry === inFolding) return this.folding.value().slice()
     const words = this.foundWords()
     const record = this.foundRecord()
     const bytes = this.memory.bytesOf(this.foundAt)
@@ -133,6 +141,10 @@ export class Finding {
       const from = this.past.valueAt(this.foundEntry)
       target.set(this.past.bytesOf(this.foundEntry).subarray(from, from + length), offset)
       return length
+    }
+    if (this.foundEntry === inFolding) {
+      target.set(this.folding.value(), offset)
+      return this.folding.length
     }
     const words = this.foundWords()
     const record = this.foundRecord()

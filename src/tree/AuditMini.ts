@@ -14,6 +14,7 @@ export interface MiniView {
   readonly bytes: number
   readonly inserts: number
   readonly tombstones: number
+  readonly operands: number
   readonly caches: number
   readonly phantoms: number
 }
@@ -39,7 +40,7 @@ export const auditMini = (
   const size = pages.ring.wordsOf(address)
   const words = pages.arena.wordsOf(address).slice(p, p + size)
   words[0] = 0
-  const view = { bytes: size * 4, inserts: 0, tombstones: 0, caches: 0, phantoms: 0 }
+  const view = { bytes: size * 4, inserts: 0, tombstones: 0, operands: 0, caches: 0, phantoms: 0 }
   const checked = checkMini(words, 0, size)
   if (checked._tag === "Invalid") {
     fail(checked.expected, checked.actual)
@@ -60,6 +61,7 @@ export const auditMini = (
     const kind = Leaf.kindAt(words, record)
     if (kind === Leaf.Kind.Phantom) view.phantoms++
     else if (kind === Leaf.Kind.Tombstone) view.tombstones++
+    else if (kind === Leaf.Kind.Operand) view.operands++
     else if (MiniPage.isDirty(words, record)) view.inserts++
     else view.caches++
   }
@@ -89,6 +91,7 @@ const broken = (
   if (kind === Leaf.Kind.Phantom) return found < 0 ? undefined : "no record where its mini-page has a phantom"
   if ((flags & MiniPage.Flag.isNew) !== 0 && found >= 0) return "no record where its mini-page has a new one"
   if ((flags & MiniPage.Flag.replaces) !== 0 && found < 0) return "a record where its mini-page replaces one"
+  if (kind === Leaf.Kind.Operand) return found < 0 ? undefined : brokenOperand(words, record, base, found)
   if (MiniPage.isDirty(words, record)) return undefined
   if (found < 0) return "a record where its mini-page has a copy"
   const own = Leaf.recordAt(base, 0, found)
@@ -96,6 +99,19 @@ const broken = (
     && Leaf.expiryAt(base, own, Page.slotBytes(base, 0, found)) === Leaf.expiryAt(words, record, keyBytes)
     && valueOf(base, own, Page.slotBytes(base, 0, found)).equals(valueOf(words, record, keyBytes))
   return same ? undefined : "the record that its mini-page has a copy of"
+}
+
+const brokenOperand = (
+  words: Int32Array,
+  record: number,
+  base: Int32Array,
+  found: number
+): string | undefined => {
+  const own = Leaf.recordAt(base, 0, found)
+  if (Leaf.kindAt(base, own) !== Leaf.Kind.Value) return "a value where its mini-page has an operand"
+  return Leaf.versionAt(base, own) < Leaf.versionAt(words, record)
+    ? undefined
+    : "an older record where its mini-page has an operand"
 }
 
 const valueOf = (words: Int32Array, record: number, keyBytes: number): Buffer =>

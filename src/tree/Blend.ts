@@ -1,13 +1,15 @@
 /**
  * A leaf as a reader sees it: base page and mini-page blended into one page in scratch.
  *
- * For each key it has the mini-page's record if that is below the reader's LSN, else the base page's; what is older
- * than both is Versions' to say. Nothing is written: a scan over what has just been changed costs no merge.
+ * For each key it has the mini-page's record if that is below the reader's LSN, else the base page's; an operand is
+ * folded into that. What is older than both is Versions' to say. Nothing is written: a scan over what has just been
+ * changed costs no merge.
  *
  * I1 Keys ascend strictly, and the fences are the base page's.
  */
 import { KeyScratch } from "./KeyScratch.ts"
 import * as Leaf from "./Leaf.ts"
+import { Folding, valueOf } from "./Operand.ts"
 import * as Page from "./Page.ts"
 
 const { Kind } = Leaf
@@ -15,6 +17,7 @@ const { Kind } = Leaf
 const key = new KeyScratch()
 const low = new KeyScratch()
 const high = new KeyScratch()
+const folding = new Folding()
 
 /** Words that two pages may take together, with prefixes put back into each key. */
 export const blendWords = (pageWords: number): number => 4 * pageWords
@@ -26,6 +29,7 @@ export function blend(
   p: number,
   minis: Int32Array,
   m: number,
+  reducer: number,
   at: number
 ): void {
   const options = {
@@ -53,7 +57,23 @@ export function blend(
     const until = found < 0 ? ~found : found
     if (until > taken) Leaf.append(target, 0, words, p, taken, until)
     taken = found < 0 ? until : found + 1
-    if (kind !== Kind.Tombstone) Leaf.append(target, 0, minis, m, index, index + 1)
+    if (kind === Kind.Operand) {
+      const operand = valueOf(minis, record, Page.slotBytes(minis, m, index))
+      if (found < 0) folding.alone(reducer, operand)
+      else folding.into(words, p, found, reducer, operand)
+      add(target, Leaf.versionAt(minis, record))
+    } else if (kind !== Kind.Tombstone) {
+      Leaf.append(target, 0, minis, m, index, index + 1)
+    }
   }
   if (count > taken) Leaf.append(target, 0, words, p, taken, count)
+}
+
+/** Adds what was folded as the last record. */
+function add(target: Int32Array, version: number): void {
+  const { expiry } = folding
+  const value = folding.value()
+  const need = Leaf.neededWords(target, 0, key.length, value.length, expiry)
+  const bytes = new Uint8Array(target.buffer)
+  Leaf.insert(target, bytes, 0, Page.count(target, 0), need, key, Kind.Value, value, version, expiry)
 }

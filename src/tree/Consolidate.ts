@@ -1,7 +1,8 @@
 /**
  * Merging a mini-page into its base page, which has been loaded for it (Bw-Tree's consolidation; Bf-Tree, 3.3).
  *
- * Each dirty record is written to the base page as if it came from the log, with the version that it has. Where not all
+ * Each dirty record is written to the base page as if it came from the log, with the version that it has; an operand is
+ * folded into what it stands on there. Where not all
  * of them fit, the leaf is split first, and the mini-page with it: what belongs to the new leaf is merged there, or
  * stays in a mini-page of its own for another time. So it may stop after any split for want of blocks.
  *
@@ -29,6 +30,7 @@ import * as Leaf from "./Leaf.ts"
 import { State } from "./MapTable.ts"
 import { isUnderfull, mergeUp } from "./Merge.ts"
 import * as MiniPage from "./MiniPage.ts"
+import { valueOf } from "./Operand.ts"
 import * as Page from "./Page.ts"
 import type { Ground, Root } from "./Split.ts"
 import { splitLeaf } from "./Split.ts"
@@ -58,6 +60,7 @@ export class Consolidation {
   private readonly inPlace: InPlace
   private readonly descend: Descend
   private readonly key = new KeyScratch()
+  private readonly operandKey = new KeyScratch()
   /** Free blocks to ask for after `NoSpace`. */
   blocksNeeded = 0
 
@@ -151,7 +154,7 @@ export class Consolidation {
       added += Leaf.neededWords(base, b, prefix + stored, valueBytes, expiry) + Page.slotWords
     }
     // A page that is all but full is split rather than compacted (`InPlace.mayCompact`); two records always fit.
-    // What is removed needs no room, however full the page is.
+    // What is removed needs no room, however full the page is; what is folded, no more than its operand beside it.
     return added === 0 || added <= Leaf.spare(base, b) - (Page.size(base, b) >>> 4) || Page.count(base, b) < 2
   }
 
@@ -195,13 +198,14 @@ export class Consolidation {
     const version = Leaf.versionAt(words, record)
     const kind = Leaf.kindAt(words, record)
     const expiry = Leaf.expiryAt(words, record, keyBytes)
-    const from = Leaf.valueAt(words, record, keyBytes) * 4
-    const value = new Uint8Array(words.buffer, from, Leaf.valueBytesAt(words, record))
+    const value = valueOf(words, record, keyBytes)
     for (let answer: number = Again; answer === Again;) {
       const leaf = this.descend(root, this.key)
       invariant(leaf > 0, "Consolidate: the way is in memory")
       answer = kind === Kind.Tombstone
         ? this.inPlace.take(root, this.key, version)
+        : kind === Kind.Operand
+        ? this.inPlace.reduce(root, this.key, value, version)
         : this.inPlace.put(root, this.key, kind, value, version, expiry)
       invariant(answer !== NoSpace, "Consolidate: what fits needs no block")
     }
@@ -237,9 +241,13 @@ export class Consolidation {
     const words = pages.arena.wordsOf(address)
     const p = address & pages.arena.mask
     MiniPage.fill(words, p, copy, 0, "touched", 0)
-    for (let index = 0; index < Page.count(words, p); index++) {
+    for (let index = Page.count(words, p) - 1; index >= 0; index--) {
       const record = Leaf.recordAt(words, p, index)
       const kind = Leaf.kindAt(words, record)
+      if (kind === Kind.Operand) {
+        this.keepFolded(id, words, p, index)
+        continue
+      }
       const gone = kind === Kind.Tombstone || kind === Kind.Phantom
       const head = (words[record] as number) & ~((Flag.isNew | Flag.replaces | MiniPage.used) << 24)
       words[record] = gone ? head & ~0xff0000 | Kind.Phantom << 16 : head | Flag.cached << 24
@@ -247,6 +255,23 @@ export class Consolidation {
       if (gone) Page.writeLsn(words, record + 1, 0)
     }
     return Page.count(words, p)
+  }
+
+  /** What was an operand becomes a copy of what came of it, where that fits its place: numbers do. */
+  private keepFolded(id: number, words: Int32Array, p: number, index: number): void {
+    const { arena, map } = this.ground.pages
+    const address = map.block[id] as number
+    const base = arena.wordsOf(address)
+    const b = address & arena.mask
+    Leaf.loadKey(words, p, index, this.operandKey)
+    const own = Leaf.find(base, b, this.operandKey)
+    const record = Leaf.recordAt(words, p, index)
+    const from = own < 0 ? -1 : Leaf.recordAt(base, b, own)
+    const same = from >= 0 && ((base[from] as number) & 0xff00ffff) === Leaf.valueBytesAt(words, record)
+    if (!same) return Leaf.remove(words, p, index)
+    const value = valueOf(base, from, Page.slotBytes(base, b, own))
+    valueOf(words, record, Page.slotBytes(words, p, index)).set(value)
+    words[record] = Leaf.valueBytesAt(words, record) | Kind.Value << 16 | Flag.cached << 24
   }
 
   /** Merges a leaf with a neighbour if it has become too empty; answers one that must be made ready first, or 0. */

@@ -15,6 +15,7 @@ import * as Inner from "./Inner.ts"
 import { KeyScratch } from "./KeyScratch.ts"
 import * as Leaf from "./Leaf.ts"
 import { State } from "./MapTable.ts"
+import { Folding } from "./Operand.ts"
 import * as Page from "./Page.ts"
 import type { Pages } from "./Pages.ts"
 import { compareKeys } from "./Search.ts"
@@ -52,6 +53,8 @@ class Way {
   /** Records of the leaf that lie in the range: [from, to). */
   from = 0
   to = 0
+  reducer = 0
+  readonly folding = new Folding()
 }
 
 const way = new Way()
@@ -69,6 +72,7 @@ export function pull(
   batch: Batch
 ): number {
   const ascending = range.order === "ascending"
+  way.reducer = root.reducer
   way.lower.load(ascending && batch.position !== undefined ? batch.position : range.lower)
   const upper = !ascending && batch.position !== undefined ? batch.position : range.upper
   way.bounded = upper !== undefined
@@ -139,7 +143,7 @@ function enter(pages: Pages, id: number, at: number): boolean {
   const mini = map.mini[id] as number
   const size = blendWords(arena.pageWords)
   if (way.blend.length !== size) way.blend = new Int32Array(size)
-  blend(way.blend, way.words, way.p, arena.wordsOf(mini), mini & arena.mask, at)
+  blend(way.blend, way.words, way.p, arena.wordsOf(mini), mini & arena.mask, way.reducer, at)
   way.words = way.blend
   way.p = 0
   return true
@@ -241,7 +245,9 @@ function mergeLeaf(versions: Versions, treeId: number, range: Range, at: number,
     const order = entry < 0 ? 1 : index === end ? -1 : versions.compareKey(entry, way.key) * step
     if (order < 0 || order === 0 && versions.versionOf(entry) > versionAt(index)) {
       // A tombstone says that there was nothing, whatever the base page has.
-      if (versions.kindOf(entry) !== Leaf.Kind.Tombstone) addEntry(versions, entry, range, batch)
+      const kind = versions.kindOf(entry)
+      if (kind === Leaf.Kind.Operand) addOperand(versions, entry, order < 0 ? -1 : index, range, batch)
+      else if (kind !== Leaf.Kind.Tombstone) addEntry(versions, entry, range, batch)
     } else {
       addRecord(index, range, batch)
     }
@@ -257,13 +263,27 @@ function mergeLeaf(versions: Versions, treeId: number, range: Range, at: number,
 
 /** Adds an entry of Versions; its key is in `way.key` then. */
 function addEntry(versions: Versions, entry: number, range: Range, batch: Batch): void {
-  const bytes = versions.bytesOf(entry)
-  const from = versions.keyAt(entry)
-  way.key.load(bytes.subarray(from, from + versions.keyBytesOf(entry)))
+  loadEntryKey(versions, entry)
   batch.add(way.key, versions.kindOf(entry), versions.versionOf(entry), versions.expiryOf(entry))
   if (range.columns === "keys") return
   const words = versions.wordsOfEntry(entry)
   batch.addValue(words, versions.valueAt(entry) >>> 2, versions.valueBytesOf(entry))
+}
+
+/** Adds an operand of Versions, folded into record `index` of the leaf; -1 = it stands on nothing. */
+function addOperand(versions: Versions, entry: number, index: number, range: Range, batch: Batch): void {
+  const { folding, p, reducer, words } = way
+  const operand = versions.valueOf(entry)
+  if (index < 0) folding.alone(reducer, operand)
+  else folding.into(words, p, index, reducer, operand)
+  loadEntryKey(versions, entry)
+  batch.add(way.key, Leaf.Kind.Value, versions.versionOf(entry), folding.expiry)
+  if (range.columns === "keys and values") batch.addValue(folding.words, 0, folding.length)
+}
+
+function loadEntryKey(versions: Versions, entry: number): void {
+  const from = versions.keyAt(entry)
+  way.key.load(versions.bytesOf(entry).subarray(from, from + versions.keyBytesOf(entry)))
 }
 
 /** Position of the first entry, in the cursor's direction, of the leaf's part of the range. */

@@ -53,7 +53,7 @@ export class Generations {
       this.begin({
         ...rest,
         keyspaceId: id,
-        root: { treeId, page: root, count, unresolved },
+        root: { treeId, reducer: rest.reducer, page: root, count, unresolved },
         until: Infinity,
         large
       })

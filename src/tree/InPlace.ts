@@ -12,6 +12,7 @@ import { balance } from "./Balance.ts"
 import type { KeyScratch } from "./KeyScratch.ts"
 import * as Leaf from "./Leaf.ts"
 import { isUnderfull, mergeUp } from "./Merge.ts"
+import { Folding } from "./Operand.ts"
 import * as Page from "./Page.ts"
 import type { Ground, Root } from "./Split.ts"
 import { compact, sequence, splitLeaf } from "./Split.ts"
@@ -25,6 +26,7 @@ export class InPlace {
    */
   source: "log" | "miniPage" = "log"
   private readonly ground: Ground
+  private readonly folding = new Folding()
 
   constructor(ground: Ground) {
     this.ground = ground
@@ -60,6 +62,15 @@ export class InPlace {
     const replaces = index < 0 ? 0 : this.recordWords(words, p, index)
     splitLeaf(this.ground, root, key, { index: index < 0 ? ~index : index, need, replaces })
     return Again
+  }
+
+  /** Merges an operand into a record; answers as `put` does. */
+  reduce(root: Root, key: KeyScratch, operand: Uint8Array, version: number): number {
+    const { bench, pages: { arena, map } } = this.ground
+    const address = map.block[bench.ids[bench.depth] as number] as number
+    const { folding } = this
+    folding.onto(arena.wordsOf(address), address & arena.mask, key, root.reducer, operand, Infinity)
+    return this.put(root, key, Leaf.Kind.Value, folding.value(), version, folding.expiry)
   }
 
   private recordWords(words: Int32Array, p: number, index: number): number {
@@ -133,7 +144,18 @@ export class InPlace {
     invariant(from <= version, "InPlace I2")
     const { versions } = this.ground
     const to = this.source === "log" ? version : versions.nextAfter(root.treeId, key, from, version)
+    if (root.reducer !== 0 && this.source === "miniPage") this.settleOperands(root, words, p, index, key)
     versions.displace(root.treeId, key, to, words, record, Page.slotBytes(words, p, index))
+  }
+
+  /** Record `index` goes: older operands that readers of the past see on it become values. */
+  private settleOperands(root: Root, words: Int32Array, p: number, index: number, key: KeyScratch): void {
+    const from = Leaf.versionAt(words, Leaf.recordAt(words, p, index))
+    this.ground.versions.settleOperands(root.treeId, key, from, (operand) => {
+      const folding = new Folding()
+      folding.into(words, p, index, root.reducer, operand)
+      return folding
+    })
   }
 
   /** Removes a record, and merges the leaf with a neighbour where it has become too empty: Removed or Absent. */

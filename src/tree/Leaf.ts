@@ -27,7 +27,8 @@ export const Kind = {
   Value: 1,
   Reference: 2,
   Tombstone: 3,
-  Phantom: 4
+  Phantom: 4,
+  Operand: 5
 } as const
 
 export const expires = 1

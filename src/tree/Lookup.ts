@@ -6,12 +6,15 @@
  *              └─▶ mini-page ─▶ Versions ─▶ base page, or Missing
  * ```
  *
+ * An operand is folded into what it stands on in the base page: there, and only there, a record that is found in memory
+ * asks for a page.
+ *
  * I1 A read changes nothing that another reader could see: marks of use, and copies of what the base page says.
  *
  * Must not know how anything is written. A found value is valid until the next operation.
  */
 import type { BufferMode } from "../Limits.ts"
-import { Absent, Finding, Found, Missing } from "./Answer.ts"
+import { Absent, Finding, Found, inFolding, Missing } from "./Answer.ts"
 import type { Arena } from "./Arena.ts"
 import * as Inner from "./Inner.ts"
 import { KeyScratch } from "./KeyScratch.ts"
@@ -19,6 +22,7 @@ import * as Leaf from "./Leaf.ts"
 import { State, usedOnce } from "./MapTable.ts"
 import * as MiniPage from "./MiniPage.ts"
 import { isInPlace } from "./MiniWriter.ts"
+import { valueOf } from "./Operand.ts"
 import * as Page from "./Page.ts"
 import { Pages } from "./Pages.ts"
 import type { Root } from "./Split.ts"
@@ -58,6 +62,10 @@ export interface Hits {
   /** An older version, of what another reader sees anew. */
   versions: number
 }
+
+/** For an address of a base page: it is not in memory, or it is known to have nothing of the key. */
+const notHere = -1
+const noBase = -2
 
 export abstract class Lookup extends Finding {
   readonly pages: Pages
@@ -163,8 +171,8 @@ export abstract class Lookup extends Finding {
       if (Leaf.versionAt(words, record) < at) return this.note(address + (slot & 0xffff), slot >>> 16)
     }
     if (at > this.versions.newest) return Absent
-    const older = this.getOlder(root, key, at)
-    if (this.foundEntry >= 0) this.hits.leaf--
+    const older = this.getOlder(root, key, at, address)
+    if (this.foundEntry !== -1) this.hits.leaf--
     return older
   }
 
@@ -176,12 +184,41 @@ export abstract class Lookup extends Finding {
     return Found
   }
 
-  /** What Versions has of the key: Found, or Absent where it has nothing or knows that there was nothing. */
-  private getOlder(root: Root, key: KeyScratch, at: number): number {
+  /**
+   * What Versions has of the key: Found, or Absent where it has nothing or knows that there was nothing. `base` is the
+   * address of the base page, for what stands on it: Missing where that is not in memory.
+   */
+  private getOlder(root: Root, key: KeyScratch, at: number, base: number): number {
     this.foundEntry = this.versions.get(root.treeId, key, at)
     if (this.foundEntry < 0) return Absent
-    this.hits.versions++
-    return this.versions.kindOf(this.foundEntry) === Leaf.Kind.Tombstone ? Absent : Found
+    const kind = this.versions.kindOf(this.foundEntry)
+    const answer = kind === Leaf.Kind.Operand
+      ? this.foldOlder(root, key, base)
+      : kind === Leaf.Kind.Tombstone
+      ? Absent
+      : Found
+    if (answer !== Missing) this.hits.versions++
+    return answer
+  }
+
+  private foldOlder(root: Root, key: KeyScratch, base: number): number {
+    const { versions } = this
+    const operand = versions.valueOf(this.foundEntry)
+    return this.foldOnto(root, key, base, operand, versions.versionOf(this.foundEntry))
+  }
+
+  /** Folds an operand into what it stands on: Found, or Missing. */
+  private foldOnto(root: Root, key: KeyScratch, base: number, operand: Uint8Array, version: number): number {
+    if (base === notHere) return Missing
+    const { arena } = this.pages
+    if (base === noBase) this.folding.alone(root.reducer, operand)
+    else {
+      const words = arena.wordsOf(base)
+      this.folding.onto(words, base & arena.mask, key, root.reducer, operand, version)
+    }
+    this.foldedVersion = version
+    this.foundEntry = inFolding
+    return Found
   }
 
   /** Reads from the mini-page of a leaf, and from its base page if that is here. */
@@ -197,25 +234,30 @@ export abstract class Lookup extends Finding {
       if (index >= 0) {
         const record = Leaf.recordAt(words, p, index)
         MiniPage.touch(words, record)
-        if (Leaf.versionAt(words, record) < at) return this.getInMini(root, words, p, mini, index, key, at)
+        if (Leaf.versionAt(words, record) < at) {
+          return this.getInMini(root, id, words, p, mini, index, key, at)
+        }
         known = true
       }
     }
-    if (at <= this.versions.newest) {
-      const older = this.getOlder(root, key, at)
-      if (this.foundEntry >= 0) return older
-    }
     const address = map.block[id] as number
-    if (address < 0) {
-      this.missing = id
-      this.misses++
-      return Missing
+    if (at <= this.versions.newest) {
+      const older = this.getOlder(root, key, at, address)
+      if (older === Missing) return this.miss(id)
+      if (this.foundEntry !== -1) return older
     }
-    return this.getInGuest(root, id, address, key, at, known)
+    return address < 0 ? this.miss(id) : this.getInGuest(root, id, address, key, at, known)
+  }
+
+  private miss(id: number): number {
+    this.missing = id
+    this.misses++
+    return Missing
   }
 
   private getInMini(
     root: Root,
+    id: number,
     words: Int32Array,
     p: number,
     address: number,
@@ -228,17 +270,38 @@ export abstract class Lookup extends Finding {
     if (kind === Leaf.Kind.Phantom) {
       this.hits.phantom++
       if (at > this.versions.newest) return Absent
-      const older = this.getOlder(root, key, at)
-      if (this.foundEntry >= 0) this.hits.phantom--
+      const older = this.getOlder(root, key, at, noBase)
+      if (this.foundEntry !== -1) this.hits.phantom--
       return older
     }
     if (kind === Leaf.Kind.Tombstone) {
       this.hits.tombstone++
       return Absent
     }
+    if (kind === Leaf.Kind.Operand) return this.getOperand(root, id, words, p, index, key)
     if (MiniPage.isDirty(words, record)) this.hits.insert++
     else this.hits.cache++
     return this.note(address - p + record, Page.slotBytes(words, p, index))
+  }
+
+  /** Reads an operand of a mini-page. */
+  private getOperand(
+    root: Root,
+    id: number,
+    words: Int32Array,
+    p: number,
+    index: number,
+    key: KeyScratch
+  ): number {
+    const { map } = this.pages
+    const record = Leaf.recordAt(words, p, index)
+    const operand = valueOf(words, record, Page.slotBytes(words, p, index))
+    const address = map.block[id] as number
+    const answer = this.foldOnto(root, key, address, operand, Leaf.versionAt(words, record))
+    if (answer === Missing) return this.miss(id)
+    map.state[id] = usedOnce(map.state[id] as number)
+    this.hits.guest++
+    return answer
   }
 
   /** Reads from a base page that is only visiting; now and then what it says of the key is remembered. */

@@ -9,6 +9,7 @@
  * |-----------|------------------|------------------|---------------------------------------------|:-----:|
  * | insert    | Value, Reference | status           | this is the newest                          |  yes  |
  * | tombstone | Tombstone        | status           | there is none                               |  yes  |
+ * | operand   | Operand          | status           | this is folded into what the base page says |  yes  |
  * | cache     | Value, Reference | cached           | a copy of the base page's record            |   no  |
  * | phantom   | Phantom          |                  | the base page has none, and there is none   |   no  |
  *

@@ -10,6 +10,7 @@
  * I1 Nothing has changed where the answer is Missing or NoSpace.
  * I2 What a dirty record displaces goes to Versions. What stands in the base page does not: it is still there, and goes
  *    when the mini-page is merged.
+ * I3 An operand is written only where neither the mini-page nor a base page in memory knows the value.
  */
 import { invariant } from "../Invariant.ts"
 import { Absent, Added, Found, Missing, NoSpace, Removed, Replaced, Written } from "./Answer.ts"
@@ -17,6 +18,7 @@ import type { KeyScratch } from "./KeyScratch.ts"
 import * as Leaf from "./Leaf.ts"
 import { State } from "./MapTable.ts"
 import * as MiniPage from "./MiniPage.ts"
+import { Folding } from "./Operand.ts"
 import * as Page from "./Page.ts"
 import type { Ground, Root } from "./Split.ts"
 import { pathPrefix } from "./Workbench.ts"
@@ -46,6 +48,8 @@ export class MiniWriter {
   /** The mini-page at hand. */
   private words: Int32Array = new Int32Array(0)
   private p = 0
+  private readonly folding = new Folding()
+  private readonly pair = new Folding()
 
   constructor(ground: Ground) {
     this.ground = ground
@@ -59,6 +63,45 @@ export class MiniWriter {
     if (answer < 0) return answer
     const before = this.write(root, id, key, kind, value, version, expiry)
     return before === Found ? Replaced : before === Absent ? Added : Written
+  }
+
+  /**
+   * Merges an operand into a record: folded at once where the value is here, else as an operand. Answers as `put` does.
+   */
+  reduce(root: Root, key: KeyScratch, operand: Uint8Array, version: number): number {
+    const { bench, pages } = this.ground
+    const id = bench.ids[bench.depth] as number
+    const { folding } = this
+    const kind = this.foldBeside(root, id, key, operand)
+    if (kind === Kind.Operand && (pages.map.block[id] as number) >= 0) {
+      this.foldOnBase(root, id, key)
+      return this.put(root, key, Kind.Value, folding.value(), version, folding.expiry)
+    }
+    return this.put(root, key, kind, folding.value(), version, folding.expiry)
+  }
+
+  /** Folds an operand into what the mini-page has of the key, in `folding`: the kind of what comes of it. */
+  private foldBeside(root: Root, id: number, key: KeyScratch, operand: Uint8Array): number {
+    const { folding } = this
+    folding.alone(root.reducer, operand)
+    if ((this.ground.pages.map.mini[id] as number) < 0) return Kind.Operand
+    this.enter(id)
+    const { p, words } = this
+    const index = Leaf.find(words, p, key)
+    if (index < 0) return Kind.Operand
+    const kind = Leaf.kindAt(words, Leaf.recordAt(words, p, index))
+    if (kind === Kind.Tombstone || kind === Kind.Phantom) return Kind.Value
+    folding.into(words, p, index, root.reducer, operand)
+    return kind
+  }
+
+  /** Folds all operands of the key into what the base page, which is here, has of it. */
+  private foldOnBase(root: Root, id: number, key: KeyScratch): void {
+    const { arena, map } = this.ground.pages
+    const { folding, pair } = this
+    const address = map.block[id] as number
+    pair.alone(root.reducer, folding.value())
+    folding.onto(arena.wordsOf(address), address & arena.mask, key, root.reducer, pair.value(), Infinity)
   }
 
   /** Removes a record: Removed, Written, Absent, NoSpace or Missing. */
@@ -271,7 +314,7 @@ export class MiniWriter {
   }
 }
 
-const isThere = (kind: number): boolean => kind === Kind.Value || kind === Kind.Reference
+const isThere = (kind: number): boolean => kind !== Kind.Tombstone && kind !== Kind.Phantom
 
 /** Whether a leaf's base page may be changed where it is, without its mini-page. */
 export const isInPlace = (state: number): boolean => (state & (State.Mutable | State.Mini)) === State.Mutable

@@ -198,6 +198,7 @@ function checkRecord(words: Int32Array, p: number, index: number, taken: Uint8Ar
 function isKind(kind: number, valueBytes: number, form: Form): boolean {
   if (kind === Leaf.Kind.Value) return true
   if (kind === Leaf.Kind.Reference) return valueBytes === Page.referenceBytes
+  if (form === "mini" && kind === Leaf.Kind.Operand) return true
   return form === "mini" && (kind === Leaf.Kind.Tombstone || kind === Leaf.Kind.Phantom) && valueBytes === 0
 }
 

@@ -29,3 +29,18 @@ export function writeReference(reference: Reference): Uint8Array {
   view.setInt32(12, reference.checksum, true)
   return value
 }
+
+/** A value in the log that nothing refers to any more. */
+export interface DroppedReference {
+  readonly treeId: number
+  /** LSN of the record that holds the value. */
+  readonly lsn: number
+  readonly bytes: number
+}
+
+/** The reference at a word, as it is dropped. */
+export const droppedAt = (treeId: number, words: Int32Array, valueAt: number): DroppedReference => ({
+  treeId,
+  lsn: ((words[valueAt + 1] as number) >>> 0) * 4_294_967_296 + ((words[valueAt] as number) >>> 0),
+  bytes: (words[valueAt + 2] as number) >>> 0
+})

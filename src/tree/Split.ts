@@ -30,6 +30,8 @@ export const sequence = 4
 /** A tree, as its owner knows it. All but its id change. */
 export interface Root {
   readonly treeId: number
+  /** What folds its operands (`Fold.ts`); 0 = there are none. */
+  readonly reducer: number
   /** Page id of the root. */
   page: number
   /** Records in the tree, as far as it is known: exact where nothing is unresolved. */

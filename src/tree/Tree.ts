@@ -8,6 +8,7 @@
  * ```
  *   get     mini-page, else Versions, else base page                     (`Lookup.ts`; many at once: `GetMany.ts`)
  *   put     in place where the leaf is Mutable without a mini-page, else to its mini-page, without the disk
+ *   reduce  the same with an operand, which is folded where the value is in memory
  *   merge   the mini-page into the base page, which was loaded for it
  * ```
  *
@@ -76,7 +77,7 @@ export class Tree extends Lookup {
   }
 
   /** Makes an empty tree; undefined where no block is free. */
-  create(treeId: number): Root | undefined {
+  create(treeId: number, reducer: number): Root | undefined {
     const { arena } = this.pages
     this.blocksNeeded = 1
     this.leafNeeded = 0
@@ -85,7 +86,7 @@ export class Tree extends Lookup {
     const address = this.pages.map.block[page] as number
     const words = arena.wordsOf(address)
     Page.begin(words, address & arena.mask, { size: arena.pageWords, level: 0, pageId: page, treeId })
-    return { treeId, page, count: 0, unresolved: 0 }
+    return { treeId, reducer, page, count: 0, unresolved: 0 }
   }
 
   /**
@@ -179,6 +180,28 @@ export class Tree extends Lookup {
       if (this.takesInPlace(id)) return this.inPlace.remove(root, this.key, version)
       const blind = this.pages.mode === "miniPages"
       const answer = blind ? this.minis.remove(root, this.key, version) : Missing
+      if (answer !== Missing) return this.asked(answer, this.minis.blocksNeeded, 0)
+      const merged = this.mergeFor(root, id)
+      if (merged < 0) return merged
+    }
+  }
+
+  /**
+   * Merges an operand into a record by the tree's reducer: Added, Replaced, Written (not known which), Missing or
+   * NoSpace. What comes of it must fit as a put's record must (`Operand.ts`, I2).
+   */
+  reduce(root: Root, key: Uint8Array, operand: Uint8Array, version: number): number {
+    this.key.load(key)
+    while (true) {
+      const id = this.descend(root, this.key)
+      if (id < 0) return Missing
+      if (this.takesInPlace(id)) {
+        const answer = this.inPlace.reduce(root, this.key, operand, version)
+        if (answer !== Again) return this.asked(answer, this.inPlace.blocksNeeded, id)
+        continue
+      }
+      const blind = this.pages.mode === "miniPages"
+      const answer = blind ? this.minis.reduce(root, this.key, operand, version) : Missing
       if (answer !== Missing) return this.asked(answer, this.minis.blocksNeeded, 0)
       const merged = this.mergeFor(root, id)
       if (merged < 0) return merged

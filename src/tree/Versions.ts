@@ -18,28 +18,23 @@
  *
  * Point reads go through a hash table; the order for ranges is made when the first range of the past is read, as most
  * overwritten versions are gone after the next sync. An entry of kind Tombstone says that the key was absent in its
- * span, which the base page behind the mini-page it came from does not know. Entries are columns of typed arrays. A
- * spill file would take the `kept` slabs. Rejected: a tree of pages, which costs every overwrite a second insert and
- * removal.
+ * span, which the base page behind the mini-page it came from does not know; one of kind Operand stands on that page's
+ * record (`Operand.ts`). Entries are columns of typed arrays. A spill file would take the `kept` slabs. Rejected: a
+ * tree of pages, which costs every overwrite a second insert and removal.
  */
 import { invariant } from "../Invariant.ts"
 import type { KeyScratch } from "./KeyScratch.ts"
 import * as Leaf from "./Leaf.ts"
+import type { Folding } from "./Operand.ts"
 import { Pins } from "./Pins.ts"
+import type { DroppedReference } from "./Reference.ts"
+import { droppedAt } from "./Reference.ts"
 import { compareKeys } from "./Search.ts"
 import { Slabs } from "./Slabs.ts"
 import { VersionOrder } from "./VersionOrder.ts"
 import { hashOf, VersionTable } from "./VersionTable.ts"
 
 const { Kind } = Leaf
-
-/** A value in the log that nothing refers to any more. */
-export interface DroppedReference {
-  readonly treeId: number
-  /** LSN of the record that holds the value. */
-  readonly lsn: number
-  readonly bytes: number
-}
 
 /** Flags of an entry. */
 const live = 1
@@ -187,7 +182,7 @@ export class Versions {
     this.table.keyBytes[entry] = key.length
     this.table.valueBytes[entry] = Leaf.valueBytesAt(words, record)
     this.table.flags[entry] = live | (this.table.flags[entry] as number) & waiting
-    this.write(entry, key, words, valueAt)
+    this.write(entry, key, words, valueAt, this.fresh)
     this.table.enter(entry, hashOf(treeId, key.words, key.length))
     if (((this.table.flags[entry] as number) & waiting) === 0) {
       this.table.flags[entry] = (this.table.flags[entry] as number) | waiting
@@ -197,10 +192,10 @@ export class Versions {
     this.enqueue(entry)
   }
 
-  private write(entry: number, key: KeyScratch, words: Int32Array, valueAt: number): void {
-    const place = this.fresh.allocate(this.wordsOf(entry))
+  private write(entry: number, key: KeyScratch, words: Int32Array, valueAt: number, slabs: Slabs): void {
+    const place = slabs.allocate(this.wordsOf(entry))
     this.table.place[entry] = place
-    const target = this.fresh.words(place)
+    const target = slabs.words(place)
     let at = place & 0xffff
     const keyWords = key.length + 3 >>> 2
     for (let word = 0; word < keyWords; word++) target[at++] = key.words[word] as number
@@ -210,7 +205,7 @@ export class Versions {
 
   /** A reference to the log is gone from the tree or from here: `valueAt` is where its value stands. */
   dropReference(treeId: number, words: Int32Array, valueAt: number): void {
-    this.dropped.push(referenceAt(treeId, words, valueAt))
+    this.dropped.push(droppedAt(treeId, words, valueAt))
   }
 
   /** References that are only here: a store that is opened again has no reader of the past, and none of them. */
@@ -219,7 +214,7 @@ export class Versions {
     for (const entry of this.table.rows()) {
       if (this.table.kind[entry] !== Kind.Reference) continue
       const words = this.wordsOfEntry(entry)
-      found.push(referenceAt(this.treeOf(entry), words, this.valueAt(entry) >>> 2))
+      found.push(droppedAt(this.treeOf(entry), words, this.valueAt(entry) >>> 2))
     }
     return found
   }
@@ -269,6 +264,35 @@ export class Versions {
     return next
   }
 
+  /**
+   * The record of `from` that the base page has of a key is about to go: the operands that stand on it become what
+   * `fold` makes of each.
+   */
+  settleOperands(
+    treeId: number,
+    key: KeyScratch,
+    from: number,
+    fold: (operand: Uint8Array) => Folding
+  ): void {
+    if (this.table.size === 0) return
+    const hash = hashOf(treeId, key.words, key.length)
+    let entry = this.table.first(hash)
+    for (; entry >= 0; entry = this.table.chain[entry] as number) {
+      if (this.table.hash[entry] !== hash || this.table.kind[entry] !== Kind.Operand) continue
+      if (this.table.treeId[entry] !== treeId || (this.table.from[entry] as number) <= from) continue
+      if (this.compareKey(entry, key) === 0) this.settleOperand(entry, key, fold(this.valueOf(entry)))
+    }
+  }
+
+  private settleOperand(entry: number, key: KeyScratch, { expiry, length, words }: Folding): void {
+    const slabs = this.slabsOf(entry)
+    slabs.drop(this.table.place[entry] as number)
+    this.table.kind[entry] = Kind.Value
+    this.table.expiry[entry] = expiry
+    this.table.valueBytes[entry] = length
+    this.write(entry, key, words, 0, slabs)
+  }
+
   isSeen(entry: number, at: number): boolean {
     return (this.table.from[entry] as number) < at && at <= (this.table.to[entry] as number)
   }
@@ -301,6 +325,12 @@ export class Versions {
   bytesOf(entry: number): Uint8Array {
     const place = this.table.place[entry] as number
     return this.slabsOf(entry).bytesOf(place)
+  }
+
+  /** The value of an entry, where it lies. */
+  valueOf(entry: number): Uint8Array {
+    const from = this.valueAt(entry)
+    return this.bytesOf(entry).subarray(from, from + this.valueBytesOf(entry))
   }
 
   /** The same by words. */
@@ -366,9 +396,3 @@ export class Versions {
     return this.order.previous(position)
   }
 }
-
-const referenceAt = (treeId: number, words: Int32Array, valueAt: number): DroppedReference => ({
-  treeId,
-  lsn: ((words[valueAt + 1] as number) >>> 0) * 4_294_967_296 + ((words[valueAt] as number) >>> 0),
-  bytes: (words[valueAt + 2] as number) >>> 0
-})

@@ -59,7 +59,7 @@ export class Rig {
     const arena = new Arena({ pageBytes, blocks: leaves + reserved + more, chunkBytes: 16 * pageBytes })
     this.tree = new Tree({ arena, epoch: 2, durable: 0, visible: 0, secondChancePercent: 0 })
     for (let id = 1; id <= leaves; id++) {
-      const root = this.tree.create(id)
+      const root = this.tree.create(id, 0)
       if (root?.page !== id) throw new Error("the page of another tree")
       this.roots.set(id, root)
       this.tree.put(root, bytes("key"), Kind.Value, bytes(`value ${id}`), 1)
@@ -160,7 +160,7 @@ export class Rig {
    */
   writeManyBlind(count: number): ReadonlyArray<number> {
     const { map } = this.pages
-    const root = this.tree.create(leaves + 1) ?? assert.fail("no room")
+    const root = this.tree.create(leaves + 1, 0) ?? assert.fail("no room")
     this.roots.set(root.treeId, root)
     const ids: Array<number> = []
     const inMemory = (): ReadonlyArray<number> =>
@@ -185,7 +185,7 @@ export class Rig {
 
   /** Makes a tree of two leaves, of which the first leaves memory and gets a dirty mini-page: its id. */
   writeBlind(): number {
-    const root = this.tree.create(leaves + 1) ?? assert.fail("no room")
+    const root = this.tree.create(leaves + 1, 0) ?? assert.fail("no room")
     this.roots.set(root.treeId, root)
     const id = root.page
     this.tree.put(root, bytes("key"), Kind.Value, bytes("older"), 1)

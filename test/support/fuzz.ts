@@ -16,6 +16,7 @@ import type { Entry } from "./histories.ts"
 import { Histories } from "./histories.ts"
 import type { Random } from "./random.ts"
 import { random } from "./random.ts"
+import { foldOf, valueFor } from "./reducers.ts"
 import { Scarcity } from "./scarcity.ts"
 import { keys } from "./treeModel.ts"
 import { bytes, pageBytes, World } from "./world.ts"
@@ -32,6 +33,8 @@ export interface FuzzOptions {
   readonly mode?: BufferMode
   readonly promotionPercent?: number
   readonly secondChancePercent?: number
+  /** What folds operands; without, there are none. */
+  readonly reducer?: number
   /** Operations between audits. */
   readonly audit: number
 }
@@ -81,8 +84,12 @@ export class Fuzz {
     this.keys = [...some].sort((a, b) => a < b ? -1 : 1).map(bytes)
     this.world = new World(chance, { blocks: 256, ...options })
     this.histories = new Histories(2, this.keys.length)
-    this.roots = [this.world.create(1), this.world.create(2)]
+    this.roots = [this.world.create(1, this.reducer), this.world.create(2, this.reducer)]
     this.scarcity = new Scarcity(this.world, options.frames)
+  }
+
+  private get reducer(): number {
+    return this.options.reducer ?? 0
   }
 
   run(): void {
@@ -109,6 +116,7 @@ export class Fuzz {
     if (dice < 0.4) this.get(tree)
     else if (dice < 0.41) this.scanSome(tree)
     else if (dice < 0.41 + 0.59 * this.removals) this.remove(tree)
+    else if (this.reducer !== 0 && chance.bool(0.7)) this.reduce(tree)
     else this.put(tree)
   }
 
@@ -130,22 +138,53 @@ export class Fuzz {
   }
 
   private put(tree: number): void {
-    const { chance, keys, noise, options, world } = this
+    const { chance, keys, world } = this
     const key = this.someKey()
     const name = keys[key] as Uint8Array
     const version = this.tick()
     const expiry = chance.bool(0.1) ? chance.int(1e9) + 0.5 : Infinity
-    const most = Page.maxRecordBytes(pageBytes, options.longestKey)
-      - Page.recordBytes(name.length, 0, expiry === Infinity ? 0 : 8)
-    const longest = chance.bool(0.9) ? options.longestValue >>> 2 : options.longestValue
-    const length = Math.min(most, chance.int(longest + 1))
-    const from = chance.int(noiseBytes - length)
-    const value = noise.subarray(from, from + length)
+    const value = this.someValue(this.mostOf(key, expiry))
     const root = this.root(tree)
     const expected = this.before(tree, key, version) === undefined ? Added : Replaced
     const answer = this.scarcity.run(() => world.tree.put(root, name, Kind.Value, value, version, expiry))
     if (answer !== Written) this.same(answer, expected, "put")
-    this.remember(tree, key, { version, from, length, expiry })
+    this.remember(tree, key, { version, value, expiry })
+    this.publish()
+  }
+
+  /** The longest value that a record of the key may have. */
+  private mostOf(key: number, expiry: number): number {
+    const { length } = this.keys[key] as Uint8Array
+    return Page.maxRecordBytes(pageBytes, this.options.longestKey)
+      - Page.recordBytes(length, 0, expiry === Infinity ? 0 : 8)
+  }
+
+  /** A value that the reducer takes; without one, a piece of the noise. */
+  private someValue(most: number): Uint8Array {
+    const { chance, noise, options } = this
+    if (this.reducer !== 0) return valueFor(this.reducer, chance, Math.min(most, options.longestValue))
+    const longest = chance.bool(0.9) ? options.longestValue >>> 2 : options.longestValue
+    const length = Math.min(most, chance.int(longest + 1))
+    const from = chance.int(noiseBytes - length)
+    return noise.subarray(from, from + length)
+  }
+
+  /** Merges an operand, if what comes of it fits. */
+  private reduce(tree: number): void {
+    const { keys, world } = this
+    const key = this.someKey()
+    const version = this.tick()
+    const before = this.before(tree, key, version)
+    const expiry = before?.expiry ?? Infinity
+    const operand = this.someValue(this.mostOf(key, expiry))
+    const value = foldOf(this.reducer, before?.value, operand)
+    if (value.length > this.mostOf(key, expiry)) return
+    const root = this.root(tree)
+    const expected = before === undefined ? Added : Replaced
+    const answer = this.scarcity.run(() => world.tree.reduce(root, keys[key] as Uint8Array, operand, version))
+    if (answer !== Written) this.same(answer, expected, "reduce")
+    this.remember(tree, key, { version, value, expiry })
+    this.counts.folded++
     this.publish()
   }
 
@@ -157,7 +196,7 @@ export class Fuzz {
     const expected = this.before(tree, key, version) === undefined ? Absent : Removed
     const answer = this.scarcity.run(() => world.tree.remove(root, keys[key] as Uint8Array, version))
     if (answer !== Written) this.same(answer, expected, "remove")
-    if (expected === Removed) this.remember(tree, key, { version, from: 0, length: -1, expiry: 0 })
+    if (expected === Removed) this.remember(tree, key, { version, value: undefined, expiry: 0 })
     this.publish()
   }
 
@@ -214,9 +253,9 @@ export class Fuzz {
     this.sameValue(this.scratch.subarray(0, length), expected)
   }
 
-  private sameValue(value: Uint8Array, { from, length }: Entry): void {
-    if (Buffer.compare(value, this.noise.subarray(from, from + length)) !== 0) {
-      assert.fail(`${this.where}: a value`)
+  private sameValue(value: Uint8Array, expected: Entry): void {
+    if (Buffer.compare(value, expected.value ?? assert.fail("nothing")) !== 0) {
+      assert.fail(`${this.where}, version ${this.version}: a value of ${expected.version}`)
     }
   }
 
@@ -345,7 +384,7 @@ export class Fuzz {
       if (chance.bool(0.1)) world.audit([this.root(0)], [root.page])
     })
     this.histories.clear(1)
-    this.roots[1] = world.create(this.nextTree++)
+    this.roots[1] = world.create(this.nextTree++, this.reducer)
     this.counts.dropped++
   }
 
@@ -355,6 +394,7 @@ export class Fuzz {
     counts.audits++
     for (const { mini } of report.trees.flatMap(({ leaves }) => leaves)) {
       counts.tombstones += mini?.tombstones ?? 0
+      counts.operands += mini?.operands ?? 0
       counts.phantoms += mini?.phantoms ?? 0
       counts.caches += mini?.caches ?? 0
     }

@@ -18,6 +18,8 @@ export const noCounts = () => ({
   pagesMade: 0,
   packed: 0,
   tombstones: 0,
+  operands: 0,
+  folded: 0,
   phantoms: 0,
   caches: 0
 })

@@ -4,11 +4,10 @@
  */
 import { assert } from "@effect/vitest"
 
-/** A record; its value is a piece of the noise. With a negative length, there is none. */
+/** A record; without a value, there is none. */
 export interface Entry {
   readonly version: number
-  readonly from: number
-  readonly length: number
+  readonly value: Uint8Array | undefined
   readonly expiry: number
 }
 
@@ -38,7 +37,7 @@ export class Histories {
     const history = this.of(tree, key)
     for (let index = history.length - 1; index >= 0; index--) {
       const entry = history[index] as Entry
-      if (entry.version < at) return entry.length < 0 ? undefined : entry
+      if (entry.version < at) return entry.value === undefined ? undefined : entry
     }
     return undefined
   }

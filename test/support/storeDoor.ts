@@ -6,7 +6,9 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as Codec from "../../src/Codec.ts"
 import type { Disk } from "../../src/disk/Disk.ts"
+import * as Key from "../../src/Key.ts"
 import * as Keyspace from "../../src/Keyspace.ts"
 import * as Snapshot from "../../src/Snapshot.ts"
 import * as Store from "../../src/Store.ts"
@@ -39,13 +41,24 @@ const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString("latin1"
 const bytes = (key: string): Uint8Array => Uint8Array.from(Buffer.from(key, "latin1"))
 
 type Bytes = Keyspace.Keyspace<Uint8Array, Uint8Array, Uint8Array>
+type Reducing = Keyspace.Reducing<Uint8Array, Uint8Array, Uint8Array, Uint8Array>
 
 const keyspaces = new Map<string, Bytes>()
 
 export const keyspaceOf = (name: string): Bytes => {
-  const known = keyspaces.get(name) ?? Keyspace.bytes(name)
+  const known = keyspaces.get(name) ?? reducing[name] ?? Keyspace.bytes(name)
   keyspaces.set(name, known)
   return known
+}
+
+/** Those of the model that have reducers (`reducerOf`). The numbers are the model's bytes. */
+const reducing: Record<string, Reducing> = {
+  sums: Keyspace.make("sums", {
+    key: Key.Bytes,
+    value: { ...Codec.bytes, format: "int" },
+    reducer: "sum" as never
+  }),
+  journal: Keyspace.make("journal", { key: Key.Bytes, value: Codec.bytes, reducer: "append" })
 }
 
 const rowOf = (entry: Keyspace.Entry<Uint8Array, Uint8Array>): Row => ({
@@ -127,6 +140,8 @@ const performOne = (
       return keyspace.put(bytes(step.key), bytes(step.value))
     case "remove":
       return keyspace.remove(bytes(step.key))
+    case "merge":
+      return (reducing[step.keyspace] as Reducing).merge(bytes(step.key), bytes(step.operand))
     case "insert":
       return Effect.map(
         keyspace.insert(bytes(step.key), bytes(step.value)),

@@ -20,9 +20,11 @@ import type { Superblock } from "../../src/log/Superblock.ts"
 import type { StoreError } from "../../src/StoreError.ts"
 import { Arena } from "../../src/tree/Arena.ts"
 import { Batch } from "../../src/tree/Batch.ts"
+import { Reducer } from "../../src/tree/Fold.ts"
 import { verify } from "../../src/tree/PageCheck.ts"
 import type { Root } from "../../src/tree/Tree.ts"
 import { Tree } from "../../src/tree/Tree.ts"
+import { foldOf } from "./reducers.ts"
 import { directory } from "./storeDoor.ts"
 import type { Row, State } from "./storeModel.ts"
 
@@ -118,18 +120,35 @@ export class Fold {
 
   /** The keyspaces after all records below `lsn`. */
   state(lsn: number, values: "whole" | "as leaves have them"): State {
-    const open = new Map<number, { readonly name: string; rows: Map<string, Row> }>()
+    const open = new Map<
+      number,
+      { readonly name: string; readonly reducer: number; rows: Map<string, Row> }
+    >()
     for (const entry of this.entries) {
       if (entry.lsn >= lsn) continue
       const { key, keyspace, large, op, value, version } = entry
       const rows = open.get(keyspace)?.rows
-      if (op === Op.createKeyspace) open.set(keyspace, { name: key, rows: new Map() })
-      else if (op === Op.dropKeyspace) open.delete(keyspace)
+      if (op === Op.createKeyspace) {
+        open.set(keyspace, {
+          name: key,
+          reducer: new DataView(value.buffer).getUint32(4, true),
+          rows: new Map()
+        })
+      } else if (op === Op.dropKeyspace) open.delete(keyspace)
       else if (op === Op.clear) rows?.clear()
       else if (op === Op.remove) rows?.delete(key)
       else if (op === Op.put && rows !== undefined) {
-        const shown = large && values !== "whole" ? mark(value.length, crc32(value)) : text(value)
+        const leaves = large && open.get(keyspace)?.reducer !== Reducer.sum
+        const shown = leaves && values !== "whole" ? mark(value.length, crc32(value)) : text(value)
         rows.set(key, { key, value: shown, lsn: entry.lsn })
+      } else if (op === Op.merge && rows !== undefined) {
+        const before = rows.get(key)?.value
+        const folded = foldOf(
+          open.get(keyspace)?.reducer ?? 0,
+          before === undefined ? undefined : Buffer.from(before, "latin1"),
+          value
+        )
+        rows.set(key, { key, value: text(folded), lsn: entry.lsn })
       } else if (op === Op.relocate) {
         // It says nothing new: who looks for the value finds it in another place.
         const row = rows?.get(key)
@@ -167,8 +186,8 @@ export const checkpointOf = (
       if (checked._tag !== "Sound") throw new Error(`page ${id}: ${checked.expected}, not ${checked.actual}`)
       tree.pages.install(id, map.generation[id] as number, bytes)
     }
-    const state = new Map(catalog.keyspaces.map(({ count, name, root, treeId, unresolved }) => {
-      const rows = rowsOf(tree, { treeId, page: root, count, unresolved }, load)
+    const state = new Map(catalog.keyspaces.map(({ count, name, reducer, root, treeId, unresolved }) => {
+      const rows = rowsOf(tree, { treeId, reducer, page: root, count, unresolved }, load)
       if (unresolved === 0 && rows.length !== count) {
         throw new Error(`${name} has ${rows.length} records, its catalog says ${count}`)
       }

@@ -4,7 +4,9 @@
  * Keys and values are strings with one char per byte. States share what they have in common and never change, so that
  * every commit's state can be kept.
  */
+import { Reducer } from "../../src/tree/Fold.ts"
 import type { Random } from "./random.ts"
+import { foldOf, valueFor } from "./reducers.ts"
 
 export interface Row {
   readonly key: string
@@ -28,6 +30,7 @@ export interface Range {
 export type Step =
   | { readonly _tag: "put"; readonly keyspace: string; readonly key: string; readonly value: string }
   | { readonly _tag: "remove"; readonly keyspace: string; readonly key: string }
+  | { readonly _tag: "merge"; readonly keyspace: string; readonly key: string; readonly operand: string }
   | { readonly _tag: "insert"; readonly keyspace: string; readonly key: string; readonly value: string }
   /** With the version that the record has, or with another one. */
   | {
@@ -53,6 +56,17 @@ export type Result = ReadonlyArray<Row | undefined> | string
 export interface Played {
   readonly state: State
   readonly results: ReadonlyArray<Result>
+}
+
+/** The keyspaces that have reducers. Values of `sums` are numbers of eight bytes. */
+export const reducerOf = (keyspace: string): number =>
+  keyspace === "sums" ? Reducer.sum : keyspace === "journal" ? Reducer.append : Reducer.none
+
+/** What an operand makes of a value. */
+export const merged = (keyspace: string, value: string | undefined, operand: string): string => {
+  const [before, what] = [value, operand].map((text) => Buffer.from(text ?? "", "latin1")) as [Buffer, Buffer]
+  const folded = foldOf(reducerOf(keyspace), value === undefined ? undefined : before, what)
+  return Buffer.from(folded).toString("latin1")
 }
 
 /** Values that `modify` makes do not grow beyond this. */
@@ -139,6 +153,9 @@ export const play = (state: State, steps: ReadonlyArray<Step>): Played => {
         break
       case "remove":
         draft.change(keyspace, step.key, undefined)
+        break
+      case "merge":
+        draft.change(keyspace, step.key, merged(keyspace, find(rows, step.key)?.value, step.operand))
         break
       case "insert": {
         const absent = find(rows, step.key) === undefined
@@ -275,8 +292,9 @@ export class Draw {
     return key
   }
 
-  value(): string {
+  value(keyspace: string): string {
     const { chance } = this
+    if (keyspace === "sums") return Buffer.from(valueFor(Reducer.sum, chance, 8)).toString("latin1")
     const most = chance.bool(0.15) ? this.options.valueBytes : chance.bool(0.5) ? 60 : 8
     return String.fromCharCode(97 + chance.int(26)).repeat(chance.int(most + 1))
   }
@@ -308,14 +326,19 @@ export class Draw {
     const { chance } = this
     const keyspace = this.keyspace()
     const kind = chance.next()
-    if (kind < 0.42) return { _tag: "put", keyspace, key: this.key(), value: this.value() }
+    if (kind < 0.3 && reducerOf(keyspace) !== 0) {
+      return { _tag: "merge", keyspace, key: this.key(), operand: this.value(keyspace).slice(0, 40) }
+    }
+    if (kind < 0.42) return { _tag: "put", keyspace, key: this.key(), value: this.value(keyspace) }
     if (kind < 0.62) return { _tag: "remove", keyspace, key: this.key() }
-    if (kind < 0.67) return { _tag: "insert", keyspace, key: this.key(), value: this.value() }
+    if (kind < 0.67) return { _tag: "insert", keyspace, key: this.key(), value: this.value(keyspace) }
     if (kind < 0.72) {
       const expects = chance.bool(0.8) ? "right" : "wrong"
-      return { _tag: "replace", keyspace, key: this.key(), value: this.value(), expects }
+      return { _tag: "replace", keyspace, key: this.key(), value: this.value(keyspace), expects }
     }
-    if (kind < 0.78) return { _tag: "modify", keyspace, key: this.key(), tail: this.value().slice(0, 40) }
+    if (kind < 0.78 && keyspace !== "sums") {
+      return { _tag: "modify", keyspace, key: this.key(), tail: this.value(keyspace).slice(0, 40) }
+    }
     if (kind < 0.79) return { _tag: "clear", keyspace }
     if (kind < 0.795) return { _tag: "drop", keyspace }
     if (kind < 0.85 && depth < 2) {
@@ -335,7 +358,9 @@ export class Draw {
     return Array.from({ length: count }, (_, index): Step => {
       const key = `${stem}${String(index).padStart(4, "0")}`
       if (this.chance.bool(0.05)) this.known.push(key)
-      return { _tag: "put", keyspace, key, value: this.value() }
+      return keyspace === "sums" && this.chance.bool(0.5)
+        ? { _tag: "merge", keyspace, key, operand: this.value(keyspace).slice(0, 40) }
+        : { _tag: "put", keyspace, key, value: this.value(keyspace) }
     })
   }
 }

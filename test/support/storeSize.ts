@@ -75,13 +75,13 @@ export const nameOf = (seed: number, shape: Shape): string =>
 
 export type Options = Omit<Store.Options, "path">
 
-export const names = ["one", "two", "three"]
+export const names = ["one", "two", "sums", "journal"]
 
 const pageBytes = 1024
 
 /** Blocks of page memory. */
 const blocksOf = (chance: Random, { size }: Shape): number =>
-  size === "roomy" ? 1024 : chance.pick([24, 32, 48, 96])
+  size === "roomy" ? 1024 : chance.pick([26, 32, 48, 96])
 
 export const optionsOf = (chance: Random, shape: Shape): Options => ({
   buffer: shape.buffer,

@@ -88,9 +88,9 @@ export class World {
     this.evictor = new Evictor(this.tree.pages, { secondChancePercent: options.secondChancePercent ?? 10 })
   }
 
-  create(treeId: number): Root {
+  create(treeId: number, reducer = 0): Root {
     while (true) {
-      const root = this.tree.create(treeId)
+      const root = this.tree.create(treeId, reducer)
       if (root !== undefined) {
         this.roots.set(treeId, root)
         return root

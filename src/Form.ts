@@ -1,0 +1,171 @@
+/**
+ * The form of a keyspace: its keys and values as bytes, and back; ranges of keys as ranges of bytes.
+ *
+ * It throws nothing that a declaration or a stored byte can cause: what does not encode, decode or fold is an exit.
+ *
+ * It must not know the store, nor what is done with the bytes.
+ */
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Codec from "./Codec.ts"
+import * as Key from "./Key.ts"
+import { ranges } from "./Limits.ts"
+import type { Declared } from "./Machine.ts"
+import { FoldFailed } from "./Reducer.ts"
+import type { Columns, Range, Row } from "./Snapshot.ts"
+import type { StoreError } from "./StoreError.ts"
+import { LimitExceeded, ReducerFailed, storeError, Undecodable, Unencodable } from "./StoreError.ts"
+import { compare } from "./WriteSet.ts"
+
+/** Which keys a range covers; everything where nothing is given. */
+export interface RangeOptions<K, P> {
+  /** Only keys that begin with this: a leading part of a tuple, or a leading string. */
+  readonly prefix?: P | undefined
+  /** First key, itself included. */
+  readonly from?: K | undefined
+  /** End of the range, itself excluded. */
+  readonly until?: K | undefined
+  /** From the last key to the first. */
+  readonly reverse?: boolean | undefined
+  /** Most entries. */
+  readonly limit?: number | undefined
+}
+
+type Failed = Exit.Exit<never, StoreError>
+
+/** No key of any store is longer; a store may allow less. */
+export const keyBytes = ranges.keyBytes.most
+
+/** One buffer serves all encodings: nothing suspends between filling and copying. */
+const scratch = new Uint8Array(keyBytes)
+
+const everything = new Uint8Array(0)
+
+export class Form<K, V, P> implements Declared {
+  readonly name: string
+  readonly layout: string
+  readonly reducer: number
+  protected readonly key: Key.Key<K, P>
+  protected readonly codec: Codec.Codec<V>
+
+  constructor(
+    declared: Declared,
+    key: Key.Key<K, P>,
+    codec: Codec.Codec<V>
+  ) {
+    this.name = declared.name
+    this.layout = declared.layout
+    this.reducer = declared.reducer ?? 0
+    this.key = key
+    this.codec = codec
+  }
+
+  protected encodeKey(key: K): Uint8Array | Failed {
+    return this.encoded((target) => this.key.encode(key, target, 0))
+  }
+
+  /** The bytes that `encode` writes, which answers their number, or why it cannot. */
+  private encoded(encode: (target: Uint8Array) => number): Uint8Array | Failed {
+    const length = encode(scratch)
+    if (length >= 0) return scratch.slice(0, length)
+    if (length !== Key.Full) {
+      return Exit.fail(storeError(new Unencodable({ keyspace: this.name, what: "key" })))
+    }
+    // How long it would be is worth knowing, and worth an allocation only now.
+    let actual: number = length
+    for (let bytes = 4 * keyBytes; actual === Key.Full; bytes *= 4) actual = encode(new Uint8Array(bytes))
+    return Exit.fail(storeError(new LimitExceeded({ limit: "keyBytes", actual, maximum: keyBytes })))
+  }
+
+  protected encodeValue(value: V): Uint8Array | Failed {
+    return this.guard(() => {
+      const stored = this.codec.encode(value)
+      // Raw bytes come back as the caller's own array, which may change before the commit. Not by `slice`: that of a
+      // Buffer shares its bytes.
+      return this.codec.format === "bytes" ? Uint8Array.from(stored) : stored
+    })
+  }
+
+  /** What `encode` answers, or why a value does not become bytes. */
+  protected guard(encode: () => Uint8Array): Uint8Array | Failed {
+    try {
+      return encode()
+    } catch (cause) {
+      if (cause instanceof FoldFailed) return this.unfolded(cause)
+      if (!(cause instanceof Codec.CodecFailed)) throw cause
+      return Exit.fail(storeError(new Unencodable({ keyspace: this.name, what: "value", cause })))
+    }
+  }
+
+  protected values(rows: ReadonlyArray<Row | undefined>): Exit.Exit<Array<Option.Option<V>>, StoreError> {
+    const values: Array<Option.Option<V>> = []
+    for (const row of rows) {
+      const value = row === undefined ? noValue : this.value(row)
+      if (Exit.isFailure(value)) return Exit.failCause(value.cause)
+      values.push(value.value)
+    }
+    return Exit.succeed(values)
+  }
+
+  protected value(row: Row): Exit.Exit<Option.Option<V>, StoreError> {
+    const value = this.decode(row)
+    return Exit.isExit(value) ? value : Exit.succeed(Option.some(value.value))
+  }
+
+  protected decode(row: Row): { readonly value: V } | Failed {
+    try {
+      return { value: this.codec.decode(row.value) }
+    } catch (cause) {
+      if (cause instanceof FoldFailed) return this.unfolded(cause)
+      if (!(cause instanceof Codec.CodecFailed)) throw cause
+      return Exit.fail(storeError(new Undecodable({ keyspace: this.name, version: cause.version, cause })))
+    }
+  }
+
+  private unfolded({ cause, reducer }: FoldFailed): Failed {
+    return Exit.fail(storeError(new ReducerFailed({ keyspace: this.name, reducer, cause })))
+  }
+
+  protected decodeKey(row: Row): { readonly key: K } | Failed {
+    const key = this.key.decode(row.key, 0, row.key.length)
+    if (key !== undefined) return { key }
+    return Exit.fail(storeError(new Undecodable({ keyspace: this.name, version: 0, cause: "its key" })))
+  }
+
+  /** The range in bytes: what begins with the prefix, cut by `from` and `until`. */
+  protected bounds(options: RangeOptions<K, P>, columns: Columns): Range | Failed {
+    let lower: Uint8Array = everything
+    let upper: Uint8Array | undefined
+    if (options.prefix !== undefined) {
+      const { prefix: leading } = options
+      const prefix = this.encoded((target) => this.key.encodePrefix(leading, target, 0))
+      if (Exit.isExit(prefix)) return prefix
+      const above = prefix.slice()
+      const end = Key.successor(above, 0, above.length)
+      lower = prefix
+      if (end >= 0) upper = above.slice(0, end)
+    }
+    if (options.from !== undefined) {
+      const from = this.encodeKey(options.from)
+      if (Exit.isExit(from)) return from
+      if (compare(from, lower) > 0) lower = from
+    }
+    if (options.until !== undefined) {
+      const until = this.encodeKey(options.until)
+      if (Exit.isExit(until)) return until
+      if (upper === undefined || compare(until, upper) < 0) upper = until
+    }
+    return {
+      lower,
+      upper,
+      order: options.reverse === true ? "descending" : "ascending",
+      limit: options.limit === undefined ? Infinity : wholeOf(options.limit),
+      columns
+    }
+  }
+}
+
+/** A count of rows; what is none counts as 0. */
+const wholeOf = (limit: number): number => limit > 0 ? Math.floor(limit) : 0
+
+export const noValue = Exit.succeed(Option.none<never>())

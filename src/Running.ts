@@ -1,0 +1,230 @@
+/**
+ * A body under way: what a transaction reads through and what it writes into.
+ *
+ * It sees its snapshot with its own writes over it. Whatever it reads of the store is counted, as a commit that read
+ * something is valid only if nothing was committed since.
+ *
+ * I1 Nothing passes through here once the body has ended, whoever still holds it.
+ * I2 An operand is handed over only where what comes of it stays in its leaf (`tree/Operand.ts`, I2).
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import { inlinePairBytesOf } from "./Limits.ts"
+import type { Declared, Machine } from "./Machine.ts"
+import { folded, foldedRow, overlay, rowOf } from "./Overlay.ts"
+import type { Columns, Range, Row, Scan, View } from "./Snapshot.ts"
+import { ended } from "./Snapshot.ts"
+import type { StoreError } from "./StoreError.ts"
+import { LayoutMismatch, LimitExceeded, storeError } from "./StoreError.ts"
+import { grows, Reducer } from "./tree/Fold.ts"
+import { WriteSet } from "./WriteSet.ts"
+
+/** A keyspace whose values operands are folded into. */
+export interface Merging extends Declared {
+  readonly reducer: number
+  /** What is to be stored instead of a value to which more than `most` operands were added; itself if it is to stay. */
+  readonly compact: (stored: Uint8Array, most: number) => Uint8Array | Exit.Exit<never, StoreError>
+}
+
+export class Running {
+  readonly at: number
+  readonly writes = new WriteSet()
+  readonly hooks: Array<Effect.Effect<void>> = []
+  /** Reads of the store; reads that the own writes answered do not count. */
+  reads = 0
+  private readonly machine: Machine
+  private readonly view: View
+  private running = true
+
+  constructor(machine: Machine, view: View) {
+    this.at = view.at
+    this.machine = machine
+    this.view = view
+  }
+
+  /** The body is over: nothing passes through here any more, whoever still holds it. */
+  end(): void {
+    this.running = false
+    this.view.release()
+  }
+
+  joins(): boolean {
+    return this.running
+  }
+
+  get(keyspace: Declared, key: Uint8Array, columns: Columns): Effect.Effect<Row | undefined, StoreError> {
+    return this.guarded(keyspace, () => {
+      const own = this.writes.find(keyspace.name)
+      const write = own?.get(key)
+      if (write !== undefined && write.reducer === undefined) return Exit.succeed(rowOf(write, this.at))
+      if (own?.cleared === true) return Exit.succeed(undefined)
+      this.reads++
+      const stored = this.view.get(keyspace, key, columns)
+      return write === undefined ? stored : Effect.map(stored, (row) => foldedRow(write, row, this.at))
+    })
+  }
+
+  getMany(
+    keyspace: Declared,
+    keys: ReadonlyArray<Uint8Array>,
+    columns: Columns
+  ): Effect.Effect<ReadonlyArray<Row | undefined>, StoreError> {
+    return this.guarded(keyspace, () => {
+      const own = this.writes.find(keyspace.name)
+      if (own === undefined) {
+        this.reads += keys.length
+        return this.view.getMany(keyspace, keys, columns)
+      }
+      const rows: Array<Row | undefined> = []
+      const stored: Array<number> = []
+      const writes = keys.map((key) => own.get(key))
+      writes.forEach((write, index) => {
+        rows.push(write === undefined ? undefined : rowOf(write, this.at))
+        if (write === undefined ? !own.cleared : write.reducer !== undefined) stored.push(index)
+      })
+      if (stored.length === 0) return Exit.succeed(rows)
+      this.reads += stored.length
+      const asked = stored.map((index) => keys[index] as Uint8Array)
+      return Effect.map(this.view.getMany(keyspace, asked, columns), (found) => {
+        stored.forEach((index, place) => {
+          const write = writes[index]
+          rows[index] = write === undefined ? found[place] : foldedRow(write, found[place], this.at)
+        })
+        return rows
+      })
+    })
+  }
+
+  scan(keyspace: Declared, range: Range): Scan {
+    this.reads++
+    const rows = overlay(
+      (stored) => this.view.scan(keyspace, stored),
+      () => this.writes.find(keyspace.name),
+      range,
+      this.at
+    )
+    return this.guarded(keyspace, () => rows)
+  }
+
+  put(keyspace: Declared, key: Uint8Array, value: Uint8Array): Effect.Effect<void, StoreError> {
+    return this.set(keyspace, key, value)
+  }
+
+  remove(keyspace: Declared, key: Uint8Array): Effect.Effect<void, StoreError> {
+    return this.set(keyspace, key, undefined)
+  }
+
+  /**
+   * Notes an operand, without a look at what is stored, where its reducer makes nothing longer of it. Else it is only
+   * an operand if what comes of it stays in its leaf, so what is stored is read; otherwise the transaction puts what
+   * comes of it, and so it does where it knows the value itself.
+   */
+  merge(keyspace: Merging, key: Uint8Array, operand: Uint8Array): Effect.Effect<void, StoreError> {
+    return this.guarded(keyspace, () => {
+      const { reducer } = keyspace
+      const own = this.writes.find(keyspace.name)
+      const write = own?.get(key)
+      const isKnown = write === undefined ? own?.cleared === true : write.reducer === undefined
+      if (isKnown || reducer === Reducer.last) {
+        return this.putMerged(keyspace, key, folded(reducer, write?.value, operand))
+      }
+      const operands = folded(reducer, write?.value, operand)
+      if (!grows(reducer)) return this.set(keyspace, key, operands, reducer)
+      this.reads++
+      return Effect.flatMap(this.view.get(keyspace, key, "keys and values"), (row) => {
+        // Another fiber of the body may have written meanwhile.
+        const now = this.writes.find(keyspace.name)
+        if (now?.get(key) !== write || now?.cleared === true) return this.merge(keyspace, key, operand)
+        const merged = folded(reducer, row?.value, operands)
+        const stays = row?.isLarge !== true && this.staysInLeaf(key, merged)
+        const stored = keyspace.compact(merged, stays ? this.machine.limits.operandChain : 0)
+        if (Exit.isExit(stored)) return stored
+        return stays && stored === merged
+          ? this.set(keyspace, key, operands, reducer)
+          : this.set(keyspace, key, stored)
+      })
+    })
+  }
+
+  /** Puts a value that operands were added to. */
+  private putMerged(keyspace: Merging, key: Uint8Array, merged: Uint8Array): Effect.Effect<void, StoreError> {
+    const stored = keyspace.compact(merged, this.machine.limits.operandChain)
+    return Exit.isExit(stored) ? stored : this.set(keyspace, key, stored)
+  }
+
+  /** Whether a leaf keeps a value of a key itself. */
+  private staysInLeaf(key: Uint8Array, value: Uint8Array): boolean {
+    const { inlineValueBytes, pageBytes } = this.machine.limits
+    const pairBytes = (key.length + 3 & ~3) + (value.length + 3 & ~3)
+    return value.length <= inlineValueBytes && pairBytes <= inlinePairBytesOf(pageBytes)
+  }
+
+  clear(keyspace: Declared): Effect.Effect<void, StoreError> {
+    return this.guarded(keyspace, () => Effect.sync(() => this.writes.clear(keyspace)))
+  }
+
+  drop(keyspace: Declared): Effect.Effect<void, StoreError> {
+    return Effect.suspend(() => {
+      if (!this.running) return ended("transaction")
+      this.writes.drop(keyspace)
+      return Exit.void
+    })
+  }
+
+  /** A hook that comes too late would never run, and nobody would know. */
+  onCommit(hook: Effect.Effect<void>): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (!this.running) return Effect.orDie(ended("transaction"))
+      this.hooks.push(hook)
+      return Exit.void
+    })
+  }
+
+  step(): (exit: Exit.Exit<unknown, unknown>) => void {
+    const { hooks, writes } = this
+    const mark = writes.mark()
+    const count = hooks.length
+    return (exit) => {
+      if (Exit.isSuccess(exit)) return writes.keep()
+      writes.restore(mark)
+      hooks.length = Math.min(hooks.length, count)
+    }
+  }
+
+  private set(
+    keyspace: Declared,
+    key: Uint8Array,
+    value: Uint8Array | undefined,
+    reducer?: number
+  ): Effect.Effect<void, StoreError> {
+    return this.guarded(keyspace, () => {
+      const { keyBytes, transactionBytes, valueBytes } = this.machine.limits
+      const size = value?.length ?? 0
+      const bytes = this.writes.bytes + key.length + size
+      if (key.length > keyBytes) return exceeded("keyBytes", key.length, keyBytes)
+      if (size > valueBytes) return exceeded("valueBytes", size, valueBytes)
+      if (bytes > transactionBytes) return exceeded("transactionBytes", bytes, transactionBytes)
+      this.writes.bytes = bytes
+      this.writes.set(keyspace, { key, value, reducer })
+      return Exit.void
+    })
+  }
+
+  /** Runs a step of a body that has not ended, on a keyspace whose own writes have its layout. */
+  private guarded<A, E>(
+    { layout, name }: Declared,
+    step: () => Effect.Effect<A, E>
+  ): Effect.Effect<A, E | StoreError> {
+    return Effect.suspend((): Effect.Effect<A, E | StoreError> => {
+      if (!this.running) return ended("transaction")
+      const own = this.writes.find(name)
+      if (own === undefined || own.accepts(layout)) return step()
+      return Exit.fail(
+        storeError(new LayoutMismatch({ keyspace: name, stored: own.layout, declared: layout }))
+      )
+    })
+  }
+}
+
+const exceeded = (limit: string, actual: number, maximum: number): Exit.Exit<never, StoreError> =>
+  Exit.fail(storeError(new LimitExceeded({ limit, actual, maximum })))
