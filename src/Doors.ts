@@ -43,6 +43,7 @@ export interface Machine {
   readonly root: (keyspace: Declared, at: number) => Root | Exit.Exit<undefined, StoreError>
   /** Brings a page into memory, by default to read a key. */
   readonly load: (pageId: number, purpose?: Purpose) => Effect.Effect<void, StoreError>
+  readonly loadMany: Buffer_.Buffer["loadMany"]
   readonly readAhead: Buffer_.ReadAhead
   readonly fetch: (reference: Values.Reference) => Effect.Effect<Uint8Array, StoreError>
   /** Hands an intent over; the answer waits for its LSN, or `undefined` where its base is stale. */
@@ -96,6 +97,7 @@ export const make = (
       unavailable: () => fuse.closed ? closed : undefined,
       root: (keyspace, at) => rootOf(generations, keyspace, at),
       load: buffer.load,
+      loadMany: buffer.loadMany,
       readAhead: buffer.readAhead,
       fetch: (reference) => {
         tree.answeredBytes += reference.bytes

@@ -237,19 +237,14 @@ export class View {
     keys: ReadonlyArray<Uint8Array>,
     many: Many
   ): Effect.Effect<void, StoreError> {
-    const { limits: { loadsInFlight: concurrency }, load } = this.machine
     const round: Effect.Effect<void, StoreError> = Effect.suspend(() => {
       if (!many.misses) return Exit.void
-      const pages = Effect.forEach(
-        many.takeMissing(),
-        ({ keys: waiting, pageId }) =>
-          Effect.flatMap(load(pageId), () => {
-            many.ask(waiting)
-            return this.lookUp(keyspace, keys, many)
-          }),
-        { concurrency, discard: true }
-      )
-      return Effect.andThen(pages, round)
+      const missing = many.takeMissing()
+      const loaded = this.machine.loadMany(missing.map(({ pageId }) => pageId), (index) => {
+        many.ask((missing[index] as typeof missing[number]).keys)
+        return this.lookUp(keyspace, keys, many)
+      })
+      return Effect.andThen(loaded, round)
     })
     return round
   }

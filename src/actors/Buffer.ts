@@ -27,6 +27,7 @@ import type { SealedImage } from "../tree/PageFile.ts"
 import type { Pages } from "../tree/Pages.ts"
 import type { Root, Tree } from "../tree/Tree.ts"
 import * as Actor from "./Actor.ts"
+import { LoadMany } from "./LoadMany.ts"
 import type { LoadCounters, Loaded } from "./Loads.ts"
 import { Loads } from "./Loads.ts"
 import type { Written } from "./Room.ts"
@@ -37,6 +38,11 @@ export type Message =
     readonly _tag: "Load"
     readonly pageId: number
     readonly purpose: Purpose
+    readonly done: Actor.Reply<void, StoreError>
+  }
+  | {
+    readonly _tag: "LoadMany"
+    readonly many: LoadMany
     readonly done: Actor.Reply<void, StoreError>
   }
   | {
@@ -84,6 +90,11 @@ export interface ReadAhead {
 
 export interface Buffer extends Actor.Actor<Message> {
   readonly load: (pageId: number, purpose?: Purpose) => Effect.Effect<void, StoreError>
+  /** Loads pages that one reader waits for, and tells of each, in memory, by its number. */
+  readonly loadMany: (
+    pageIds: ReadonlyArray<number>,
+    arrived: (index: number) => Exit.Exit<void, StoreError>
+  ) => Effect.Effect<void, StoreError>
   /** Makes room for so many pages, beside a page that is needed with them (I2). */
   readonly reserve: (blocks: number, beside?: number) => Effect.Effect<void, StoreError>
   /**
@@ -115,7 +126,7 @@ export const make = Effect.fnUntraced(
       settle: () => live.settle(),
       parked: () => live.parked(),
       refuse: (message, error) => {
-        if (message._tag === "Load" || message._tag === "Reserve") message.done(Exit.fail(error))
+        if ("done" in message) message.done(Exit.fail(error))
       },
       halt: (error) => live.halt(error),
       failed: options.failed
@@ -125,6 +136,15 @@ export const make = Effect.fnUntraced(
       ...actor,
       load: (pageId, purpose = "read") =>
         Actor.ask(actor, (done): Message => ({ _tag: "Load", pageId, purpose, done })),
+      loadMany: (pageIds, arrived) =>
+        Effect.suspend(() => {
+          let many: LoadMany | undefined
+          const asked = Actor.ask<Message, void, StoreError>(actor, (done) => {
+            many = new LoadMany({ pageIds, arrived, most: options.limits.loadsInFlight, done })
+            return { _tag: "LoadMany", many, done }
+          })
+          return Effect.onInterrupt(asked, () => Effect.sync(() => many?.abandon()))
+        }),
       reserve: (blocks, beside = 0) =>
         Actor.ask(actor, (done): Message => ({ _tag: "Reserve", blocks, beside, done })),
       loadNow: (pageId, purpose = "read") => live.loadNow(pageId, purpose),
@@ -218,6 +238,8 @@ class Live {
 
   receive(message: Message): void {
     switch (message._tag) {
+      case "LoadMany":
+        return message.many.proceed(this.loads)
       case "Load":
         return this.loads.want(message.pageId, message.purpose, message.done)
       case "Reserve":

@@ -24,7 +24,7 @@ import * as Page from "../tree/Page.ts"
 import { verify } from "../tree/PageCheck.ts"
 import type { Pages } from "../tree/Pages.ts"
 import type { Reply } from "./Actor.ts"
-import { pinned } from "./Pinned.ts"
+import { Lanes } from "./Lanes.ts"
 
 /** Reads of pages; `loads` are those of all purposes together. */
 export interface LoadCounters {
@@ -63,6 +63,9 @@ interface Wanted {
   readonly waiters: Array<Reply<void, StoreError>>
 }
 
+/** A read that is to be done. */
+type Read = Omit<Loaded, "_tag" | "exit">
+
 export class Loads {
   readonly counters: LoadCounters = {
     loads: 0,
@@ -75,6 +78,7 @@ export class Loads {
   private readonly wanted = new Map<number, Wanted>()
   private readonly queues = { ahead: new Fifo(), read: new Fifo(), merge: new Fifo() }
   private readonly reading = new Set<number>()
+  private readonly lanes: Lanes<Read>
   /** Pages of purpose `ahead`: all of them, and those that are being read. */
   unasked = 0
   private unaskedReads = 0
@@ -89,6 +93,8 @@ export class Loads {
   constructor(options: Options) {
     this.options = options
     this.scratch = new Uint8Array(options.limits.pageBytes)
+    const { fork, limits } = options
+    this.lanes = new Lanes({ most: limits.loadsInFlight, work: (read) => this.read(read), fork })
   }
 
   /** Pages that somebody waits for. */
@@ -98,7 +104,11 @@ export class Loads {
 
   /** Images that somebody waits for and that wait for a block, those of merges not among them. */
   get homeless(): number {
-    return this.arrived.filter(({ pageId }) => urgency[this.purposeOf(pageId)] === urgency.read).length
+    let homeless = 0
+    for (const { pageId } of this.arrived) {
+      if (urgency[this.purposeOf(pageId)] === urgency.read) homeless++
+    }
+    return homeless
   }
 
   /** Reads that somebody waits for and that have not come back. */
@@ -160,7 +170,7 @@ export class Loads {
 
   /** Installs what has arrived, as far as there are blocks, and starts reads. */
   proceed(): void {
-    this.arrived = this.arrived.filter((loaded) => !this.install(loaded))
+    if (this.arrived.length > 0) this.arrived = this.arrived.filter((loaded) => !this.install(loaded))
     const { loadsInFlight } = this.options.limits
     const { ahead, merge, read } = this.queues
     // Those of merges first, and also where what has arrived waits for the blocks that they free.
@@ -184,9 +194,9 @@ export class Loads {
   }
 
   private start(pageId: number): void {
-    const { epoch, file, fork, limits, pages } = this.options
+    const { pages } = this.options
     if (!this.wanted.has(pageId) || this.reading.has(pageId)) return
-    if (this.arrived.some((loaded) => loaded.pageId === pageId)) return
+    if (this.arrived.length > 0 && this.arrived.some((loaded) => loaded.pageId === pageId)) return
     if (!this.isMissing(pageId)) return void this.finish(pageId, Exit.void)
     const generation = pages.map.generation[pageId] as number
     const bytes = pages.buffers.take()
@@ -194,14 +204,20 @@ export class Loads {
     const purpose = this.purposeOf(pageId)
     this.count(purpose)
     if (purpose === "ahead") this.unaskedReads++
-    // The page may be moved meanwhile; its older slot keeps the image until this has ended.
-    const read = pinned(epoch, () => file.read(bytes, (pages.map.slot[pageId] as number) * limits.pageBytes))
-    fork(
-      Effect.map(
-        Effect.exit(read),
-        (exit) => this.answer({ _tag: "Loaded", pageId, generation, bytes, exit })
-      )
-    )
+    this.lanes.give({ pageId, generation, bytes })
+  }
+
+  private read({ bytes, generation, pageId }: Read): Effect.Effect<void> {
+    const { epoch, file, limits, pages } = this.options
+    return Effect.uninterruptible(Effect.suspend(() => {
+      // The page may be moved meanwhile; its older slot keeps the image until this has ended.
+      const pin = epoch.pin()
+      const read = file.read(bytes, (pages.map.slot[pageId] as number) * limits.pageBytes)
+      return Effect.map(Effect.exit(read), (exit) => {
+        epoch.unpin(pin)
+        this.answer({ _tag: "Loaded", pageId, generation, bytes, exit })
+      })
+    }))
   }
 
   private count(purpose: Purpose): void {
