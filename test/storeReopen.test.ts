@@ -51,6 +51,40 @@ describe("a power cut", () => {
       )
       assert.deepStrictEqual(found.get("one")?.map(({ key }) => key), ["a"])
     }).pipe(Effect.provide(layer())))
+
+  it.effect("does not bring back a superblock that a recovery has left behind, if the newest was never synced", () =>
+    Effect.gen(function*() {
+      const faults = yield* FaultDisk
+      const limits = { ...options.limits, segmentBytes: 4_096, checkpoint: { logBytes: 1_048_576 } }
+      const { close, store } = yield* open({ limits })
+      const written = (into: Store.Store["Service"], round: number) =>
+        Effect.forEach(Array.from({ length: 80 }), (_, index) => {
+          const step = put(`${round} ${index}`, "v".repeat(100))
+          return Effect.provideService(Tx.transact()(perform([step], [])), Store.Store, into)
+        }, { discard: true })
+      for (let round = 0; round < 3; round++) {
+        yield* written(store, round)
+        yield* store.checkpoint
+      }
+      yield* written(store, 3)
+      const refused = { _tag: "Refused", code: "EIO" } as const
+      yield* faults.fail({ at: 1, times: Infinity, path: /super$/, operation: "sync", outcome: refused })
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(store.checkpoint)))
+      yield* close
+      yield* faults.heal
+      const again = yield* open({ limits })
+      yield* written(again.store, 4)
+      const found = yield* dump(again.store, ["one"])
+      assert.strictEqual(found.get("one")?.length, 400)
+      // What the recovery has removed stays so; what it has not synced is lost.
+      const image = faults.crashImage({ keep: "nothing" })
+      const kept = yield* Effect.provide(
+        Effect.flatMap(open({ limits }), (third) => dump(third.store, ["one"])),
+        layer({ image })
+      )
+      assert.isUndefined(stateDifference(kept, found))
+      yield* again.close
+    }).pipe(Effect.provide(layer())))
 })
 
 describe("a store", () => {

@@ -47,6 +47,7 @@ export const lay = Effect.fnUntraced(function*(settings: Settings) {
       createdMillis: yield* Clock.currentTimeMillis
     })
   const roots = yield* Restore.roots(superblockFile)
+  if (mode === "readWrite") yield* Restore.confirm(superblockFile, roots)
   const { newest } = roots
   const limits = yield* resolve(settings.limits, newest.pageBytes)
   const file = yield* Directory.openPages(disk, directory, newest, {

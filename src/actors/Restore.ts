@@ -8,7 +8,13 @@
  */
 import * as Effect from "effect/Effect"
 import type { DiskFile } from "../disk/Disk.ts"
-import { decodeSuperblock, SUPERBLOCK_BYTES, SUPERBLOCK_FORMAT, superblockOffset } from "../log/Superblock.ts"
+import {
+  decodeSuperblock,
+  encodeSuperblock,
+  SUPERBLOCK_BYTES,
+  SUPERBLOCK_FORMAT,
+  superblockOffset
+} from "../log/Superblock.ts"
 import type { Superblock } from "../log/Superblock.ts"
 import { chooseSuperblock } from "../log/SuperblockChoice.ts"
 import { Corrupted, FormatTooNew, storeError } from "../StoreError.ts"
@@ -59,6 +65,17 @@ export const roots = (file: DiskFile): Effect.Effect<Roots, StoreError> =>
     Effect.withSpan(Telemetry.Span.recoverySuperblock),
     Effect.tap(({ newest }) => Effect.annotateCurrentSpan(Telemetry.Attribute.recoverySlot, newest.slot))
   )
+
+/**
+ * Writes the newest superblock again, as it is, and syncs it. The life before may have ended between its write and its
+ * sync, or with a sync that failed and that no later one tells of: until it is durable, nothing may be removed that
+ * only the older one needs. The bytes are the same, so it does no harm if only part of them get there.
+ */
+export const confirm = (file: DiskFile, { newest }: Roots): Effect.Effect<void, StoreError> => {
+  const bytes = Buffer.alloc(SUPERBLOCK_BYTES)
+  encodeSuperblock(newest, bytes)
+  return Effect.andThen(file.write([bytes], superblockOffset(newest.slot)), file.sync)
+}
 
 /** What a checkpoint holds beside its pages. */
 export interface Restored {
