@@ -214,10 +214,12 @@ class Doors implements Raw {
     if (root === undefined) return
     tree.getMany(root, keys, at, many)
     while (many.misses) {
-      for (const { keys: waiting, pageId } of many.takeMissing()) {
+      const missing = many.takeMissing()
+      for (let place = 0; place < missing.count; place++) {
+        const pageId = missing.pageIds[place] as number
         // Making room for one page may have loaded another, or merged it away.
         if (tree.pages.map.isUsed(pageId)) this.load(pageId, "read")
-        many.ask(waiting)
+        many.ask(place)
         tree.getMany(root, keys, at, many)
       }
     }

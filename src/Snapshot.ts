@@ -239,9 +239,8 @@ export class View {
   ): Effect.Effect<void, StoreError> {
     const round: Effect.Effect<void, StoreError> = Effect.suspend(() => {
       if (!many.misses) return Exit.void
-      const missing = many.takeMissing()
-      const loaded = this.machine.loadMany(missing.map(({ pageId }) => pageId), (index) => {
-        many.ask((missing[index] as typeof missing[number]).keys)
+      const loaded = this.machine.loadMany(many.takeMissing(), (place) => {
+        many.ask(place)
         return this.lookUp(keyspace, keys, many)
       })
       return Effect.andThen(loaded, round)

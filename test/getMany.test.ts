@@ -6,6 +6,7 @@ import type { BufferMode } from "../src/Limits.ts"
 import { Absent, Missing } from "../src/tree/Answer.ts"
 import { Kind } from "../src/tree/Leaf.ts"
 import { Many } from "../src/tree/Many.ts"
+import type { Misses } from "../src/tree/Misses.ts"
 import type { Root } from "../src/tree/Tree.ts"
 import { random } from "./support/random.ts"
 import type { Random } from "./support/random.ts"
@@ -20,6 +21,13 @@ const shapes: ReadonlyArray<{ readonly mode: BufferMode; readonly blocks: number
   { mode: "pages", blocks: 2048 },
   { mode: "pages", blocks: 40 }
 ]
+
+/** The pages that were missed, with their keys. */
+const pagesOf = (missing: Misses) =>
+  Array.from(missing.pageIds.subarray(0, missing.count), (pageId, place) => {
+    const keys = new Int32Array(1_000)
+    return { pageId, keys: [...keys.subarray(0, missing.keysInto(place, keys))] }
+  })
 
 /** Looks up keys until none misses a page; answers the rows, and how often each page was loaded. */
 const getMany = (
@@ -36,13 +44,13 @@ const getMany = (
   let answer = tree.getMany(root, asked, at, many)
   for (let round = 0; answer === Missing; round++) {
     assert.isBelow(round, 1000, "a lookup does not end")
-    const missing = many.takeMissing()
+    const missing = pagesOf(many.takeMissing())
     const waiting = missing.flatMap(({ keys }) => keys)
     assert.strictEqual(new Set(waiting).size, waiting.length, "a key waits twice")
-    for (const { keys, pageId } of missing) {
+    for (const [place, { pageId }] of missing.entries()) {
       loads.set(pageId, (loads.get(pageId) ?? 0) + 1)
       if (tree.pages.map.isUsed(pageId) && (tree.pages.map.block[pageId] as number) < 0) world.load(pageId)
-      many.ask(keys)
+      many.ask(place)
       tree.getMany(root, asked, at, many)
     }
     answer = many.misses ? Missing : Absent
@@ -155,13 +163,13 @@ describe("getMany", () => {
     const many = new Many().begin(names.length, "keys")
     const asked = names.map(bytes)
     assert.strictEqual(world.tree.getMany(root, asked, 1000, many), Missing)
-    const missing = many.takeMissing()
+    const missing = pagesOf(many.takeMissing())
     assert.isAbove(missing.length, 5)
     assert.deepStrictEqual(missing.flatMap(({ keys }) => keys), names.map((_, index) => index))
     const [first, ...others] = missing
     if (first === undefined) return assert.fail("nothing is missing")
     world.load(first.pageId)
-    many.ask(first.keys)
+    many.ask(0)
     world.tree.getMany(root, asked, 1000, many)
     assert.isFalse(many.misses)
     for (const index of first.keys) assert.isTrue(many.isFound(index))

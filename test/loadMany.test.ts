@@ -10,6 +10,7 @@ import { LoadMany } from "../src/actors/LoadMany.ts"
 import type { Loads } from "../src/actors/Loads.ts"
 import { Closed, storeError } from "../src/StoreError.ts"
 import type { StoreError } from "../src/StoreError.ts"
+import { Misses } from "../src/tree/Misses.ts"
 import type { Random } from "./support/random.ts"
 import { random } from "./support/random.ts"
 import { upTo } from "./support/stores.ts"
@@ -43,6 +44,13 @@ class Slow {
   }
 }
 
+/** So many pages, with a key each. */
+const missing = (count: number): Misses => {
+  const pages = new Misses()
+  for (const index of upTo(count)) pages.add(index, 100 + index)
+  return pages
+}
+
 const failure = storeError(new Closed())
 
 describe("many pages", () => {
@@ -50,11 +58,11 @@ describe("many pages", () => {
     for (let seed = 1; seed <= 300; seed++) {
       const chance = random(seed)
       const slow = new Slow(chance)
-      const pageIds = upTo(chance.int(60)).map((index) => 100 + index)
+      const pages = missing(chance.int(60))
       const told: Array<number> = []
       const ends: Array<Exit.Exit<void, StoreError>> = []
       const many = new LoadMany({
-        pageIds,
+        pages,
         most: 1 + chance.int(8),
         arrived: (index) => {
           assert.isEmpty(ends)
@@ -68,7 +76,7 @@ describe("many pages", () => {
         assert.isEmpty(ends)
         slow.answer(Exit.void)
       }
-      assert.deepStrictEqual(told.sort((a, b) => a - b), upTo(pageIds.length))
+      assert.deepStrictEqual(told.sort((a, b) => a - b), upTo(pages.count))
       assert.deepStrictEqual(ends, [Exit.void])
       assert.isAtMost(slow.most, 8)
     }
@@ -82,7 +90,7 @@ describe("many pages", () => {
       const ends: Array<Exit.Exit<void, StoreError>> = []
       const gone = chance.bool(0.3)
       const many = new LoadMany({
-        pageIds: upTo(40),
+        pages: missing(40),
         most: 4,
         arrived: () => {
           assert.isEmpty(ends)

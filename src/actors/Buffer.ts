@@ -23,6 +23,7 @@ import type { Purpose } from "../tree/Events.ts"
 import type { EvictCounters } from "../tree/Evict.ts"
 import type { Place } from "../tree/MapChunk.ts"
 import { State } from "../tree/MapTable.ts"
+import type { Misses } from "../tree/Misses.ts"
 import type { SealedImage } from "../tree/PageFile.ts"
 import type { Pages } from "../tree/Pages.ts"
 import type { Root, Tree } from "../tree/Tree.ts"
@@ -90,10 +91,10 @@ export interface ReadAhead {
 
 export interface Buffer extends Actor.Actor<Message> {
   readonly load: (pageId: number, purpose?: Purpose) => Effect.Effect<void, StoreError>
-  /** Loads pages that one reader waits for, and tells of each, in memory, by its number. */
+  /** Loads pages that one reader waits for, and tells of each, in memory, by its place among them. */
   readonly loadMany: (
-    pageIds: ReadonlyArray<number>,
-    arrived: (index: number) => Exit.Exit<void, StoreError>
+    pages: Misses,
+    arrived: (place: number) => Exit.Exit<void, StoreError>
   ) => Effect.Effect<void, StoreError>
   /** Makes room for so many pages, beside a page that is needed with them (I2). */
   readonly reserve: (blocks: number, beside?: number) => Effect.Effect<void, StoreError>
@@ -136,11 +137,11 @@ export const make = Effect.fnUntraced(
       ...actor,
       load: (pageId, purpose = "read") =>
         Actor.ask(actor, (done): Message => ({ _tag: "Load", pageId, purpose, done })),
-      loadMany: (pageIds, arrived) =>
+      loadMany: (pages, arrived) =>
         Effect.suspend(() => {
           let many: LoadMany | undefined
           const asked = Actor.ask<Message, void, StoreError>(actor, (done) => {
-            many = new LoadMany({ pageIds, arrived, most: options.limits.loadsInFlight, done })
+            many = new LoadMany({ pages, arrived, most: options.limits.loadsInFlight, done })
             return { _tag: "LoadMany", many, done }
           })
           return Effect.onInterrupt(asked, () => Effect.sync(() => many?.abandon()))

@@ -6,13 +6,14 @@
  */
 import * as Exit from "effect/Exit"
 import type { StoreError } from "../StoreError.ts"
+import type { Misses } from "../tree/Misses.ts"
 import type { Reply } from "./Actor.ts"
 import type { Loads } from "./Loads.ts"
 
 export interface Options {
-  readonly pageIds: ReadonlyArray<number>
-  /** Told of page number `index`, in memory; a failure ends it all. */
-  readonly arrived: (index: number) => Exit.Exit<void, StoreError>
+  readonly pages: Misses
+  /** Told of a page, by its place, once it is in memory; a failure ends it all. */
+  readonly arrived: (place: number) => Exit.Exit<void, StoreError>
   /** Pages asked for at a time. */
   readonly most: number
   readonly done: Reply<void, StoreError>
@@ -31,17 +32,17 @@ export class LoadMany {
 
   /** Asks for as many more as may be. */
   proceed(loads: Loads): void {
-    const { most, pageIds } = this.options
+    const { most, pages } = this.options
     // A page that is here already is told of at once, from within.
     if (this.asking) return
     this.asking = true
-    while (!this.ended && this.waiting < most && this.next < pageIds.length) {
-      const index = this.next++
+    while (!this.ended && this.waiting < most && this.next < pages.count) {
+      const place = this.next++
       this.waiting++
-      loads.want(pageIds[index] as number, "read", (exit) => this.came(index, exit, loads))
+      loads.want(pages.pageIds[place] as number, "read", (exit) => this.came(place, exit, loads))
     }
     this.asking = false
-    if (this.waiting === 0 && this.next === pageIds.length) this.end(Exit.void)
+    if (this.waiting === 0 && this.next === pages.count) this.end(Exit.void)
   }
 
   /** Nobody waits any longer. */
@@ -55,10 +56,10 @@ export class LoadMany {
     this.options.done(exit)
   }
 
-  private came(index: number, exit: Exit.Exit<void, StoreError>, loads: Loads): void {
+  private came(place: number, exit: Exit.Exit<void, StoreError>, loads: Loads): void {
     this.waiting--
     if (this.ended) return
-    const answer = Exit.isFailure(exit) ? exit : this.options.arrived(index)
+    const answer = Exit.isFailure(exit) ? exit : this.options.arrived(place)
     if (Exit.isFailure(answer)) this.end(answer)
     else this.proceed(loads)
   }

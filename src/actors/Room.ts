@@ -12,7 +12,6 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { StoreError } from "../StoreError.ts"
-import type { Chores } from "../tree/Evict.ts"
 import { Evictor, noChores } from "../tree/Evict.ts"
 import type { Place } from "../tree/MapChunk.ts"
 import { State } from "../tree/MapTable.ts"
@@ -80,6 +79,8 @@ export class Room {
   private stuck = 0
   private readonly later = new Map<number, number>()
   private dirty: Array<number> = []
+  /** What the evictor asks for, until it is taken on. */
+  private readonly chores = noChores()
   private writing = false
   /** Blocks, beyond the reserve, that merges wait for. */
   needed = 0
@@ -109,8 +110,7 @@ export class Room {
 
   /** Frees blocks until `target` can be handed out, and `more` if that is easy; what needs the disk is begun. */
   make(target: number, more = 0): void {
-    const { arena, ripe } = this.pages
-    const chores = noChores()
+    const { chores, pages: { arena, ripe } } = this
     const wanted = Math.max(target, this.needed)
     if (arena.available < wanted + more) {
       // Those that wait for their turn need blocks: guests go on leaving, or all memory ends up as guests.
@@ -118,25 +118,29 @@ export class Room {
       else this.evictor.sendGuests(wanted, chores)
     }
     if (this.stuck !== 0) this.evictor.dismiss(this.needed, 1)
-    for (const pageId of ripe.splice(0)) chores.merge.push(pageId)
-    this.take(chores)
+    if (ripe.length > 0) chores.merge.push(...ripe.splice(0))
+    this.take()
     this.proceed()
   }
 
   /** The last resort. */
   squeeze(target: number): void {
-    const chores = noChores()
-    this.evictor.squeeze(Math.max(target, this.needed), chores)
-    this.take(chores)
+    this.evictor.squeeze(Math.max(target, this.needed), this.chores)
+    this.take()
     this.proceed()
   }
 
-  private take(chores: Chores): void {
-    if (this.options.write === undefined) return
-    for (const pageId of chores.merge) {
-      if (!this.merging.has(pageId) && !this.later.has(pageId)) this.due.add(pageId)
+  /** Takes on what has been asked for. */
+  private take(): void {
+    const { merge, write } = this.chores
+    if (this.options.write !== undefined) {
+      for (const pageId of merge) {
+        if (!this.merging.has(pageId) && !this.later.has(pageId)) this.due.add(pageId)
+      }
+      this.dirty.push(...write)
     }
-    this.dirty.push(...chores.write)
+    merge.length = 0
+    write.length = 0
   }
 
   /** Begins what can be begun. */
@@ -205,9 +209,8 @@ export class Room {
     this.counters.merges++
     this.unstick(leaf)
     this.join(root, leaf)
-    const chores = noChores()
-    this.evictor.collect(chores)
-    this.dirty.push(...chores.write)
+    this.evictor.collect(this.chores)
+    this.take()
   }
 
   /** A leaf that has become too empty joins a neighbour, which is loaded for it, or merged first. */

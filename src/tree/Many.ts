@@ -13,17 +13,12 @@
  */
 import { widerInts } from "./Columns.ts"
 import { Kind } from "./Leaf.ts"
+import { Misses } from "./Misses.ts"
 import { Packed } from "./Packed.ts"
 import { ValueOut } from "./ValueOut.ts"
 
 /** What is wanted of each record. */
 export type Columns = "keys" | "keys and values"
-
-/** A page that is not in memory, and the keys (by their place in the call) that wait for it. */
-export interface MissingPage {
-  readonly pageId: number
-  readonly keys: Array<number>
-}
 
 /** Values above this make no lasting buffer. */
 const lastingBytes = 1024 * 1024
@@ -35,8 +30,9 @@ export class Many extends Packed {
   /** Which keys the next lookup is for: the first `waits` of these, ascending. */
   waiting = new Int32Array(64)
   waits = 0
-  /** Pages to load, each once, in the order in which they were missed. */
-  private missing = new Map<number, MissingPage>()
+  /** Pages to load, and those that were taken last. */
+  private missing = new Misses()
+  private taken = new Misses()
   private readonly out = new ValueOut()
 
   /** Forgets what was answered and makes `count` keys wait. */
@@ -49,26 +45,27 @@ export class Many extends Packed {
     this.kinds.fill(0, 0, count)
     for (let index = 0; index < count; index++) this.waiting[index] = index
     this.waits = count
-    if (this.missing.size > 0) this.missing = new Map()
+    this.missing.clear()
     return this
   }
 
-  /** Makes keys wait whose page is here now. */
-  ask(keys: ReadonlyArray<number>): void {
-    for (let index = 0; index < keys.length; index++) this.waiting[index] = keys[index] as number
-    this.waits = keys.length
+  /** Makes the keys wait again whose page, by its place in what was taken last, is here now. */
+  ask(place: number): void {
+    this.waits = this.taken.keysInto(place, this.waiting)
   }
 
   /** Whether some key misses a page. */
   get misses(): boolean {
-    return this.missing.size > 0
+    return this.missing.count > 0
   }
 
-  /** The pages to load; they are whoever's who takes them, and later misses make a new list. */
-  takeMissing(): ReadonlyArray<MissingPage> {
-    const pages = [...this.missing.values()]
-    this.missing = new Map()
-    return pages
+  /** The pages to load, until they are taken the next time; what is missed from here on is for then. */
+  takeMissing(): Misses {
+    const { missing } = this
+    this.missing = this.taken
+    this.missing.clear()
+    this.taken = missing
+    return missing
   }
 
   isFound(index: number): boolean {
@@ -93,9 +90,7 @@ export class Many extends Packed {
 
   /** Key `index` cannot be answered before a page is here. */
   miss(index: number, pageId: number): void {
-    const page = this.missing.get(pageId)
-    if (page === undefined) this.missing.set(pageId, { pageId, keys: [index] })
-    else page.keys.push(index)
+    this.missing.add(index, pageId)
   }
 
   private grow(least: number): void {
