@@ -39,12 +39,16 @@ describe("budget", () => {
         }
         const free = arena.freeBlocks
         const before = arena.limit
+        const { counted } = budget
         const owed = budget.refresh()
         const right = Math.min(
           blocks,
-          Math.max(64, blocks >>> 1, Math.floor((blocks * pageBytes - others) / pageBytes))
+          Math.max(64, blocks >>> 1, Math.floor((blocks * pageBytes - budget.counted) / pageBytes))
         )
         assert.strictEqual(arena.limit, right + owed)
+        // What was held counts for a while, and then no more.
+        assert.isAtLeast(budget.counted, others)
+        assert.isAtMost(budget.counted, Math.max(others, counted - 1))
         // Whoever frees memory has the reserve to work in, as far as there was one.
         assert.isAtLeast(arena.freeBlocks, Math.min(free, arena.reserve))
         // Who would take more waits as long as others need it, and the limit never rises meanwhile.

@@ -122,14 +122,22 @@ describe("pages", () => {
     const root = world.create(1)
     world.put(root, { key: "a", value: "1", version: 1, expiry: Infinity })
     const first = world.cut()
-    assert.deepStrictEqual(first, { version: 1, changed: [root.page], pending: [root.page] })
+    assert.deepStrictEqual(first, {
+      version: 1,
+      changed: Int32Array.of(root.page),
+      pending: Int32Array.of(root.page)
+    })
     world.finish(first)
-    assert.deepStrictEqual(world.cut(), { version: 2, changed: [], pending: [] })
+    assert.deepStrictEqual(world.cut(), { version: 2, changed: Int32Array.of(), pending: Int32Array.of() })
     world.tree.pages.complete()
     world.put(root, { key: "b", value: "2", version: 2, expiry: Infinity })
     assert.strictEqual(world.tree.pages.changedPages, 1)
     world.evict(root.page)
-    assert.deepStrictEqual(world.cut(), { version: 3, changed: [root.page], pending: [] })
+    assert.deepStrictEqual(world.cut(), {
+      version: 3,
+      changed: Int32Array.of(root.page),
+      pending: Int32Array.of()
+    })
   })
 
   it("a copy of an image counts for the next cut, and only while the page is what was copied", () => {
@@ -149,7 +157,7 @@ describe("pages", () => {
     assert.isTrue(pages.moved(page, at(), { slot: 1_002, checksum: 7 }))
     assert.deepStrictEqual(pages.retired.splice(0), [{ slot: 1_000, version: 0 }])
     const cut = pages.cut()
-    assert.deepStrictEqual(cut, { version: 2, changed: [page], pending: [] })
+    assert.deepStrictEqual(cut, { version: 2, changed: Int32Array.of(page), pending: Int32Array.of() })
     assert.deepStrictEqual(pages.retired.splice(0), [{ slot: old.slot, version: 2 }])
     const stale = at()
     pages.touch(page)

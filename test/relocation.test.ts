@@ -41,6 +41,33 @@ const ends = (view: { readonly release: () => void }) =>
   })
 
 describe("large values and the log", () => {
+  for (const seed of [1, 2, 3]) {
+    it.effect(`a value that only a mini-page knows to be gone does not hold what follows it (seed ${seed})`, () =>
+      Effect.gen(function*() {
+        const chance = random(seed)
+        const model = new Map<string, Uint8Array>()
+        const write = (name: string, value: Uint8Array) =>
+          Effect.andThen(put(name, value), Effect.sync(() => void model.set(name, value)))
+        yield* inStore(Effect.gen(function*() {
+          for (let n = 0; n < 60; n++) yield* write(`gone ${n}`, chance.bytes(1_200))
+          // Their leaves leave memory.
+          for (let n = 0; n < 1_200; n++) yield* write(`other ${n}`, chance.bytes(100))
+          yield* settled
+          for (let n = 0; n < 60; n++) yield* write(`gone ${n}`, Uint8Array.of(n))
+          for (let round = 0; round < 12; round++) {
+            // In use, so that none of it is merged for want of room, while the log goes on.
+            for (let n = 0; n < 60; n += 6) yield* write(`gone ${n}`, Uint8Array.of(round))
+            for (let n = 0; n < 30; n++) yield* write(`k${chance.int(20)}`, chance.bytes(1_200))
+            yield* settled
+          }
+          yield* settled
+          yield* settled
+          yield* isShort
+          yield* holds(model)
+        }))
+      }).pipe(Effect.provide(layer())))
+  }
+
   for (const seed of [1, 2, 3, 4, 5]) {
     it.effect(`an old value does not hold what follows it (seed ${seed})`, () =>
       Effect.gen(function*() {

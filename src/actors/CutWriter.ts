@@ -37,6 +37,12 @@ export interface Options {
 /** Images handed to Flush at a time, where staging allows so many: one batch is on its way while the next is taken. */
 const batchPages = 128
 
+/**
+ * Changes since its last image that put a page before others: it will soon be changed again, which costs a copy.
+ * Passes over all pages cost less than sorting as many as there may be.
+ */
+const noisy = [64, 8, 0]
+
 export class CutWriter {
   /** Slots written for the newest cut. */
   written = 0
@@ -56,14 +62,24 @@ export class CutWriter {
     const most = Math.min(batchPages * limits.pageBytes, limits.stagingBytes / 2)
     this.written = 0
     const records = pages.map.records
-    const pending = [...image.pages.pending].sort((a, b) => (records[a] as number) - (records[b] as number))
+    const { pending } = image.pages
+    let [pass, at] = [0, 0]
+    const next = (): number => {
+      for (; pass < noisy.length; pass++, at = 0) {
+        while (at < pending.length) {
+          const id = pending[at++] as number
+          if ((records[id] as number) >= (noisy[pass] as number)) return id
+        }
+      }
+      return 0
+    }
     return Effect.gen({ self: this }, function*() {
       while (true) {
         const batch = pages.captured.drain()
         let bytes = batch.reduce((sum, image) => sum + image.bytes.length, 0)
-        while (bytes < most && pending.length > 0) {
+        for (let id = 0; bytes < most && (id = next()) > 0;) {
           const from = batch.length
-          pages.capture(pending.pop() as number, batch)
+          pages.capture(id, batch)
           for (let index = from; index < batch.length; index++) {
             bytes += (batch[index] as Image).bytes.length
           }
@@ -113,11 +129,12 @@ export class CutWriter {
     const version = image.pages.version
     const { pageBytes } = limits
     return Effect.gen({ self: this }, function*() {
-      let changed: ReadonlyArray<number> = image.pages.changed
+      let changed: Iterable<number> = image.pages.changed
       for (let level = 0; level <= MapChunk.topLevel(pageIds, pageBytes); level++) {
-        changed = chunks.due(level, changed, above)
-        for (let from = 0; from < changed.length; from += batchPages) {
-          const batch = changed.slice(from, from + batchPages)
+        const due = chunks.due(level, changed, above)
+        changed = due
+        for (let from = 0; from < due.length; from += batchPages) {
+          const batch = due.slice(from, from + batchPages)
           const { map } = pages
           this.counters.map += batch.length
           const places = yield* this.write(batch.map((index) => {

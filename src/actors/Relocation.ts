@@ -90,8 +90,12 @@ export class Relocation {
   private cut = 0
   /** Log that a byte of large value takes when it is moved, by base of the segment: segments do not change. */
   private readonly ratios = new Map<number, number>()
-  /** Bases of segments that could not be emptied. */
-  private readonly left = new Set<number>()
+  /** Bases of segments that could not be read. */
+  private readonly failed = new Set<number>()
+  /** Live bytes of segments that were not empty when all of them had been looked at: values below blind writes. */
+  private readonly left = new Map<number, number>()
+  /** Bases of segments that were looked at since the last start. */
+  private readonly tried = new Set<number>()
   /** Bases of segments that were just read through to be emptied. */
   private readonly attempted: Array<number> = []
   private readonly batchBytes: number
@@ -111,6 +115,7 @@ export class Relocation {
     this.cut = cut
     if (this.busy || !running()) return
     this.busy = true
+    this.tried.clear()
     const { bytes, segments, values } = this.counters
     this.error = undefined
     fork(this.rounds.pipe(
@@ -144,7 +149,7 @@ export class Relocation {
         yield* this.attempt(candidate, this.empty(candidate))
         if (!running()) return
         this.attempted.push(candidate.segment.base)
-        if (this.left.has(candidate.segment.base)) break
+        if (this.failed.has(candidate.segment.base)) break
       }
     }
   })
@@ -156,15 +161,20 @@ export class Relocation {
     const list = segments.list
     // Counted once a round: what readers of the past hold is counted, too, and that may be much.
     for (const base of this.attempted.splice(0)) {
-      if (live.has(base)) this.left.add(base)
-      else this.counters.segments++
+      const bytes = live.get(base)
+      this.tried.add(base)
+      if (bytes === undefined) this.counters.segments++
+      else this.left.set(base, bytes)
     }
-    for (const base of this.ratios.keys()) if (base < (list[0]?.base ?? 0)) this.ratios.delete(base)
+    for (const books of [this.ratios, this.left]) {
+      for (const base of books.keys()) if (base < (list[0]?.base ?? 0)) books.delete(base)
+    }
     const held: Array<Candidate> = []
     for (const [index, segment] of list.entries()) {
       const end = list[index + 1]?.base ?? Infinity
-      const bytes = live.get(segment.base) ?? 0
-      if (end > this.cut || bytes > 0 && this.left.has(segment.base)) break
+      const charged = live.get(segment.base) ?? 0
+      if (end > this.cut || charged > 0 && this.failed.has(segment.base)) break
+      const bytes = this.waits(segment.base, charged) ? 0 : charged
       // What is empty in front is given up by a checkpoint, or when some reader of the past has ended.
       if (held.length === 0 && bytes === 0) continue
       const cost = bytes * (this.ratios.get(segment.base) ?? 1)
@@ -173,7 +183,12 @@ export class Relocation {
     return held.slice(0, worthEmptying(held, limits.segmentBytes / 2))
   }
 
-  /** A segment that cannot be read or emptied is left for good: it would fail again. */
+  /** What is left of a segment goes with the mini-pages that it stands below: there is nothing to be moved. */
+  private waits(base: number, charged: number): boolean {
+    return this.tried.has(base) || this.left.get(base) === charged
+  }
+
+  /** A segment that cannot be read is left for good: it would fail again. */
   private attempt({ segment }: Candidate, work: Effect.Effect<void, StoreError>): Effect.Effect<void> {
     return Effect.map(Effect.exit(work), (exit) => {
       this.batch.length = 0
@@ -181,7 +196,7 @@ export class Relocation {
       if (Exit.isSuccess(exit)) return
       const failure = Exit.findErrorOption(exit)
       if (failure._tag === "None") return this.options.failed(exit.cause)
-      this.left.add(segment.base)
+      this.failed.add(segment.base)
       if (this.options.running()) this.error ??= failure.value
     })
   }
@@ -219,6 +234,7 @@ export class Relocation {
             answer = this.find(reader)
           }
           if (answer === Found) yield* this.take(reader)
+          else this.ripen(reader)
         }
       })
     return Effect.andThen(this.walk(candidate, visit), this.flush)
@@ -231,6 +247,13 @@ export class Relocation {
     if (root === undefined) return Absent
     const answer = kernel.get(root, reader.bytes.subarray(reader.keyStart, reader.keyEnd), Infinity)
     return answer === Found && kernel.foundReference()?.lsn !== reader.valueLsn ? Absent : answer
+  }
+
+  /** The key says something else now: if that is in a mini-page only, the base page goes on holding the value. */
+  private ripen(reader: RecordReader): void {
+    const { generations, kernel } = this.options
+    const root = generations.opened(reader.keyspace)?.root
+    if (root !== undefined) kernel.ripen(root, reader.bytes.subarray(reader.keyStart, reader.keyEnd))
   }
 
   /** Adds the value that was found to the batch. */

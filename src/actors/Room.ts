@@ -59,6 +59,9 @@ const retryMillis = 50
 /** Pages handed to Flush at a time, where staging allows so many. */
 const writeBatchPages = 256
 
+/** Pages that have been merged and are not yet written: a sixteenth of memory. */
+const dirtyShift = 4
+
 /** Blocks that a split through all levels may take. */
 const splitBlocks = 6
 
@@ -82,6 +85,8 @@ export class Room {
   /** What the evictor asks for, until it is taken on. */
   private readonly chores = noChores()
   private writing = false
+  /** Pages that are being written. */
+  private landing = 0
   /** Blocks, beyond the reserve, that merges wait for. */
   needed = 0
 
@@ -154,14 +159,18 @@ export class Room {
     )
     // What is being written gives its blocks to the one that waits: others would only ask for as many.
     const waits = this.stuck !== 0 && (this.writing || this.dirty.length > 0)
+    const batch = Math.min(writeBatchPages, this.options.batchPages)
+    // What has been merged is a whole page until it is written: where the disk is slow, memory would be full of such
+    // pages, and mini-pages so few that each is merged for a record or two.
+    const dirtyMost = Math.max(batch, this.pages.arena.limit >>> dirtyShift)
     for (const pageId of this.due) {
       if (waits || this.merging.size >= most) break
+      if (this.merging.size + this.dirty.length + this.landing >= dirtyMost) break
       this.due.delete(pageId)
       this.merging.add(pageId)
       this.load(pageId, pageId)
     }
     // More merges under way mean more neighbours to be written together, unless they wait for the blocks of those here.
-    const batch = Math.min(writeBatchPages, this.options.batchPages)
     const whole = this.loads.underWay === 0 || this.dirty.length >= batch >>> 2
     if (whole && this.dirty.length > 0 && !this.writing) this.write(batch)
   }
@@ -280,6 +289,7 @@ export class Room {
     this.dirty.splice(0, passed)
     if (images.length === 0) return
     this.writing = true
+    this.landing = images.length
     this.counters.evictionWrites += images.length
     const written = write(images.map(({ bytes, version }) => ({ bytes, version, checksum: seal(bytes) })))
     fork(Effect.map(Effect.exit(written), (exit) => this.answer({ _tag: "Written", images, exit })))
@@ -288,6 +298,7 @@ export class Room {
   /** Pages that were not touched while they were written are clean now, and leave when room is needed. */
   written({ exit, images }: Written): void {
     const { fork, relieved } = this.options
+    this.landing = 0
     if (Exit.isFailure(exit)) {
       for (const image of images) this.pages.imageLost(image)
       const error = Exit.findErrorOption(exit)

@@ -6,7 +6,9 @@
  *
  * I1 The limit falls no faster than blocks are given back, and stays above the arena's reserve: merges, which free
  *    memory, always have some to work in; only those who would take more wait.
- * I2 However much others hold, pages keep half of what they had at first, and a path of pages in any case: everybody
+ * I2 What others held lately is given to the pages only little by little: the end of the log comes and goes with every
+ *    group, and pages that made room for it each time would be merged for nothing.
+ * I3 However much others hold, pages keep half of what they had at first, and a path of pages in any case: everybody
  *    else has a limit of his own, and waits at it for what only pages can do.
  *
  * It must not know who they are.
@@ -19,8 +21,13 @@ export type Holder = "map" | "slots" | "versions" | "tail" | "images" | "parked"
 /** So many pages work in any case. */
 const pagesLeast = 64
 
+/** Of what others held, the part that is given up each time it is asked for: half of it in some thousand times. */
+const forgetShift = 11
+
 export class Budget {
   readonly memoryBytes: number
+  /** Bytes that count as held by others. */
+  counted = 0
   private readonly arena: Arena
   private readonly holders: Array<readonly [Holder, () => number]> = []
 
@@ -56,8 +63,9 @@ export class Budget {
     const { arena } = this
     let held = 0
     for (const [, bytes] of this.holders) held += bytes()
+    this.counted = Math.max(held, this.counted - (this.counted >>> forgetShift) - 1)
     const least = Math.min(arena.blocks, Math.max(pagesLeast, arena.blocks >>> 1))
-    const left = Math.floor((this.memoryBytes - held) / arena.pageBytes)
+    const left = Math.floor((this.memoryBytes - this.counted) / arena.pageBytes)
     const target = Math.min(arena.blocks, Math.max(least, left))
     arena.limit = Math.max(target, Math.min(arena.limit, arena.usedBlocks + arena.reserve))
     return arena.limit - target

@@ -31,6 +31,7 @@
 import { invariant } from "../Invariant.ts"
 import type { Arena } from "./Arena.ts"
 import { Buffers } from "./Buffers.ts"
+import { widerInts } from "./Columns.ts"
 import type { Image } from "./Image.ts"
 import { Captured } from "./Image.ts"
 import type { Place } from "./MapChunk.ts"
@@ -47,9 +48,9 @@ export interface Cut {
   /** Version of the checkpoint. */
   readonly version: number
   /** Every id whose places differ, or will, from the last checkpoint's: freed ones included. */
-  readonly changed: ReadonlyArray<number>
+  readonly changed: Int32Array
   /** Those of them that need an image: to be asked of `capture`, unless they turn up in `captured` first. */
-  readonly pending: ReadonlyArray<number>
+  readonly pending: Int32Array
 }
 
 export type { Image } from "./Image.ts"
@@ -78,8 +79,11 @@ export abstract class Changes {
   retired: Array<RetiredSlot> = []
   /** Pages that name each pack, by slot. */
   readonly packs = new Map<number, number>()
-  private changedIds: Array<number> = []
-  private cutChanged: ReadonlyArray<number> = []
+  /** Pages that differ from the last cut, and those that did from the one before; two arrays that change places. */
+  private changedIds = new Int32Array(64)
+  private changedCount = 0
+  private spareIds = new Int32Array(64)
+  private cutChanged = new Int32Array(0)
 
   constructor(arena: Arena, options: { readonly epoch: number }) {
     this.arena = arena
@@ -89,12 +93,12 @@ export abstract class Changes {
 
   /** Pages that differ from the last cut. */
   get changedPages(): number {
-    return this.changedIds.length
+    return this.changedCount
   }
 
   /** Memory held by the bookkeeping. */
   get changeBytes(): number {
-    return (this.changedIds.length + this.cutChanged.length + 4 * this.packs.size) * 8
+    return (this.changedIds.length + this.spareIds.length) * 4 + this.packs.size * 32
   }
 
   /** Memory of images on their way, and of what is kept for them. */
@@ -156,8 +160,14 @@ export abstract class Changes {
   protected markChanged(id: number, bits: number): void {
     const { map } = this
     const state = map.state[id] as number
-    if ((state & State.Changed) === 0) this.changedIds.push(id)
+    if ((state & State.Changed) === 0) this.noteChanged(id)
     map.state[id] = state | bits
+  }
+
+  private noteChanged(id: number): void {
+    const { length } = this.changedIds
+    if (this.changedCount === length) this.changedIds = widerInts(this.changedIds, length + (length >>> 1))
+    this.changedIds[this.changedCount++] = id
   }
 
   /** The newest image is out of date. The checkpoint may still need it; then `cutSlot` has it. */
@@ -218,10 +228,12 @@ export abstract class Changes {
     const version = this.epoch++
     this.inFlight = version
     this.busiest = 0
-    const changed = this.changedIds
-    this.changedIds = []
+    const changed = this.changedIds.subarray(0, this.changedCount)
+    ;[this.changedIds, this.spareIds] = [this.spareIds, this.changedIds]
+    this.changedCount = 0
     this.cutChanged = changed
-    const pending: Array<number> = []
+    const pending = new Int32Array(changed.length)
+    let count = 0
     for (const id of changed) {
       let state = (map.state[id] as number) & ~State.Changed
       if ((state & State.Dirty) !== 0) state |= State.Cut
@@ -231,10 +243,10 @@ export abstract class Changes {
       else this.uncaptured++
       if ((state & State.Mini) === 0) this.setPack(id, 0, 0)
       else if ((state & State.CutMini) !== 0) this.uncaptured++
-      if ((state & (State.Cut | State.CutMini)) !== 0) pending.push(id)
+      if ((state & (State.Cut | State.CutMini)) !== 0) pending[count++] = id
     }
     map.holdFreedIds()
-    return { version, changed, pending }
+    return { version, changed, pending: pending.subarray(0, count) }
   }
 
   private setCut(id: number, slot: number, checksum: number): void {
@@ -381,7 +393,7 @@ export abstract class Changes {
 
   private endCut(): void {
     this.inFlight = 0
-    this.cutChanged = []
+    this.cutChanged = new Int32Array(0)
     this.map.releaseFreedIds()
   }
 }

@@ -261,6 +261,16 @@ export class Tree extends Lookup {
     return this.consolidation.mergeLeaf(root, id)
   }
 
+  /**
+   * Has the mini-page of a key's leaf merged soon: what stands in the base page below a blind write holds its large
+   * value until then.
+   */
+  ripen(root: Root, key: Uint8Array): void {
+    this.key.load(key)
+    const id = this.descend(root, this.key)
+    if (id > 0 && ((this.pages.map.state[id] as number) & State.Mini) !== 0) this.pages.ripe.push(id)
+  }
+
   /** Looks up what blind writes left open, from page id `from` on: Absent (done), or Missing; go on from `missing`. */
   resolve(root: Root, from: number): number {
     const missing = resolveFrom(this.pages, root, from)

@@ -78,6 +78,8 @@ export const get = (name: string) =>
 export const holds = (model: ReadonlyMap<string, Uint8Array>) =>
   Effect.gen(function*() {
     for (const [name, value] of model) assert.deepStrictEqual(yield* get(name), value, name)
+    // Reading makes room, which may still be under way.
+    yield* calm
     const pageFile = (yield* FaultDisk).killImage().read(`${directory}/pages`) ?? new Uint8Array(0)
     assert.deepStrictEqual(auditStore(yield* machine, pageFile).problems, [])
   })
