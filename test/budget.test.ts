@@ -48,7 +48,7 @@ describe("budget", () => {
         assert.strictEqual(arena.limit, right + owed)
         // What was held counts for a while, and then no more.
         assert.isAtLeast(budget.counted, others)
-        assert.isAtMost(budget.counted, Math.max(others, counted - 1))
+        assert.isAtMost(budget.counted, Math.max(others, counted === 0 ? 0 : counted - 1))
         // Whoever frees memory has the reserve to work in, as far as there was one.
         assert.isAtLeast(arena.freeBlocks, Math.min(free, arena.reserve))
         // Who would take more waits as long as others need it, and the limit never rises meanwhile.

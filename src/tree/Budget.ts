@@ -21,8 +21,8 @@ export type Holder = "map" | "slots" | "versions" | "tail" | "images" | "parked"
 /** So many pages work in any case. */
 const pagesLeast = 64
 
-/** Of what others held, the part that is given up each time it is asked for: half of it in some thousand times. */
-const forgetShift = 11
+/** Of what others held, one part of so many is given up each time: half of it in some thousand times. */
+const forgetParts = 2_048
 
 export class Budget {
   readonly memoryBytes: number
@@ -63,7 +63,7 @@ export class Budget {
     const { arena } = this
     let held = 0
     for (const [, bytes] of this.holders) held += bytes()
-    this.counted = Math.max(held, this.counted - (this.counted >>> forgetShift) - 1)
+    this.counted = Math.max(held, this.counted - Math.ceil(this.counted / forgetParts))
     const least = Math.min(arena.blocks, Math.max(pagesLeast, arena.blocks >>> 1))
     const left = Math.floor((this.memoryBytes - this.counted) / arena.pageBytes)
     const target = Math.min(arena.blocks, Math.max(least, left))
