@@ -92,8 +92,6 @@ export class Relocation {
   private readonly ratios = new Map<number, number>()
   /** Bases of segments that could not be read. */
   private readonly failed = new Set<number>()
-  /** Live bytes of segments that were not empty when all of them had been looked at: values below blind writes. */
-  private readonly left = new Map<number, number>()
   /** Bases of segments that were looked at since the last start. */
   private readonly tried = new Set<number>()
   /** Bases of segments that were just read through to be emptied. */
@@ -161,20 +159,16 @@ export class Relocation {
     const list = segments.list
     // Counted once a round: what readers of the past hold is counted, too, and that may be much.
     for (const base of this.attempted.splice(0)) {
-      const bytes = live.get(base)
       this.tried.add(base)
-      if (bytes === undefined) this.counters.segments++
-      else this.left.set(base, bytes)
+      if (!live.has(base)) this.counters.segments++
     }
-    for (const books of [this.ratios, this.left]) {
-      for (const base of books.keys()) if (base < (list[0]?.base ?? 0)) books.delete(base)
-    }
+    for (const base of this.ratios.keys()) if (base < (list[0]?.base ?? 0)) this.ratios.delete(base)
     const held: Array<Candidate> = []
     for (const [index, segment] of list.entries()) {
       const end = list[index + 1]?.base ?? Infinity
       const charged = live.get(segment.base) ?? 0
       if (end > this.cut || charged > 0 && this.failed.has(segment.base)) break
-      const bytes = this.waits(segment.base, charged) ? 0 : charged
+      const bytes = this.waits(segment.base) ? 0 : charged
       // What is empty in front is given up by a checkpoint, or when some reader of the past has ended.
       if (held.length === 0 && bytes === 0) continue
       const cost = bytes * (this.ratios.get(segment.base) ?? 1)
@@ -184,8 +178,8 @@ export class Relocation {
   }
 
   /** What is left of a segment goes with the mini-pages that it stands below: there is nothing to be moved. */
-  private waits(base: number, charged: number): boolean {
-    return this.tried.has(base) || this.left.get(base) === charged
+  private waits(base: number): boolean {
+    return this.tried.has(base)
   }
 
   /** A segment that cannot be read is left for good: it would fail again. */
