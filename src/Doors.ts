@@ -6,7 +6,6 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
-import * as Semaphore from "effect/Semaphore"
 import type * as Buffer_ from "./actors/Buffer.ts"
 import type * as Checkpoint from "./actors/Checkpoint.ts"
 import type { Declared } from "./actors/Declared.ts"
@@ -46,14 +45,16 @@ export interface Machine {
   readonly loadMany: Buffer_.Buffer["loadMany"]
   readonly readAhead: Buffer_.ReadAhead
   readonly fetch: (reference: Values.Reference) => Effect.Effect<Uint8Array, StoreError>
-  /** Hands an intent over; the answer waits for its LSN, or `undefined` where its base is stale. */
   readonly submit: Wal.Wal["submit"]
+  /** What open transactions are validated by, who waits for a change, and who has the turn. */
+  readonly window: Wal.Wal["window"]
+  readonly watch: Wal.Wal["watch"]
+  readonly takeTurn: Wal.Wal["takeTurn"]
+  readonly endTurn: Wal.Wal["endTurn"]
   /** Waits until everything appended is visible. */
   readonly caughtUp: Effect.Effect<void, StoreError>
   readonly awaitDurable: (lsn: number) => Effect.Effect<void, StoreError>
   readonly checkpoint: Effect.Effect<Checkpoint.Report, StoreError>
-  /** Bodies of transactions run one at a time. */
-  readonly turn: Semaphore.Semaphore
   readonly fork: (effect: Effect.Effect<void>) => void
   /** Runs an effect beside everything else; closing waits for it. */
   readonly finish: (effect: Effect.Effect<void>) => void
@@ -84,32 +85,34 @@ export const make = (
   parts: Parts,
   fuse: Fuse,
   visible: () => number
-): Effect.Effect<Machine> =>
-  Effect.map(Semaphore.make(1), (turn) => {
-    const { buffer, checkpoint, generations, tail, wal } = parts
-    const closed = storeError(new Closed())
-    const refused = (operation: string) => Effect.fail(storeError(new ReadOnly({ operation })))
-    return {
-      limits,
-      durability: settings.durability,
-      tree,
-      visible,
-      unavailable: () => fuse.closed ? closed : undefined,
-      root: (keyspace, at) => rootOf(generations, keyspace, at),
-      load: buffer.load,
-      loadMany: buffer.loadMany,
-      readAhead: buffer.readAhead,
-      fetch: (reference) => {
-        tree.answeredBytes += reference.bytes
-        return Values.fetch({ directory: settings.directory, tail, segments }, reference)
-      },
-      submit: mode === "readOnly" ? () => Effect.succeed(refused("write")) : wal.submit,
-      caughtUp: Effect.suspend(() => wal.awaitLsn(tail.end, "memory")),
-      awaitDurable: mode === "readOnly" ? () => Effect.void : (lsn) => wal.awaitLsn(lsn, "synced"),
-      checkpoint: mode === "readOnly" ? refused("take a checkpoint") : checkpoint.start("request"),
-      turn,
-      fork: fuse.fork,
-      finish: fuse.finish,
-      parts
-    }
-  })
+): Machine => {
+  const { buffer, checkpoint, generations, tail, wal } = parts
+  const closed = storeError(new Closed())
+  const refused = (operation: string) => Effect.fail(storeError(new ReadOnly({ operation })))
+  return {
+    limits,
+    durability: settings.durability,
+    tree,
+    visible,
+    unavailable: () => fuse.closed ? closed : undefined,
+    root: (keyspace, at) => rootOf(generations, keyspace, at),
+    load: buffer.load,
+    loadMany: buffer.loadMany,
+    readAhead: buffer.readAhead,
+    fetch: (reference) => {
+      tree.answeredBytes += reference.bytes
+      return Values.fetch({ directory: settings.directory, tail, segments }, reference)
+    },
+    submit: mode === "readOnly" ? () => Effect.succeed(refused("write")) : wal.submit,
+    window: wal.window,
+    watch: wal.watch,
+    takeTurn: wal.takeTurn,
+    endTurn: wal.endTurn,
+    caughtUp: Effect.suspend(() => wal.awaitLsn(tail.end, "memory")),
+    awaitDurable: mode === "readOnly" ? () => Effect.void : (lsn) => wal.awaitLsn(lsn, "synced"),
+    checkpoint: mode === "readOnly" ? refused("take a checkpoint") : checkpoint.start("request"),
+    fork: fuse.fork,
+    finish: fuse.finish,
+    parts
+  }
+}

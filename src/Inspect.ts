@@ -69,6 +69,9 @@ export interface Stat extends Costs {
   }
   readonly counters: {
     readonly commits: number
+    /** Runs of transactions that lost, and turns that were taken because of it. */
+    readonly conflicts: number
+    readonly turns: number
     readonly groups: number
     readonly groupBytes: number
     readonly syncs: number
@@ -108,6 +111,8 @@ export const stat = (machine: Machine): Stat => {
     file: { slots: slots.slots, live: slots.liveSlots, free: slots.freeCount, retired: slots.retiredCount },
     counters: {
       commits: wal.counters.commits,
+      conflicts: wal.counters.conflicts,
+      turns: wal.turns(),
       groups: wal.counters.groups,
       groupBytes: wal.counters.groupBytes,
       syncs: wal.counters.syncs,
@@ -137,6 +142,8 @@ export const series = (machine: Machine): ReadonlyArray<Series> => {
     ...costSeries(machine),
     { metric: metric("tx.commits"), read: () => wal.counters.commits },
     { metric: metric("tx.conflicts"), read: () => wal.counters.conflicts },
+    { metric: metric("tx.retries"), read: () => wal.watch.woken },
+    { metric: metric("tx.turns"), read: wal.turns },
     { metric: metric("lsn.visible"), read: machine.visible },
     { metric: metric("lsn.durable"), read: () => tail.durableLsn },
     {

@@ -231,7 +231,7 @@ const serve = Effect.fnUntraced(function*(
   yield* Effect.addFinalizer(() => close(parts, fuse, running))
   // The open group: the first thing that this life says, durable before anything else is served.
   if (mode === "readWrite") yield* wal.awaitLsn(tail.groupLsn, "synced")
-  return yield* Doors.make(settings, ground, parts, fuse, visible)
+  return Doors.make(settings, ground, parts, fuse, visible)
 })
 
 /** The log's writer: it admits what there is room for, and hands what it has appended to the Tree. */

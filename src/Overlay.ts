@@ -110,7 +110,7 @@ const merge = (
 }
 
 /** The smallest key above `key`. */
-const after = (key: Uint8Array): Uint8Array => {
+export const after = (key: Uint8Array): Uint8Array => {
   const next = new Uint8Array(key.length + 1)
   next.set(key)
   return next

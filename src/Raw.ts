@@ -88,7 +88,6 @@ class Doors implements Raw {
       intent: {
         keyspaces: () => intents,
         durability: "memory",
-        base: undefined,
         appended: (lsn) => {
           this.lsn = lsn
         }

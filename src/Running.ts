@@ -1,17 +1,22 @@
 /**
  * A body under way: what a transaction reads through and what it writes into.
  *
- * It sees its snapshot with its own writes over it. Whatever it reads of the store is counted, as a commit that read
- * something is valid only if nothing was committed since.
+ * It sees its snapshot with its own writes over it. Whatever it reads of the store is noted, as a commit is valid only
+ * if nothing of that was written since.
  *
  * I1 Nothing passes through here once the body has ended, whoever still holds it.
- * I2 An operand is handed over only where what comes of it stays in its leaf (`tree/Operand.ts`, I2).
+ * I2 What is read of the store, and not of the own writes, is in the read set before the body hears of it.
+ * I3 An operand is handed over only where what comes of it stays in its leaf (`tree/Operand.ts`, I2).
  */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type { RangeRead } from "./actors/ReadSet.ts"
+import { ReadSet } from "./actors/ReadSet.ts"
+import type { Durability } from "./Limits.ts"
 import { inlinePairBytesOf } from "./Limits.ts"
 import type { Declared, Machine } from "./Machine.ts"
-import { folded, foldedRow, overlay, rowOf } from "./Overlay.ts"
+import { after, folded, foldedRow, overlay, rowOf } from "./Overlay.ts"
 import type { Columns, Range, Row, Scan, View } from "./Snapshot.ts"
 import { ended } from "./Snapshot.ts"
 import type { StoreError } from "./StoreError.ts"
@@ -31,21 +36,36 @@ export class Running {
   readonly writes = new WriteSet()
   readonly hooks: Array<Effect.Effect<void>> = []
   /** Reads of the store; reads that the own writes answered do not count. */
-  reads = 0
+  readonly reads: ReadSet
+  durability: Durability
+  /** Whether the body gave up until something that it read changes, or until a time in milliseconds. */
+  retries = false
+  retriesAt = Infinity
   private readonly machine: Machine
   private readonly view: View
   private running = true
+  private contending = true
 
-  constructor(machine: Machine, view: View) {
+  constructor(machine: Machine, view: View, durability: Durability) {
     this.at = view.at
     this.machine = machine
     this.view = view
+    this.durability = durability
+    this.reads = new ReadSet(view.at)
+    machine.window.begin(view.at)
   }
 
   /** The body is over: nothing passes through here any more, whoever still holds it. */
   end(): void {
     this.running = false
     this.view.release()
+  }
+
+  /** Nobody asks any more what was committed since its snapshot. */
+  readonly leave = (): void => {
+    if (!this.contending) return
+    this.contending = false
+    this.machine.window.end(this.at)
   }
 
   joins(): boolean {
@@ -58,7 +78,7 @@ export class Running {
       const write = own?.get(key)
       if (write !== undefined && write.reducer === undefined) return Exit.succeed(rowOf(write, this.at))
       if (own?.cleared === true) return Exit.succeed(undefined)
-      this.reads++
+      this.note(keyspace, key)
       const stored = this.view.get(keyspace, key, columns)
       return write === undefined ? stored : Effect.map(stored, (row) => foldedRow(write, row, this.at))
     })
@@ -72,7 +92,7 @@ export class Running {
     return this.guarded(keyspace, () => {
       const own = this.writes.find(keyspace.name)
       if (own === undefined) {
-        this.reads += keys.length
+        for (const key of keys) this.note(keyspace, key)
         return this.view.getMany(keyspace, keys, columns)
       }
       const rows: Array<Row | undefined> = []
@@ -83,8 +103,8 @@ export class Running {
         if (write === undefined ? !own.cleared : write.reducer !== undefined) stored.push(index)
       })
       if (stored.length === 0) return Exit.succeed(rows)
-      this.reads += stored.length
       const asked = stored.map((index) => keys[index] as Uint8Array)
+      for (const key of asked) this.note(keyspace, key)
       return Effect.map(this.view.getMany(keyspace, asked, columns), (found) => {
         stored.forEach((index, place) => {
           const write = writes[index]
@@ -96,14 +116,31 @@ export class Running {
   }
 
   scan(keyspace: Declared, range: Range): Scan {
-    this.reads++
+    const read = this.reads.range(this.machine.window.spaceOf(keyspace.name))
     const rows = overlay(
       (stored) => this.view.scan(keyspace, stored),
       () => this.writes.find(keyspace.name),
       range,
       this.at
     )
-    return this.guarded(keyspace, () => rows)
+    let left = range.limit
+    const noted = Effect.matchEffect(rows, {
+      onSuccess: (chunk): Scan => {
+        left -= chunk.length
+        const last = chunk.at(-1)
+        if (last !== undefined) cover(read, range, last.key)
+        return Exit.succeed(chunk)
+      },
+      onFailure: (error): Scan => {
+        // Where the limit ended it, nobody knows what comes behind.
+        if (Cause.isDone(error) && left > 0) {
+          read.lower = range.lower
+          read.upper = range.upper
+        }
+        return Effect.fail(error)
+      }
+    })
+    return this.guarded(keyspace, () => noted)
   }
 
   put(keyspace: Declared, key: Uint8Array, value: Uint8Array): Effect.Effect<void, StoreError> {
@@ -130,7 +167,7 @@ export class Running {
       }
       const operands = folded(reducer, write?.value, operand)
       if (!grows(reducer)) return this.set(keyspace, key, operands, reducer)
-      this.reads++
+      this.note(keyspace, key)
       return Effect.flatMap(this.view.get(keyspace, key, "keys and values"), (row) => {
         // Another fiber of the body may have written meanwhile.
         const now = this.writes.find(keyspace.name)
@@ -180,6 +217,28 @@ export class Running {
     })
   }
 
+  /** Gives up until something that was read changes, or until a time; whoever runs the body sees to it. */
+  retry(at: number): Effect.Effect<never> {
+    return Effect.suspend(() => {
+      if (!this.running) return Effect.orDie(ended("transaction"))
+      this.retries = true
+      this.retriesAt = Math.min(this.retriesAt, at)
+      return Effect.interrupt
+    })
+  }
+
+  /** Whether a step that just ended gave up; from here on the body goes on all the same. */
+  resumes(): boolean {
+    const { retries } = this
+    this.retries = false
+    return retries
+  }
+
+  /** A transaction inside it asks for at least so much. */
+  atLeast(durability: Durability): void {
+    if (levels.indexOf(durability) > levels.indexOf(this.durability)) this.durability = durability
+  }
+
   step(): (exit: Exit.Exit<unknown, unknown>) => void {
     const { hooks, writes } = this
     const mark = writes.mark()
@@ -189,6 +248,10 @@ export class Running {
       writes.restore(mark)
       hooks.length = Math.min(hooks.length, count)
     }
+  }
+
+  private note(keyspace: Declared, key: Uint8Array): void {
+    this.reads.key(this.machine.window.spaceOf(keyspace.name), key)
   }
 
   private set(
@@ -224,6 +287,14 @@ export class Running {
       )
     })
   }
+}
+
+const levels: ReadonlyArray<Durability> = ["memory", "buffered", "synced"]
+
+/** A range has been read up to `key`, which was handed out. */
+const cover = (read: RangeRead, { lower, order, upper }: Range, key: Uint8Array): void => {
+  read.lower = order === "ascending" ? lower : key
+  read.upper = order === "ascending" ? after(key) : upper
 }
 
 const exceeded = (limit: string, actual: number, maximum: number): Exit.Exit<never, StoreError> =>

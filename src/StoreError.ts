@@ -218,6 +218,14 @@ export class Ended extends Data.TaggedError("Ended")<{ readonly what: "snapshot"
   }
 }
 
+/** A transaction that had lost twice ran alone, and for too long: everybody else's commits were waiting. */
+export class TurnExpired extends Data.TaggedError("TurnExpired")<{ readonly millis: number }> {
+  override get message(): string {
+    return `The exclusive turn of a transaction ended after ${this.millis} ms: `
+      + "wait for nothing slow in its body, or raise the limit turnMillis"
+  }
+}
+
 export type Reason =
   | Closed
   | Corrupted
@@ -234,6 +242,7 @@ export type Reason =
   | ReadOnly
   | ReducerFailed
   | SnapshotExpired
+  | TurnExpired
   | Undecodable
   | Unencodable
 
@@ -262,6 +271,18 @@ export class VersionMismatch extends Data.TaggedError("VersionMismatch")<{
 }> {
   override get message(): string {
     return `A record of keyspace "${this.keyspace}" changed since it was read: read it again and decide again`
+  }
+}
+
+/** A transaction with `attempts` lost that often: what it had read was written before it could commit. */
+export class Conflict extends Data.TaggedError("Conflict")<{
+  /** Where it lost last. */
+  readonly keyspace: string
+  readonly attempts: number
+}> {
+  override get message(): string {
+    return `A transaction lost ${this.attempts} times, last to a commit in keyspace "${this.keyspace}": `
+      + "send it again, or leave out `attempts`, and it has a turn of its own after two"
   }
 }
 

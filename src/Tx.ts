@@ -1,47 +1,32 @@
 /**
  * Writing: a transaction is a pipeline of ordinary effects between two boundaries.
  *
- * The body runs against one snapshot, collects its writes privately and hands them to the Wal as one intent. Failure,
- * defect and interruption of the body are a rollback: nothing was written, so there is nothing to undo.
+ * The body runs against one snapshot, collects its writes privately and hands them over as one intent (`Attempt.ts`).
+ * Failure, defect and interruption of the body are a rollback: nothing was written, so there is nothing to undo.
  *
- * ```
- *   turn taken ─▶ Running ── body ends ──▶ Committing ── verdict ──▶ Committed
- *                  │  ▲                        │
- *                  │  └── stale: somebody      │  not interruptible from here to the verdict, so that nobody
- *                  │      committed meanwhile ─┘  wonders whether a commit that timed out has happened
- *                  └── failure, defect, interruption ──▶ rolled back
- * ```
+ * Bodies run beside each other. What one has read, keys and ranges, absent ones too, is validated when it commits: was
+ * any of it written since its snapshot, it has lost and runs again. So what commits is as if it had run alone, at its
+ * LSN. A body may therefore run several times, and what it does outside of the store is done as often: use `onCommit`.
  *
- * I1 A commit whose body read something is valid only if nothing was committed since its snapshot.
- * I2 Writes reach the Wal whole or not at all.
- *
- * Bodies take turns, one at a time; single writes through the raw doors do not take one and are what I1 looks for.
+ * I1 Writes reach the log whole or not at all.
+ * I2 A commit is serializable in the order of LSNs: everything it has read was, at its LSN, as it has read it.
  */
 import * as Context from "effect/Context"
+import type * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
+import type * as Exit from "effect/Exit"
 import * as Tracer from "effect/Tracer"
+import type { Commit, Options } from "./Attempt.ts"
+import { attempt } from "./Attempt.ts"
 import type { Durability } from "./Limits.ts"
-import type { Declared, Machine } from "./Machine.ts"
-import type { Merging } from "./Running.ts"
-import { Running } from "./Running.ts"
-import { open, Snapshot } from "./Snapshot.ts"
+import type { Declared } from "./Machine.ts"
+import type { Merging, Running } from "./Running.ts"
+import { Snapshot } from "./Snapshot.ts"
 import { Store } from "./Store.ts"
-import type { StoreError } from "./StoreError.ts"
+import type { Conflict, StoreError } from "./StoreError.ts"
 import * as Telemetry from "./Telemetry.ts"
 
-/** Options of a transaction. */
-export interface Options {
-  /** When it counts as committed; the store's default where absent. */
-  readonly durability?: Durability | undefined
-}
-
-/** What a committed transaction answers. */
-export interface Commit<A> {
-  readonly value: A
-  /** LSN of its record, the version of everything it wrote; the snapshot's where it wrote nothing. */
-  readonly lsn: number
-}
+export type { Commit, Options }
 
 /** What a body may write through. Everything fails with `Ended` once the body has left it. */
 export class Tx extends Context.Service<Tx, {
@@ -54,31 +39,88 @@ export class Tx extends Context.Service<Tx, {
   readonly onCommit: (hook: Effect.Effect<void>) => Effect.Effect<void>
   /** Begins a step; told how it ended, it keeps the step's writes and hooks or discards them. */
   readonly step: () => (exit: Exit.Exit<unknown, unknown>) => void
+  /** Gives up until something that was read is written, or until a time in milliseconds. */
+  readonly retry: (at: number) => Effect.Effect<never>
+  /** Whether a step that just ended has given up; the body goes on all the same. */
+  readonly resumes: () => boolean
+  /** A transaction inside it asks for at least so much. */
+  readonly atLeast: (durability: Durability) => void
 }>()("heartwood/Tx") {}
 
+/** Options with which a transaction may fail with `Conflict`. */
+type Limited = Options & { readonly attempts: number }
+type Unlimited = Options & { readonly attempts?: undefined }
+
+/** What a boundary asks of its surroundings, of what its body asks. */
+type Outside<R> = Exclude<R, Snapshot | Tx> | Store
+
+interface Transact {
+  (
+    options?: Unlimited
+  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | StoreError, Outside<R>>
+  (
+    options: Limited
+  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | StoreError | Conflict, Outside<R>>
+}
+
+interface CommitWith {
+  (
+    options?: Unlimited
+  ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<Commit<A>, E | StoreError, Outside<R>>
+  (
+    options: Limited
+  ): <A, E, R>(
+    self: Effect.Effect<A, E, R>
+  ) => Effect.Effect<Commit<A>, E | StoreError | Conflict, Outside<R>>
+}
+
 /** Runs an effect as one transaction and answers its value. Inside another transaction it is a savepoint. */
-export const transact = (options?: Options) =>
-<A, E, R>(
-  self: Effect.Effect<A, E, R>
-): Effect.Effect<A, E | StoreError, Exclude<R, Snapshot | Tx> | Store> =>
-  Effect.map(commit(options)(self), (committed) => committed.value)
+export const transact: Transact =
+  (options: Options = {}) =>
+  <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | StoreError, Outside<R>> =>
+    Effect.map(bounded(options, self), (committed) => committed.value)
 
 /** The same, answering the LSN beside the value. */
-export const commit = (options?: Options) =>
-<A, E, R>(
+export const commit: CommitWith =
+  (options: Options = {}) =>
+  <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<Commit<A>, E | StoreError, Outside<R>> =>
+    bounded(options, self)
+
+/** `Conflict` is in the answer only where there are `attempts`: the types of the two above say so. */
+const bounded = <A, E, R>(
+  options: Options,
   self: Effect.Effect<A, E, R>
-): Effect.Effect<Commit<A>, E | StoreError, Exclude<R, Snapshot | Tx> | Store> =>
-  Effect.withFiber((fiber) => {
+): Effect.Effect<Commit<A>, E | StoreError, Outside<R>> => {
+  const { attempts = 1, durability } = options
+  if (!Number.isInteger(attempts) || attempts < 1) {
+    throw new RangeError("attempts is a whole number of at least 1: how often the body may run")
+  }
+  return Effect.withFiber((fiber) => {
     const { machine } = Context.getUnsafe(fiber.context, Store)
     const outer = Context.getOrUndefined(fiber.context, Snapshot)
-    const run: Effect.Effect<Commit<A>, E | StoreError, Exclude<R, Snapshot | Tx> | Store> =
-      outer?.joins() === true
-        // The body finds both services in the context it already runs in.
-        ? Effect.map(savepoint(self), (value) => ({ value, lsn: outer.at })) as typeof run
-        : attempt(machine, options ?? {}, self)
+    const body = (running: Running): Effect.Effect<A, E, Outside<R>> => {
+      const services = Context.make(Snapshot, running).pipe(Context.add(Tx, running))
+      return Effect.provideContext(self, services) as Effect.Effect<A, E, Outside<R>>
+    }
+    const run = outer?.joins() === true
+      ? nested(self as Effect.Effect<A, E, Outside<R>>, durability, outer.at)
+      : attempt(machine, options, body) as Effect.Effect<Commit<A>, E | StoreError, Outside<R>>
     // A span costs more than a commit: one is opened only where the caller is inside one.
     const traced = Context.getOrUndefined(fiber.context, Tracer.ParentSpan) !== undefined
     return !traced ? run : Effect.withSpan(run, Telemetry.Span.transact)
+  })
+}
+
+/** Both services are in the context already. */
+const nested = <A, E, R>(
+  self: Effect.Effect<A, E, R>,
+  durability: Durability | undefined,
+  lsn: number
+): Effect.Effect<Commit<A>, E, R> =>
+  Effect.withFiber((fiber) => {
+    const tx = Context.getUnsafe(fiber.context as Context.Context<Tx>, Tx)
+    if (durability !== undefined) tx.atLeast(durability)
+    return Effect.map(stepOf(tx, self), (value) => ({ value, lsn }))
   })
 
 /**
@@ -86,12 +128,37 @@ export const commit = (options?: Options) =>
  * beside each other are not told apart: one that fails takes with it what the others wrote since it began.
  */
 export const savepoint = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R | Tx> =>
-  Tx.use((tx) =>
-    Effect.suspend(() => {
-      const leave = tx.step()
-      return Effect.onExit(self, (exit) => Effect.sync(() => leave(exit)))
-    })
-  )
+  Tx.use((tx) => stepOf(tx, self))
+
+const stepOf = <A, E, R>(tx: Tx["Service"], self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.suspend(() => {
+    const leave = tx.step()
+    return Effect.onExit(self, (exit) => Effect.sync(() => leave(exit)))
+  })
+
+/**
+ * Gives up, and runs the transaction anew as soon as something that it has read is written: the composable blocking of
+ * Harris, Marlow, Peyton Jones and Herlihy (Composable Memory Transactions, 2005). To the body it is an interruption.
+ */
+export const retry: Effect.Effect<never, never, Tx> = Tx.use((tx) => tx.retry(Infinity))
+
+/** The same, and at a time in any case: the clock is one more thing that the body has read. */
+export const retryUntil = (at: DateTime.DateTime): Effect.Effect<never, never, Tx> =>
+  Tx.use((tx) => tx.retry(at.epochMilliseconds))
+
+/**
+ * Runs another step where this one retries, instead of waiting; its writes are discarded then. If that one retries too,
+ * the transaction waits for what either of them has read.
+ */
+export const orElse =
+  <A2, E2, R2>(that: Effect.Effect<A2, E2, R2>) =>
+  <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A | A2, E | E2, R | R2 | Tx> =>
+    Tx.use((tx) =>
+      Effect.matchCauseEffect(stepOf(tx, self), {
+        onSuccess: Effect.succeed,
+        onFailure: (cause): Effect.Effect<A | A2, E | E2, R2> => tx.resumes() ? that : Effect.failCause(cause)
+      })
+    )
 
 /** Runs an effect once after the transaction is durable; never for one that was rolled back. A crash can lose it. */
 export const onCommit = (effect: Effect.Effect<void>): Effect.Effect<void, never, Tx> =>
@@ -101,112 +168,3 @@ export const onCommit = (effect: Effect.Effect<void>): Effect.Effect<void, never
       (services) => tx.onCommit(Effect.provideContext(effect, services))
     )
   )
-
-/** Waits for what became of an intent; undefined where its base was stale. */
-type Verdict<A> = Effect.Effect<Commit<A> | undefined, StoreError>
-
-/**
- * Runs a body in its turn and hands its intent over. The turn ends with the hand-over: the next body may begin while
- * this one waits for its sync, so that independent transactions share one.
- */
-const attempt = <A, E, R>(
-  machine: Machine,
-  options: Options,
-  self: Effect.Effect<A, E, R>
-): Effect.Effect<Commit<A>, E | StoreError, Exclude<R, Snapshot | Tx>> =>
-  Effect.uninterruptibleMask((restore) => {
-    const once = Effect.suspend((): Effect.Effect<Verdict<A>, E | StoreError, Exclude<R, Snapshot | Tx>> => {
-      const view = open(machine)
-      if (Exit.isExit(view)) return view
-      const running = new Running(machine, view)
-      const services = Context.make(Snapshot, running).pipe(Context.add(Tx, running))
-      const body = Effect.provideContext(self, services) as Effect.Effect<A, E, Exclude<R, Snapshot | Tx>>
-      return Effect.onExit(restore(body), () => Effect.sync(() => running.end())).pipe(
-        Effect.flatMap((value) => handOver(machine, options, running, value))
-      )
-    })
-    const inTurn = Effect.flatMap(
-      restore(machine.turn.take(1)),
-      () => Effect.ensuring(once, machine.turn.release(1))
-    )
-    const run: Effect.Effect<Commit<A>, E | StoreError, Exclude<R, Snapshot | Tx>> = Effect.flatMap(
-      Effect.flatten(inTurn),
-      // Somebody committed since the snapshot was taken: read it, and run again.
-      (committed) =>
-        committed === undefined
-          ? Effect.andThen(restore(machine.caughtUp), run)
-          : Effect.succeed(committed)
-    )
-    return run
-  })
-
-const handOver = <A>(
-  machine: Machine,
-  options: Options,
-  running: Running,
-  value: A
-): Effect.Effect<Verdict<A>> => {
-  const { at, hooks, reads, writes } = running
-  // Nothing was written: what the body returned must not be taken back by a crash (P5).
-  if (writes.isEmpty) {
-    const durable = readable(machine, at)
-    return Effect.succeed(Effect.map(durable, () => {
-      afterCommit(machine, hooks, durable)
-      return { value, lsn: at }
-    }))
-  }
-  const durability = options.durability ?? machine.durability
-  return Effect.withFiber((fiber) => {
-    const span = Context.getOrUndefined(fiber.context, Tracer.ParentSpan)
-    const verdict = machine.submit({
-      keyspaces: () => writes.values(),
-      durability,
-      base: reads > 0 ? at : undefined,
-      span
-    })
-    return Effect.map(
-      verdict,
-      Effect.map((lsn) => {
-        if (span?._tag === "Span") describe(span, running, durability, lsn)
-        if (lsn === undefined) return undefined
-        afterCommit(machine, hooks, machine.awaitDurable(lsn + 1))
-        return { value, lsn }
-      })
-    )
-  })
-}
-
-/**
- * Waits until the commits that a reader at `at` sees are durable. Groups that hold none need no sync to be read, and
- * what is durable can be read from a store whose log has failed.
- */
-const readable = ({ awaitDurable, parts: { tail, treeActor } }: Machine, at: number) => {
-  const bound = Math.min(at, treeActor.visibleLsn)
-  return bound <= tail.durableLsn ? Effect.void : awaitDurable(bound)
-}
-
-/** What the span of a transaction says of it. */
-const describe = (
-  span: Tracer.Span,
-  { reads, writes }: Running,
-  durability: Durability,
-  lsn: number | undefined
-): void => {
-  const attempts = (span.attributes.get(Telemetry.Attribute.txAttempts) as number | undefined ?? 0) + 1
-  span.attribute(Telemetry.Attribute.txAttempts, attempts)
-  span.attribute(Telemetry.Attribute.txReads, reads)
-  span.attribute(Telemetry.Attribute.txWrites, writes.size)
-  span.attribute(Telemetry.Attribute.txDurability, durability)
-  if (lsn !== undefined) span.attribute(Telemetry.Attribute.txLsn, lsn)
-}
-
-/** Hooks run one after another; one that dies is logged and keeps no other from running. */
-const afterCommit = (
-  machine: Machine,
-  hooks: ReadonlyArray<Effect.Effect<void>>,
-  durable: Effect.Effect<void, StoreError>
-): void => {
-  if (hooks.length === 0) return
-  const all = Effect.forEach(hooks, (hook) => Effect.ignoreCause(hook, { log: "Error" }), { discard: true })
-  machine.finish(Effect.matchEffect(durable, { onFailure: () => Effect.void, onSuccess: () => all }))
-}

@@ -378,8 +378,7 @@ const commitNow = (
         dropped: false,
         writes: () => writes
       }],
-      durability: "memory",
-      base: undefined
+      durability: "memory"
     })))
 const cleared = (twin: Twin): Effect.Effect<void, StoreError, Store.Store> =>
   Effect.map(Tx.transact()(twin.keyspace.clear), () => twin.oracle.clear())

@@ -38,8 +38,7 @@ const intentOf = (...keyspaces: ReadonlyArray<Asked>): Intent => ({
           value: value === undefined ? undefined : bytes(value)
         }))
     })),
-  durability: "memory",
-  base: undefined
+  durability: "memory"
 })
 
 /** A write as text, for comparing. */

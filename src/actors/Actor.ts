@@ -239,18 +239,21 @@ class Live<Message> {
   }
 }
 
+/** Where a request is left. */
+export type Door<Message> = Pick<Actor<Message>, "inline" | "tell" | "send">
+
 /** How a request is completed, from a flat loop of the actor that finished it; the first call counts. */
 export type Reply<A, E> = (exit: Exit.Exit<A, E>) => void
 
 /** Sends a request and waits for its reply. Interrupting the wait does not take the request back. */
 export const ask = <Message, A, E>(
-  actor: Actor<Message>,
+  actor: Door<Message>,
   request: (reply: Reply<A, E>) => Message
 ): Effect.Effect<A, E> => Effect.flatten(submit(actor, request))
 
 /** Sends a request; the answer is an effect that waits for its reply. */
 export const submit = <Message, A, E>(
-  actor: Actor<Message>,
+  actor: Door<Message>,
   request: (reply: Reply<A, E>) => Message
 ): Effect.Effect<Effect.Effect<A, E>> =>
   Effect.suspend(() => {

@@ -12,6 +12,8 @@ import { encodeDefinition } from "../log/RecordForm.ts"
 import type { RecordWriter } from "../log/RecordWriter.ts"
 import { LayoutMismatch, storeError } from "../StoreError.ts"
 import type { StoreError } from "../StoreError.ts"
+import type { ReadSet } from "./ReadSet.ts"
+import type { Turn } from "./Turns.ts"
 
 /** What an intent says of one keyspace. Later writes to a key replace earlier ones, so each key occurs once. */
 export interface KeyspaceIntent {
@@ -34,8 +36,12 @@ export interface KeyIntent {
 export interface Intent {
   readonly keyspaces: () => Iterable<KeyspaceIntent>
   readonly durability: Durability
-  /** Refused (answered `undefined`) if anything was committed at or above this LSN; absent where nothing was read. */
-  readonly base: number | undefined
+  /** Refused (answered `undefined`) if any of it was written since; absent where nothing was read. */
+  readonly reads?: ReadSet | undefined
+  /** The exclusive turn that it is made in, and ends. */
+  readonly turn?: Turn | undefined
+  /** Told that it was validated, whatever came of it: nobody asks any more what was committed since its snapshot. */
+  readonly validated?: () => void
   /** Told the LSN as soon as the record is appended. */
   readonly appended?: (lsn: number) => void
   /** The transaction's span, where it has one. */

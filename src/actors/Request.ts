@@ -9,6 +9,7 @@ import type { Cut } from "../log/Group.ts"
 import type { StoreError } from "../StoreError.ts"
 import type { Reply } from "./Actor.ts"
 import type { Intent } from "./Intent.ts"
+import type { Turn } from "./Turns.ts"
 
 /** A large value that is to be written anew, if the record of that version still has it from LSN `from`. */
 export interface Move {
@@ -23,7 +24,7 @@ export interface Move {
 export interface Commit {
   readonly _tag: "Commit"
   readonly intent: Intent
-  /** The LSN of the record, or `undefined` where the intent's base is stale. */
+  /** The LSN of the record, or `undefined` where something that it read has been written since. */
   readonly done: Reply<number | undefined, StoreError>
 }
 
@@ -46,6 +47,10 @@ export type Message =
     readonly durability: Durability
     readonly done: Reply<void, StoreError>
   }
+  /** Asks for an exclusive turn. */
+  | { readonly _tag: "Turn"; readonly turn: Turn; readonly done: Reply<void, StoreError> }
+  /** A turn that was held has ended without a commit. */
+  | { readonly _tag: "TurnOver"; readonly turn: Turn }
   | { readonly _tag: "Cut"; readonly done: Reply<Cut, StoreError> }
   | { readonly _tag: "Idle" }
   | {

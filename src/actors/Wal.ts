@@ -21,48 +21,43 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import { invariant } from "../Invariant.ts"
-import type { Durability, Limits } from "../Limits.ts"
+import type { Durability } from "../Limits.ts"
 import type { Cut } from "../log/Group.ts"
 import { RecordReader } from "../log/RecordReader.ts"
-import type { SealedGroup, Tail } from "../log/Tail.ts"
 import type { StoreError } from "../StoreError.ts"
 import type { Distribution } from "../Telemetry.ts"
 import * as Actor from "./Actor.ts"
-import { GroupSpan } from "./GroupSpan.ts"
+import type { Counters, Options as GroupOptions } from "./GroupCommit.ts"
+import { GroupCommit } from "./GroupCommit.ts"
 import type { Intent, Names } from "./Intent.ts"
 import type { Append, Commit, Message, Move, Relocate } from "./Request.ts"
 import { reply } from "./Request.ts"
-import type { Segments } from "./Segments.ts"
-import { Waiters } from "./Waiters.ts"
+import type { Turn } from "./Turns.ts"
+import { Turns } from "./Turns.ts"
+import { Watch } from "./Watch.ts"
+import { Window } from "./Window.ts"
 
 export type { Message } from "./Request.ts"
 
-export interface Options {
-  readonly limits: Limits
-  readonly tail: Tail
-  readonly segments: Segments
+export interface Options extends GroupOptions {
   readonly names: Names
   readonly now: () => number
-  readonly fork: (effect: Effect.Effect<void>) => void
   /** Hands the record that the reader is at to the Tree. */
   readonly apply: (reader: RecordReader) => void
   /** Hands the cut to the Tree, behind every record below it. */
   readonly cut: (cut: Cut) => void
-  readonly visible: () => number
   /** False while the Tree is so far behind, or the log so long, that commits must wait. */
   readonly admits: () => boolean
-  readonly durable: (lsn: number) => void
-  /** The log failed. */
-  readonly poisoned: (error: StoreError) => void
-  readonly failed: (cause: unknown) => void
 }
 
-/** Without waiters the open group is written when it has this many bytes: large calls, little memory. */
-const writeBehindBytes = 256 * 1024
-
 export interface Wal extends Actor.Actor<Message> {
-  /** Hands an intent over; the answer waits for its LSN, or `undefined` where its base is stale. */
+  /** Hands an intent over; the answer waits for its LSN, or `undefined` where what it read has been written since. */
   readonly submit: (intent: Intent) => Effect.Effect<Effect.Effect<number | undefined, StoreError>>
+  /** Waits for an exclusive turn; whoever asks ends it, or commits in it. */
+  readonly takeTurn: (turn: (turn: Turn) => void) => Effect.Effect<void, StoreError>
+  readonly endTurn: (turn: Turn) => void
+  readonly window: Window
+  readonly watch: Watch
   readonly awaitLsn: (lsn: number, durability: Durability) => Effect.Effect<void, StoreError>
   /** Writes values anew, and waits until that is synced. */
   readonly relocate: (moves: ReadonlyArray<Move>) => Effect.Effect<void, StoreError>
@@ -74,19 +69,10 @@ export interface Wal extends Actor.Actor<Message> {
   /** How long commits have waited for room so far. */
   readonly stalledMillis: () => number
   readonly counters: Counters
+  /** Exclusive turns that were given. */
+  readonly turns: () => number
   readonly sizes: Distribution
   readonly syncs: Distribution
-}
-
-export interface Counters {
-  commits: number
-  /** Keys and values of these commits. */
-  commitBytes: number
-  conflicts: number
-  groups: number
-  groupBytes: number
-  syncs: number
-  marks: number
 }
 
 export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Wal, never, Scope.Scope> {
@@ -94,21 +80,30 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   const actor = yield* Actor.make<Message>({
     name: "wal",
     capacity: options.limits.mailbox,
-    // A flush, a progress, and the idle timer.
-    lanes: 3,
+    // A flush, a progress, the idle timer, and what becomes of the turn.
+    lanes: 4,
     receive: (message) => live.receive(message),
     settle: () => live.settle(),
-    parked: () => live.parked.length,
+    parked: () => live.parked.length + live.turns.waiting,
     refuse: (message, error) => {
       if ("done" in message) message.done(Exit.fail(error))
     },
     halt: (error) => live.halt(error),
     failed: options.failed
   })
-  live.answer = actor.answer
+  live.answer = live.group.answer = actor.answer
   return {
     ...actor,
-    submit: (intent) => Actor.submit(actor, (done): Message => ({ _tag: "Commit", intent, done })),
+    submit: (intent) => Actor.submit(intent.turn === undefined ? actor : live.reserved, commitOf(intent)),
+    takeTurn: (asked) =>
+      Actor.ask(actor, (done): Message => {
+        const turn: Turn = { state: "waiting", done }
+        asked(turn)
+        return { _tag: "Turn", turn, done }
+      }),
+    endTurn: (turn) => live.endTurn(turn),
+    window: live.window,
+    watch: live.watch,
     awaitLsn: (lsn, durability) =>
       Actor.ask(actor, (done): Message => ({ _tag: "Await", lsn, durability, done })),
     relocate: (moves) => Actor.ask(actor, (done): Message => ({ _tag: "Relocate", moves, done })),
@@ -116,60 +111,75 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     progress: () => live.progress(),
     ready: () => live.ready(),
     stalledMillis: () => live.stalledMillis(),
-    counters: live.counters,
-    sizes: live.groupSpan.sizes,
-    syncs: live.groupSpan.syncs
+    counters: live.group.counters,
+    turns: () => live.turns.count,
+    sizes: live.group.span.sizes,
+    syncs: live.group.span.syncs
   }
+})
+
+const commitOf = (intent: Intent) => (done: Actor.Reply<number | undefined, StoreError>): Message => ({
+  _tag: "Commit",
+  intent,
+  done
 })
 
 class Live {
   /** What waits for room (I4). */
   readonly parked: Array<Append> = []
-  readonly counters: Counters = {
-    commits: 0,
-    commitBytes: 0,
-    conflicts: 0,
-    groups: 0,
-    groupBytes: 0,
-    syncs: 0,
-    marks: 0
-  }
   answer: (message: Message) => void = () => {}
   private readonly options: Options
   private readonly reader = new RecordReader()
-  private readonly waiters = new Waiters()
-  readonly groupSpan = new GroupSpan()
-  private writtenLsn: number
+  readonly group: GroupCommit
+  readonly window: Window
+  readonly watch = new Watch()
+  readonly turns = new Turns()
   private lastMillis = 0
-  private lastCommitEnd: number
-  private flushing = false
-  private idleDue = false
   private progressing = false
   /** Milliseconds in which commits waited for room, but for those that wait now. */
   private stalled = 0
   private stalledSince = 0
-  private markedLsn = 0
   private error: StoreError | undefined
 
   constructor(options: Options) {
     this.options = options
-    this.writtenLsn = options.tail.durableLsn
-    this.lastCommitEnd = options.tail.durableLsn
+    this.group = new GroupCommit(options)
+    this.window = new Window({
+      since: options.tail.durableLsn,
+      mostBytes: options.limits.conflictWindowBytes
+    })
+  }
+
+  /** The door of whoever holds the turn: behind the mailbox stand those that wait for it to end. */
+  readonly reserved: Actor.Door<Message> = {
+    inline: () => false,
+    tell: (message) => {
+      this.answer(message)
+      return true
+    },
+    send: () => Effect.void
   }
 
   receive(message: Message): void {
     switch (message._tag) {
       case "Commit":
+        return this.ready() || (message.intent.turn !== undefined && this.mayAppend())
+          ? this.commit(message)
+          : this.park(message)
       case "Relocate":
-        return this.ready() ? this.append(message) : this.park(message)
+        return this.mayAppend() && this.parked.length === 0 ? this.relocate(message) : this.park(message)
+      case "Turn":
+        return this.turns.ask(message.turn)
+      case "TurnOver":
+        return this.turns.end(message.turn)
       case "Await":
         return this.wait(message.durability, message.lsn, reply(message.done, undefined))
       case "Cut":
         return this.cut(message.done)
       case "Idle":
-        return this.idle()
+        return this.group.idle()
       case "Flushed":
-        return this.flushed(message)
+        return this.group.flushed(message)
       case "Progress":
         this.progressing = false
         return
@@ -178,15 +188,34 @@ class Live {
 
   settle(): void {
     if (this.error !== undefined) return
-    this.complete()
-    while (this.parked.length > 0 && this.hasRoom()) {
-      const next = this.parked.shift()
-      if (next !== undefined) this.append(next)
+    this.group.complete()
+    for (let next = this.nextParked(); next >= 0; next = this.nextParked()) {
+      const [message] = this.parked.splice(next, 1)
+      if (message !== undefined) this.append(message)
       if (this.parked.length === 0) this.stalled += this.options.now() - this.stalledSince
     }
-    this.flush()
+    const turn = this.turns.next()
+    // It begins where all that was committed can be seen: then it cannot lose.
+    if (turn !== undefined) this.wait("memory", this.options.tail.end, reply(turn.done, undefined))
+    this.group.flush()
     // What is applied already may be all that its waiter asked for.
-    this.complete()
+    this.group.complete()
+    this.watch.wake()
+  }
+
+  /** The first of the parked that may be appended now; -1 where none may. */
+  private nextParked(): number {
+    if (this.parked.length === 0 || !this.hasRoom()) return -1
+    if (!this.turns.isHeld) return 0
+    return this.parked.findIndex((message) =>
+      message._tag === "Relocate" || this.turns.admits(message.intent.turn)
+    )
+  }
+
+  endTurn(turn: Turn): void {
+    // One that is held has a lane of its own; one that waits is passed over when it would begin.
+    if (turn.state === "held" && this.error === undefined) this.answer({ _tag: "TurnOver", turn })
+    turn.state = "over"
   }
 
   /** One message stands for any number of moves. */
@@ -197,13 +226,19 @@ class Live {
   }
 
   ready(): boolean {
-    return this.error === undefined && this.parked.length === 0 && this.hasRoom()
+    return this.parked.length === 0 && !this.turns.isHeld && this.mayAppend()
+  }
+
+  private mayAppend(): boolean {
+    return this.error === undefined && this.hasRoom()
   }
 
   halt(error: StoreError): void {
     this.error ??= error
     for (const commit of this.parked.splice(0)) commit.done(Exit.fail(error))
-    this.waiters.failAll(error)
+    this.turns.failAll(error)
+    this.group.waiters.failAll(error)
+    this.watch.wakeAll()
   }
 
   stalledMillis(): number {
@@ -227,10 +262,10 @@ class Live {
 
   private commit({ done, intent }: Commit): void {
     const { names, tail } = this.options
-    if (intent.base !== undefined && intent.base < this.lastCommitEnd) {
-      this.counters.conflicts++
-      return done(Exit.succeed(undefined))
-    }
+    const isValid = this.validate(intent)
+    intent.validated?.()
+    if (intent.turn !== undefined) this.turns.end(intent.turn)
+    if (!isValid) return done(Exit.succeed(undefined))
     const mismatch = names.mismatch(intent)
     if (mismatch !== undefined) return done(Exit.fail(mismatch))
     if (names.encode(tail.begin(this.millis()), intent) > 0) return this.appendCommit(intent, done)
@@ -238,17 +273,47 @@ class Live {
     this.wait(intent.durability, tail.end, reply(done, tail.end))
   }
 
+  /** Whether nothing that it read was written since. */
+  private validate({ reads }: Intent): boolean {
+    // Nothing at all was: so it is for every body that never suspends.
+    if (reads === undefined || reads.at >= this.group.lastCommitEnd) return true
+    reads.lost = this.window.conflict(reads)
+    if (reads.lost === undefined) return true
+    this.group.counters.conflicts++
+    return false
+  }
+
   private appendCommit(intent: Intent, done: Actor.Reply<number | undefined, StoreError>): void {
     const { names, tail } = this.options
+    const { counters, span } = this.group
     const lsn = tail.append()
-    this.lastCommitEnd = tail.end
-    this.counters.commits++
-    this.counters.commitBytes = names.encodedBytes
-    this.groupSpan.add(intent.span)
+    this.group.lastCommitEnd = tail.end
+    counters.commits++
+    counters.commitBytes = names.encodedBytes
+    span.add(intent.span)
     intent.appended?.(lsn)
     // Before it is applied: should that fail, whoever waits is told with everybody else.
     this.wait(intent.durability, tail.end, reply(done, lsn))
     this.apply()
+    this.remember(intent, lsn)
+  }
+
+  /** Tells those that are open, and those that wait for a change, what was written. */
+  private remember(intent: Intent, lsn: number): void {
+    const { options: { tail, visible }, watch, window } = this
+    // Whoever begins now sees it.
+    if (window.open === 0 && watch.size === 0 && visible() === tail.end) return window.skip(tail.end)
+    for (const keyspace of intent.keyspaces()) {
+      const space = window.spaceOf(keyspace.name)
+      if (keyspace.cleared || keyspace.dropped) {
+        window.writeAll(space, lsn)
+        watch.writtenAll(space)
+      }
+      for (const { key } of keyspace.writes()) {
+        window.write(space, key, lsn)
+        watch.written(space, key)
+      }
+    }
   }
 
   /** No commit: it is in no conflict, and stands in nobody's way. */
@@ -270,7 +335,7 @@ class Live {
     const reader = tail.readLast(this.reader)
     invariant(reader.nextRecord(), "Wal I1")
     apply(reader)
-    this.scheduleIdle()
+    this.group.scheduleIdle()
   }
 
   /** Timestamps of records do not go back, whatever the clock does. */
@@ -291,103 +356,6 @@ class Live {
     complete: (error: StoreError | undefined) => void
   ): void {
     if (this.error !== undefined) return complete(this.error)
-    this.waiters.add(durability, bound, complete)
+    this.group.waiters.add(durability, bound, complete)
   }
-
-  private complete(): void {
-    const visible = this.options.visible()
-    this.waiters.completeBelow("memory", visible)
-    this.waiters.completeBelow("buffered", Math.min(visible, this.writtenLsn))
-    this.waiters.completeBelow("synced", Math.min(visible, this.options.tail.durableLsn))
-  }
-
-  /** Seals and writes what somebody waits for. One write is under way at a time; what comes meanwhile is the next. */
-  private flush(): void {
-    const { limits, tail } = this.options
-    if (this.flushing) return
-    if (
-      this.waiters.wants("synced", tail.durableLsn) || tail.end - tail.durableLsn > limits.undurableBytes / 2
-    ) {
-      tail.seal()
-      this.start("write and sync")
-    } else if (this.waiters.wants("buffered", this.writtenLsn) || tail.openBytes > writeBehindBytes) {
-      tail.seal()
-      this.start("write")
-    }
-  }
-
-  private start(job: "write" | "write and sync"): void {
-    const { fork, segments, tail } = this.options
-    const groups = takeAll(tail)
-    const synced = job === "write and sync"
-    if (groups.length === 0 && !(synced && this.writtenLsn > tail.durableLsn)) return
-    const end = groups.at(-1)?.end ?? this.writtenLsn
-    const bytes = groups.reduce((sum, group) => sum + group.bytes.length, 0)
-    this.flushing = true
-    this.counters.groups += groups.length
-    this.counters.groupBytes += bytes
-    if (synced) this.counters.syncs++
-    const written = this.groupSpan.around({
-      first: groups[0]?.lsn ?? end,
-      end,
-      bytes,
-      write: segments.write(groups),
-      sync: synced ? segments.sync : undefined
-    })
-    fork(Effect.map(Effect.exit(written), (exit) => this.answer({ _tag: "Flushed", end, synced, exit })))
-  }
-
-  private flushed({ end, exit, synced }: Message & { readonly _tag: "Flushed" }): void {
-    const { durable, failed, poisoned, tail } = this.options
-    this.flushing = false
-    if (Exit.isFailure(exit)) {
-      const failure = Exit.findErrorOption(exit)
-      return failure._tag === "Some" ? poisoned(failure.value) : failed(exit.cause)
-    }
-    invariant(end >= this.writtenLsn, "Wal I1")
-    this.writtenLsn = end
-    this.foresee()
-    if (!synced) return
-    tail.durable(end)
-    tail.release(end)
-    durable(end)
-    this.scheduleIdle()
-  }
-
-  /** Has the file of the next segment made while this one fills. Without it, beginning the segment takes longer. */
-  private foresee(): void {
-    const { fork, segments, tail } = this.options
-    const { base, capacity } = tail.segment
-    if (this.writtenLsn - base > capacity / 2 && !segments.hasSpare) fork(Effect.ignore(segments.prepare))
-  }
-
-  private scheduleIdle(): void {
-    if (this.idleDue) return
-    this.idleDue = true
-    this.options.fork(Effect.map(Effect.sleep(this.options.limits.markDelayMillis), () => {
-      this.answer({ _tag: "Idle" })
-    }))
-  }
-
-  /** Syncs what nobody waits for; when all is synced, says so in the log itself, where recovery will look for it. */
-  private idle(): void {
-    const { tail } = this.options
-    this.idleDue = false
-    if (this.flushing) return this.scheduleIdle()
-    if (this.lastCommitEnd > tail.durableLsn) {
-      tail.seal()
-      this.start("write and sync")
-    } else if (tail.durableLsn > this.markedLsn) {
-      tail.mark()
-      this.markedLsn = tail.groupLsn
-      this.counters.marks++
-      this.start("write")
-    }
-  }
-}
-
-const takeAll = (tail: Tail): Array<SealedGroup> => {
-  const groups: Array<SealedGroup> = []
-  for (let group = tail.shift(); group !== undefined; group = tail.shift()) groups.push(group)
-  return groups
 }

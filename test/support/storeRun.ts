@@ -35,6 +35,7 @@ interface Job {
 }
 
 type Ended = Exit.Exit<Tx.Commit<void>, StoreError>
+const lsnOf = (ended: Ended): number => Exit.isSuccess(ended) ? ended.value.lsn : Infinity
 
 export class Run {
   private readonly chance: Random
@@ -192,7 +193,11 @@ export class Run {
       for (const exit of ended.values()) {
         if (Exit.isFailure(exit) && options.failures === "none") return yield* Effect.failCause(exit.cause)
       }
-      this.inOrder(order.map((job) => [job, ended.get(job) as Ended]))
+      const jobsInOrder = order.map((job): readonly [Job, Ended] => [job, ended.get(job) as Ended])
+      // Where all were committed, their LSNs say more than the order in which bodies ended: one may have had its turn.
+      this.inOrder(
+        options.failures === "none" ? jobsInOrder.toSorted((a, b) => lsnOf(a[1]) - lsnOf(b[1])) : jobsInOrder
+      )
     })
   }
 

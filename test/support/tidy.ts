@@ -31,6 +31,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["Snapshot", "Session", "WriteSet", "Reducer"],
   ["Overlay", "Form"],
   ["Running"],
+  ["Attempt"],
   ["Tx"],
   ["Keyspace"],
   ["Index", "Bulk", "Verify", "Salvage", "Log", "Flags", "testing"],

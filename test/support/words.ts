@@ -34,8 +34,7 @@ export const commitNow = (key: string, value: string) =>
         dropped: false,
         writes: () => [{ key: Buffer.from(key), value: Codec.schema(Schema.String).encode(value) }]
       }],
-      durability: "memory",
-      base: undefined
+      durability: "memory"
     })))
 export const add = (key: string) =>
   Counts.modify(key, (count) => [undefined, Option.some(Option.getOrElse(count, () => 0) + 1)])

@@ -1,0 +1,259 @@
+/**
+ * Running a body until it commits, fails, or has lost too often.
+ *
+ * ```
+ *   Running ── ends ──▶ handed over ── valid ──▶ committed
+ *     ▲  │                   │ lost once ──▶ Running, against a new snapshot
+ *     │  │                   └ lost twice ─▶ takes the turn ──▶ Running, alone ── too long ──▶ TurnExpired
+ *     │  ├── retries ──▶ parked: something that it read was written, or it is time ──▶ Running
+ *     │  └── failure, defect, interruption ──▶ rolled back
+ * ```
+ *
+ * I1 From the hand-over to the verdict nothing is interruptible, so that nobody wonders whether a commit that timed out
+ *    has happened.
+ * I2 However it ends, its snapshot, its place in the conflict window and its turn are given back.
+ *
+ * Losing twice and then having a turn is the choice between waiting for ever (plain retries starve long bodies) and
+ * running one at a time (one slow body would stop everybody).
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Tracer from "effect/Tracer"
+import type { Turn } from "./actors/Turns.ts"
+import type { Durability } from "./Limits.ts"
+import type { Machine } from "./Machine.ts"
+import { Running } from "./Running.ts"
+import { open } from "./Snapshot.ts"
+import type { StoreError } from "./StoreError.ts"
+import { Conflict, storeError, TurnExpired } from "./StoreError.ts"
+import * as Telemetry from "./Telemetry.ts"
+
+/** Options of a transaction. */
+export interface Options {
+  /** When it counts as committed; the store's default where absent. */
+  readonly durability?: Durability | undefined
+  /**
+   * How often its body is run at most, at least once. It fails with `Conflict` where all of them lost. Without, it
+   * takes an exclusive turn after it lost twice, and does not lose again.
+   */
+  readonly attempts?: number | undefined
+}
+
+/** What a committed transaction answers. */
+export interface Commit<A> {
+  readonly value: A
+  /** LSN of its record, the version of everything it wrote; the snapshot's where it wrote nothing. */
+  readonly lsn: number
+}
+
+/** Times that a transaction loses before it takes a turn. */
+const lossesMax = 2
+
+type Failure<E> = E | StoreError | Conflict
+
+/** Runs what `body` makes of a transaction, and commits it. */
+export const attempt = <A, E, R>(
+  machine: Machine,
+  options: Options,
+  body: (running: Running) => Effect.Effect<A, E, R>
+): Effect.Effect<Commit<A>, Failure<E>, R> =>
+  Effect.uninterruptibleMask((restore) => new Attempts(machine, options, body, restore).run(0, undefined))
+
+class Attempts<A, E, R> {
+  private readonly machine: Machine
+  private readonly options: Options
+  private readonly body: (running: Running) => Effect.Effect<A, E, R>
+  private readonly restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+  constructor(
+    machine: Machine,
+    options: Options,
+    body: (running: Running) => Effect.Effect<A, E, R>,
+    restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  ) {
+    this.machine = machine
+    this.options = options
+    this.body = body
+    this.restore = restore
+  }
+
+  /** Runs the body after it lost so often. */
+  run(losses: number, turn: Turn | undefined): Effect.Effect<Commit<A>, Failure<E>, R> {
+    return Effect.suspend((): Effect.Effect<Commit<A>, Failure<E>, R> => {
+      const { machine, options } = this
+      const view = open(machine)
+      if (Exit.isExit(view)) return view
+      const running = new Running(machine, view, options.durability ?? machine.durability)
+      const body: Effect.Effect<A, E | StoreError, R> = this.restore(this.body(running))
+      return Effect.matchCauseEffect(turn === undefined ? body : this.timed(body), {
+        onSuccess: (value) => {
+          running.end()
+          return this.handOver(running, value, losses, turn)
+        },
+        onFailure: (cause) => {
+          running.end()
+          if (running.retries && Cause.hasInterruptsOnly(cause)) return this.park(running, turn)
+          running.leave()
+          return Effect.failCause(cause)
+        }
+      })
+    })
+  }
+
+  private timed(body: Effect.Effect<A, E | StoreError, R>): Effect.Effect<A, E | StoreError, R> {
+    const { turnMillis } = this.machine.limits
+    return this.restore(Effect.timeoutOrElse(body, {
+      duration: turnMillis,
+      orElse: () => Effect.fail(storeError(new TurnExpired({ millis: turnMillis })))
+    }))
+  }
+
+  private handOver(
+    running: Running,
+    value: A,
+    losses: number,
+    turn: Turn | undefined
+  ): Effect.Effect<Commit<A>, Failure<E>, R> {
+    const { machine } = this
+    const { at, durability, hooks, leave, reads, writes } = running
+    // Nothing was written: what the body returned must not be taken back by a crash (P5).
+    if (writes.isEmpty) {
+      leave()
+      const durable = readable(machine, at)
+      return Effect.map(durable, () => {
+        afterCommit(machine, hooks, durable)
+        return { value, lsn: at }
+      })
+    }
+    return Effect.withFiber((fiber) => {
+      const span = Context.getOrUndefined(fiber.context, Tracer.ParentSpan)
+      const verdict = machine.submit({
+        keyspaces: () => writes.values(),
+        durability,
+        reads: reads.size > 0 ? reads : undefined,
+        turn,
+        validated: leave,
+        span
+      })
+      return Effect.flatMap(Effect.ensuring(Effect.flatten(verdict), Effect.sync(leave)), (lsn) => {
+        if (span?._tag === "Span") describe(span, running, losses + 1, turn !== undefined, lsn)
+        if (lsn === undefined) return this.lose(running, losses + 1)
+        afterCommit(machine, hooks, machine.awaitDurable(lsn + 1))
+        return Effect.succeed({ value, lsn })
+      })
+    })
+  }
+
+  /** Something that it read was written meanwhile: that is read, and the body runs again. */
+  private lose({ reads }: Running, losses: number): Effect.Effect<Commit<A>, Failure<E>, R> {
+    const { attempts } = this.options
+    if (attempts !== undefined && losses >= attempts) {
+      return Effect.fail(new Conflict({ keyspace: reads.lost ?? "", attempts: losses }))
+    }
+    const again = attempts === undefined && losses >= lossesMax
+      ? this.inTurn(losses)
+      : this.run(losses, undefined)
+    return Effect.andThen(event(Telemetry.Event.conflict, reads.lost), Effect.andThen(this.caughtUp, again))
+  }
+
+  private inTurn(losses: number): Effect.Effect<Commit<A>, Failure<E>, R> {
+    return Effect.suspend(() => {
+      let turn: Turn | undefined
+      const taken = this.restore(this.machine.takeTurn((asked) => {
+        turn = asked
+      }))
+      return Effect.ensuring(
+        Effect.flatMap(taken, () => this.run(losses, turn)),
+        Effect.sync(() => turn !== undefined && this.machine.endTurn(turn))
+      )
+    })
+  }
+
+  /** Waits until something that the body read was written, or until the time that it named; it runs anew then. */
+  private park(running: Running, turn: Turn | undefined): Effect.Effect<Commit<A>, Failure<E>, R> {
+    const { machine } = this
+    const { leave, reads, retriesAt } = running
+    // Nobody could write what it waits for.
+    if (turn !== undefined) machine.endTurn(turn)
+    if (reads.size === 0 && retriesAt === Infinity) {
+      leave()
+      return Effect.die(new Error("Tx.retry in a transaction that has read nothing would wait for ever"))
+    }
+    const changed = Effect.callback<void>((resume) => {
+      if (machine.window.conflict(reads) !== undefined) return resume(Effect.void)
+      return Effect.sync(machine.watch.add(reads, () => resume(Effect.void)))
+    })
+    const due = retriesAt === Infinity
+      ? changed
+      : Effect.raceFirst(
+        changed,
+        Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.sleep(retriesAt - now))
+      )
+    // A log that has failed, or a store that has closed, wakes nobody any more.
+    const woken = Effect.andThen(this.caughtUp, this.restore(due))
+    return event(Telemetry.Event.retryParked, undefined).pipe(
+      Effect.andThen(Effect.ensuring(woken, Effect.sync(leave))),
+      Effect.andThen(event(Telemetry.Event.retryWoken, undefined)),
+      Effect.andThen(this.caughtUp),
+      Effect.andThen(this.run(0, undefined))
+    )
+  }
+
+  /** Waits until all that was committed can be seen. */
+  private get caughtUp(): Effect.Effect<void, StoreError> {
+    return this.restore(this.machine.caughtUp)
+  }
+}
+
+/**
+ * Waits until the commits that a reader at `at` sees are durable. Groups that hold none need no sync to be read, and
+ * what is durable can be read from a store whose log has failed.
+ */
+const readable = ({ awaitDurable, parts: { tail, treeActor } }: Machine, at: number) => {
+  const bound = Math.min(at, treeActor.visibleLsn)
+  return bound <= tail.durableLsn ? Effect.void : awaitDurable(bound)
+}
+
+/** Says in the caller's span, where there is one, what happened. */
+const event = (name: string, keyspace: string | undefined): Effect.Effect<void> =>
+  Effect.withFiber((fiber) => {
+    const span = Context.getOrUndefined(fiber.context, Tracer.ParentSpan)
+    if (span?._tag !== "Span") return Effect.void
+    return Effect.map(Clock.currentTimeNanos, (now) => {
+      span.event(
+        name,
+        now,
+        keyspace === undefined ? undefined : { [Telemetry.Attribute.collection]: keyspace }
+      )
+    })
+  })
+
+/** What the span of a transaction says of it. */
+const describe = (
+  span: Tracer.Span,
+  { durability, reads, writes }: Running,
+  attempts: number,
+  inTurn: boolean,
+  lsn: number | undefined
+): void => {
+  span.attribute(Telemetry.Attribute.txAttempts, attempts)
+  span.attribute(Telemetry.Attribute.txReads, reads.size)
+  span.attribute(Telemetry.Attribute.txWrites, writes.size)
+  span.attribute(Telemetry.Attribute.txDurability, durability)
+  span.attribute(Telemetry.Attribute.txTurn, inTurn)
+  if (lsn !== undefined) span.attribute(Telemetry.Attribute.txLsn, lsn)
+}
+
+/** Hooks run one after another; one that dies is logged and keeps no other from running. */
+const afterCommit = (
+  machine: Machine,
+  hooks: ReadonlyArray<Effect.Effect<void>>,
+  durable: Effect.Effect<void, StoreError>
+): void => {
+  if (hooks.length === 0) return
+  const all = Effect.forEach(hooks, (hook) => Effect.ignoreCause(hook, { log: "Error" }), { discard: true })
+  machine.finish(Effect.matchEffect(durable, { onFailure: () => Effect.void, onSuccess: () => all }))
+}

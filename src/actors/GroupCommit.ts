@@ -1,0 +1,173 @@
+/**
+ * Group commit: what was appended is sealed, written and synced together, and whoever waited is answered together.
+ *
+ * ```
+ *   Idle ── flush: somebody waits ──▶ Flushing ── flushed ──▶ Idle, or the next group
+ *     └── idle, after a while: what nobody waits for is synced, or a mark says in the log how far it is durable
+ * ```
+ *
+ * I1 One write is under way at a time; what comes meanwhile is the next.
+ * I2 `synced` is answered only after the sync of the log up to there succeeded.
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import { invariant } from "../Invariant.ts"
+import type { Limits } from "../Limits.ts"
+import type { SealedGroup, Tail } from "../log/Tail.ts"
+import type { StoreError } from "../StoreError.ts"
+import { GroupSpan } from "./GroupSpan.ts"
+import type { Message } from "./Request.ts"
+import type { Segments } from "./Segments.ts"
+import { Waiters } from "./Waiters.ts"
+
+export interface Options {
+  readonly limits: Limits
+  readonly tail: Tail
+  readonly segments: Segments
+  readonly fork: (effect: Effect.Effect<void>) => void
+  readonly visible: () => number
+  readonly durable: (lsn: number) => void
+  /** The log failed. */
+  readonly poisoned: (error: StoreError) => void
+  readonly failed: (cause: unknown) => void
+}
+
+export interface Counters {
+  commits: number
+  /** Keys and values of these commits. */
+  commitBytes: number
+  conflicts: number
+  groups: number
+  groupBytes: number
+  syncs: number
+  marks: number
+}
+
+/** Without waiters the open group is written when it has this many bytes: large calls, little memory. */
+const writeBehindBytes = 256 * 1024
+
+export class GroupCommit {
+  readonly waiters = new Waiters()
+  readonly span = new GroupSpan()
+  readonly counters: Counters = {
+    commits: 0,
+    commitBytes: 0,
+    conflicts: 0,
+    groups: 0,
+    groupBytes: 0,
+    syncs: 0,
+    marks: 0
+  }
+  answer: (message: Message) => void = () => {}
+  /** Where the last commit ends. */
+  lastCommitEnd: number
+  private readonly options: Options
+  private writtenLsn: number
+  private flushing = false
+  private idleDue = false
+  private markedLsn = 0
+
+  constructor(options: Options) {
+    this.options = options
+    this.writtenLsn = options.tail.durableLsn
+    this.lastCommitEnd = options.tail.durableLsn
+  }
+
+  /** Answers everybody who has waited long enough. */
+  complete(): void {
+    const visible = this.options.visible()
+    this.waiters.completeBelow("memory", visible)
+    this.waiters.completeBelow("buffered", Math.min(visible, this.writtenLsn))
+    this.waiters.completeBelow("synced", Math.min(visible, this.options.tail.durableLsn))
+  }
+
+  /** Seals and writes what somebody waits for. */
+  flush(): void {
+    const { limits, tail } = this.options
+    if (this.flushing) return
+    if (
+      this.waiters.wants("synced", tail.durableLsn) || tail.end - tail.durableLsn > limits.undurableBytes / 2
+    ) {
+      tail.seal()
+      this.start("write and sync")
+    } else if (this.waiters.wants("buffered", this.writtenLsn) || tail.openBytes > writeBehindBytes) {
+      tail.seal()
+      this.start("write")
+    }
+  }
+
+  private start(job: "write" | "write and sync"): void {
+    const { fork, segments, tail } = this.options
+    const groups = takeAll(tail)
+    const synced = job === "write and sync"
+    if (groups.length === 0 && !(synced && this.writtenLsn > tail.durableLsn)) return
+    const end = groups.at(-1)?.end ?? this.writtenLsn
+    const bytes = groups.reduce((sum, group) => sum + group.bytes.length, 0)
+    this.flushing = true
+    this.counters.groups += groups.length
+    this.counters.groupBytes += bytes
+    if (synced) this.counters.syncs++
+    const written = this.span.around({
+      first: groups[0]?.lsn ?? end,
+      end,
+      bytes,
+      write: segments.write(groups),
+      sync: synced ? segments.sync : undefined
+    })
+    fork(Effect.map(Effect.exit(written), (exit) => this.answer({ _tag: "Flushed", end, synced, exit })))
+  }
+
+  flushed({ end, exit, synced }: Message & { readonly _tag: "Flushed" }): void {
+    const { durable, failed, poisoned, tail } = this.options
+    this.flushing = false
+    if (Exit.isFailure(exit)) {
+      const failure = Exit.findErrorOption(exit)
+      return failure._tag === "Some" ? poisoned(failure.value) : failed(exit.cause)
+    }
+    invariant(end >= this.writtenLsn, "GroupCommit I1")
+    this.writtenLsn = end
+    this.foresee()
+    if (!synced) return
+    tail.durable(end)
+    tail.release(end)
+    durable(end)
+    this.scheduleIdle()
+  }
+
+  /** Has the file of the next segment made while this one fills. Without it, beginning the segment takes longer. */
+  private foresee(): void {
+    const { fork, segments, tail } = this.options
+    const { base, capacity } = tail.segment
+    if (this.writtenLsn - base > capacity / 2 && !segments.hasSpare) fork(Effect.ignore(segments.prepare))
+  }
+
+  scheduleIdle(): void {
+    if (this.idleDue) return
+    this.idleDue = true
+    this.options.fork(Effect.map(Effect.sleep(this.options.limits.markDelayMillis), () => {
+      this.answer({ _tag: "Idle" })
+    }))
+  }
+
+  /** Syncs what nobody waits for; when all is synced, says so in the log itself, where recovery will look for it. */
+  idle(): void {
+    const { tail } = this.options
+    this.idleDue = false
+    if (this.flushing) return this.scheduleIdle()
+    if (this.lastCommitEnd > tail.durableLsn) {
+      tail.seal()
+      this.start("write and sync")
+    } else if (tail.durableLsn > this.markedLsn) {
+      tail.mark()
+      this.markedLsn = tail.groupLsn
+      this.counters.marks++
+      this.start("write")
+    }
+  }
+}
+
+const takeAll = (tail: Tail): Array<SealedGroup> => {
+  const groups: Array<SealedGroup> = []
+  for (let group = tail.shift(); group !== undefined; group = tail.shift()) groups.push(group)
+  return groups
+}
