@@ -17,11 +17,11 @@ import type { Durability } from "./Limits.ts"
 import { inlinePairBytesOf } from "./Limits.ts"
 import type { Declared, Machine } from "./Machine.ts"
 import { after, folded, foldedRow, overlay, rowOf } from "./Overlay.ts"
-import type { Columns, Range, Row, Scan, View } from "./Snapshot.ts"
-import { ended } from "./Snapshot.ts"
 import type { StoreError } from "./StoreError.ts"
 import { LayoutMismatch, LimitExceeded, storeError } from "./StoreError.ts"
 import { grows, Reducer } from "./tree/Fold.ts"
+import type { Columns, Range, Row, Scan, View } from "./View.ts"
+import { ended } from "./View.ts"
 import { WriteSet } from "./WriteSet.ts"
 
 /** A keyspace whose values operands are folded into. */

@@ -26,7 +26,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["Doors"],
   ["Machine"],
   ["Costs"],
-  ["Inspect", "Raw"],
+  ["Inspect", "Raw", "View"],
   ["Store"],
   ["Snapshot", "Session", "WriteSet", "Reducer"],
   ["Overlay", "Form"],

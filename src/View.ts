@@ -1,0 +1,291 @@
+/**
+ * A store as of one LSN: keys, many keys and ranges, read from the tree in the calling thread.
+ *
+ * On a hit nothing suspends; a page that is not in memory is loaded and the read goes on from where it was. Values that
+ * live in the log are fetched beside each other.
+ *
+ * I1 A reader never sees a record whose version is at or above its LSN.
+ * I2 Nothing is read through a view that was released.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type { Declared, Machine } from "./Machine.ts"
+import type { StoreError } from "./StoreError.ts"
+import { Ended, storeError } from "./StoreError.ts"
+import { Ahead } from "./tree/Ahead.ts"
+import { Batch } from "./tree/Cursor.ts"
+import { Many } from "./tree/Many.ts"
+import type { Columns } from "./tree/Many.ts"
+import type { Root } from "./tree/Tree.ts"
+
+/** What is wanted of each row; without values none is read from the log. */
+export type { Columns }
+
+/** A stored record: its key, its value as it was stored, and the LSN of the commit that wrote it. */
+export interface Row {
+  readonly key: Uint8Array
+  readonly value: Uint8Array
+  readonly lsn: number
+  /** There, and true, where the value was read from the log. */
+  readonly isLarge?: true
+}
+
+/** Keys in [lower, upper), ascending or descending. */
+export interface Range {
+  readonly lower: Uint8Array
+  /** Undefined: no upper bound. */
+  readonly upper: Uint8Array | undefined
+  readonly order: "ascending" | "descending"
+  /** Most rows in all. */
+  readonly limit: number
+  /** Rows that will do, as far as one can tell: as many are read at first. The limit, where absent. */
+  readonly expected?: number
+  readonly columns: Columns
+}
+
+/** Rows in chunks; ends by failing with `Cause.Done`. Holds no page and no lock between pulls. */
+export type Scan = Effect.Effect<ReadonlyArray<Row>, StoreError | Cause.Done>
+
+/** A store as of one LSN, which it keeps pinned until it is released. */
+export class View {
+  readonly at: number
+  private readonly machine: Machine
+  private pinned = true
+
+  constructor(machine: Machine, at: number) {
+    this.machine = machine
+    this.at = at
+    machine.tree.versions.pin(at)
+  }
+
+  release(): void {
+    if (!this.pinned) return
+    this.pinned = false
+    this.machine.tree.versions.unpin(this.at)
+  }
+
+  joins(): boolean {
+    return false
+  }
+
+  get(keyspace: Declared, key: Uint8Array, columns: Columns): Effect.Effect<Row | undefined, StoreError> {
+    return Effect.suspend(() => {
+      const root = this.root(keyspace)
+      if (Exit.isExit(root)) return root
+      const { load, fetch, tree } = this.machine
+      const answer = tree.get(root, key, this.at)
+      if (answer === 0) return none
+      if (answer < 0) return Effect.andThen(load(tree.missing), this.get(keyspace, key, columns))
+      const lsn = tree.foundVersion()
+      if (columns === "keys") return Exit.succeed({ key, value: empty, lsn })
+      const reference = tree.foundReference()
+      if (reference === undefined) return Exit.succeed({ key, value: tree.value(), lsn })
+      return Effect.map(fetch(reference), (value) => ({ key, value, lsn, isLarge: true as const }))
+    })
+  }
+
+  getMany(
+    keyspace: Declared,
+    keys: ReadonlyArray<Uint8Array>,
+    columns: Columns
+  ): Effect.Effect<ReadonlyArray<Row | undefined>, StoreError> {
+    return Effect.suspend(() => {
+      const many = new Many()
+      if (keys.length <= manyKeys) return this.getSlice(keyspace, keys, columns, many)
+      const slices: Array<ReadonlyArray<Uint8Array>> = []
+      for (let from = 0; from < keys.length; from += manyKeys) slices.push(keys.slice(from, from + manyKeys))
+      const rows = Effect.forEach(slices, (slice) => this.getSlice(keyspace, slice, columns, many))
+      return Effect.map(rows, (slices) => slices.flat())
+    })
+  }
+
+  private getSlice(
+    keyspace: Declared,
+    keys: ReadonlyArray<Uint8Array>,
+    columns: Columns,
+    many: Many
+  ): Effect.Effect<ReadonlyArray<Row | undefined>, StoreError> {
+    return Effect.suspend(() => {
+      many.begin(keys.length, columns)
+      const looked = this.lookUp(keyspace, keys, many)
+      if (Exit.isFailure(looked)) return Exit.failCause(looked.cause)
+      return many.misses
+        ? Effect.flatMap(this.loadMissing(keyspace, keys, many), () => rowsOfMany(this.machine, keys, many))
+        : rowsOfMany(this.machine, keys, many)
+    })
+  }
+
+  /** Looks up the keys that `many` waits for. */
+  private lookUp(
+    keyspace: Declared,
+    keys: ReadonlyArray<Uint8Array>,
+    many: Many
+  ): Exit.Exit<void, StoreError> {
+    const root = this.root(keyspace)
+    if (Exit.isExit(root)) return Exit.asVoid(root)
+    this.machine.tree.getMany(root, keys, this.at, many)
+    return Exit.void
+  }
+
+  /** Loads the pages that keys miss, and looks those keys up as soon as their page is here, until none is missed. */
+  private loadMissing(
+    keyspace: Declared,
+    keys: ReadonlyArray<Uint8Array>,
+    many: Many
+  ): Effect.Effect<void, StoreError> {
+    const round: Effect.Effect<void, StoreError> = Effect.suspend(() => {
+      if (!many.misses) return Exit.void
+      const loaded = this.machine.loadMany(many.takeMissing(), (place) => {
+        many.ask(place)
+        return this.lookUp(keyspace, keys, many)
+      })
+      return Effect.andThen(loaded, round)
+    })
+    return round
+  }
+
+  scan(keyspace: Declared, range: Range): Scan {
+    const { readAhead, tree } = this.machine
+    const batch = new Batch()
+    let { lower, upper } = range
+    let left = range.limit
+    // Read ahead is no further than one can tell that it is wanted.
+    let hoped = range.expected ?? range.limit
+    const ahead = new Ahead(readAhead.most)
+    let ended = left <= 0 || (upper !== undefined && Buffer.compare(lower, upper) >= 0)
+    let chunk = Math.min(chunkRows, range.expected ?? left)
+    const resume = (position: Uint8Array): void => {
+      if (range.order === "ascending") lower = position
+      else upper = position
+    }
+    const lookAhead = (root: Root, missing: number): void => {
+      const rest = { lower, upper, order: range.order }
+      const count = ahead.look(
+        tree.pages,
+        root,
+        rest,
+        { records: hoped, leafRecords: batch.leafRecords },
+        missing
+      )
+      if (count > 0) ahead.took(readAhead.begin(ahead.ids, count))
+    }
+    const pull: Scan = Effect.suspend((): Scan => {
+      if (ended) return Cause.done()
+      const root = this.root(keyspace)
+      if (Exit.isExit(root)) return Exit.isSuccess(root) ? Cause.done() : Exit.failCause(root.cause)
+      batch.reset()
+      const limit = Math.min(left, chunk)
+      const { columns, order } = range
+      const answer = tree.scan(root, { lower, upper, order, columns, limit }, this.at, batch)
+      // Also where a page is missing: leaves without a row to show are behind it, and may be evicted for that page.
+      if (batch.position !== undefined) resume(batch.position)
+      if (answer < 0) {
+        const { missing } = tree
+        lookAhead(root, missing)
+        return Effect.andThen(this.machine.load(missing, "scan"), pull)
+      }
+      const rows = affordable(batch)
+      if (rows < batch.count) resume(batch.key(order === "ascending" ? rows : rows - 1))
+      left -= rows
+      hoped -= rows
+      ended = left <= 0 || (answer === 0 && rows === batch.count)
+      if (!ended) lookAhead(root, 0)
+      chunk = Math.min(chunkRows, 2 * chunk)
+      return rowsOf(this.machine, batch, rows)
+    })
+    return pull
+  }
+
+  /** The tree to read; an exit where there is none, or where this view may see no longer. */
+  private root(keyspace: Declared): Root | Exit.Exit<undefined, StoreError> {
+    if (!this.pinned) return ended("snapshot")
+    // A body that outlives the store would otherwise be served for as long as it asks for pages that are in memory.
+    const failure = this.machine.unavailable()
+    return failure === undefined ? this.machine.root(keyspace, this.at) : Exit.fail(failure)
+  }
+}
+
+/** For whoever reads or writes through something that its body has left. */
+export const ended = (what: Ended["what"]): Exit.Exit<never, StoreError> =>
+  Exit.fail(storeError(new Ended({ what })))
+
+const none = Exit.succeed(undefined)
+const empty = new Uint8Array(0)
+
+/** Rows per chunk: enough to make the cost of a pull vanish, few enough to stay inside one slice. */
+const chunkRows = 512
+/** Keys that are looked up together: enough for the disk to have much to do, few enough to stay inside one slice. */
+const manyKeys = 1024
+/** Bytes of values fetched from the log for one chunk, unless one value alone is larger. */
+const chunkValueBytes = 1024 * 1024
+
+/** How many rows of a batch may be held together, at least one: values in the log may be of any size. */
+const affordable = (batch: Batch): number => {
+  let bytes = 0
+  for (let index = 0; index < batch.count; index++) {
+    bytes += batch.reference(index)?.bytes ?? 0
+    if (bytes > chunkValueBytes && index > 0) return index
+  }
+  return batch.count
+}
+
+/** The first rows of a batch; values that live in the log are fetched, those of one chunk together. */
+const rowsOf = (
+  machine: Machine,
+  batch: Batch,
+  count: number
+): Effect.Effect<ReadonlyArray<Row>, StoreError> => {
+  const rows: Array<Row> = []
+  const fetches: Array<Effect.Effect<void, StoreError>> = []
+  for (let index = 0; index < count; index++) {
+    const key = batch.key(index)
+    const lsn = batch.version(index)
+    const reference = batch.reference(index)
+    if (reference === undefined) {
+      rows.push({ key, value: batch.value(index), lsn })
+    } else {
+      rows.push({ key, value: empty, lsn })
+      fetches.push(Effect.map(machine.fetch(reference), (value) => {
+        rows[index] = { key, value, lsn }
+      }))
+    }
+  }
+  return fetched(fetches, rows)
+}
+
+/** The rows of the keys that were found, in the order of the keys. */
+const rowsOfMany = (
+  machine: Machine,
+  keys: ReadonlyArray<Uint8Array>,
+  many: Many
+): Effect.Effect<ReadonlyArray<Row | undefined>, StoreError> => {
+  const rows: Array<Row | undefined> = []
+  const fetches: Array<Effect.Effect<void, StoreError>> = []
+  for (let index = 0; index < keys.length; index++) {
+    const value = many.value(index)
+    if (value === undefined) {
+      rows.push(undefined)
+      continue
+    }
+    const key = keys[index] as Uint8Array
+    const lsn = many.version(index)
+    const reference = many.reference(index)
+    rows.push({ key, value, lsn })
+    if (reference !== undefined) {
+      fetches.push(Effect.map(machine.fetch(reference), (value) => {
+        rows[index] = { key, value, lsn }
+      }))
+    }
+  }
+  return fetched(fetches, rows)
+}
+
+/** Rows, once the large values among them are there. */
+const fetched = <A>(
+  fetches: ReadonlyArray<Effect.Effect<void, StoreError>>,
+  rows: A
+): Effect.Effect<A, StoreError> =>
+  fetches.length === 0
+    ? Exit.succeed(rows)
+    : Effect.as(Effect.forEach(fetches, (fetch) => fetch, { concurrency: 8, discard: true }), rows)
