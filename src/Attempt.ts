@@ -138,12 +138,17 @@ class Attempts<A, E, R> {
         validated: leave,
         span
       })
-      return Effect.flatMap(Effect.ensuring(Effect.flatten(verdict), Effect.sync(leave)), (lsn) => {
+      const decided = (lsn: number | undefined): Effect.Effect<Commit<A>, Failure<E>, R> => {
         if (span?._tag === "Span") describe(span, running, losses + 1, turn !== undefined, lsn)
         if (lsn === undefined) return this.lose(running, losses + 1)
         afterCommit(machine, hooks, machine.awaitDurable(lsn + 1))
-        return Effect.succeed({ value, lsn })
-      })
+        return Exit.succeed({ value, lsn })
+      }
+      // Decided at once, as most that need not wait for the disk are.
+      const isDecided = (effect: typeof verdict): effect is Exit.Exit<number | undefined, StoreError> =>
+        Exit.isExit(effect)
+      if (isDecided(verdict) && Exit.isSuccess(verdict)) return decided(verdict.value)
+      return Effect.flatMap(Effect.onExit(verdict, () => Effect.sync(leave)), decided)
     })
   }
 

@@ -103,7 +103,7 @@ export const make = (
       tree.answeredBytes += reference.bytes
       return Values.fetch({ directory: settings.directory, tail, segments }, reference)
     },
-    submit: mode === "readOnly" ? () => Effect.succeed(refused("write")) : wal.submit,
+    submit: mode === "readOnly" ? () => refused("write") : wal.submit,
     window: wal.window,
     watch: wal.watch,
     takeTurn: wal.takeTurn,

@@ -98,10 +98,13 @@ const bounded = <A, E, R>(
   return Effect.withFiber((fiber) => {
     const { machine } = Context.getUnsafe(fiber.context, Store)
     const outer = Context.getOrUndefined(fiber.context, Snapshot)
-    const body = (running: Running): Effect.Effect<A, E, Outside<R>> => {
-      const services = Context.make(Snapshot, running).pipe(Context.add(Tx, running))
-      return Effect.provideContext(self, services) as Effect.Effect<A, E, Outside<R>>
-    }
+    // Two steps on top of the context: merging one in would copy it.
+    const body = (running: Running): Effect.Effect<A, E, Outside<R>> =>
+      Effect.updateContext(
+        self,
+        (context: Context.Context<Outside<R>>) =>
+          Context.add(Context.add(context, Snapshot, running), Tx, running) as unknown as Context.Context<R>
+      )
     const run = outer?.joins() === true
       ? nested(self as Effect.Effect<A, E, Outside<R>>, durability, outer.at)
       : attempt(machine, options, body) as Effect.Effect<Commit<A>, E | StoreError, Outside<R>>

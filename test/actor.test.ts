@@ -284,41 +284,41 @@ describe("order", () => {
     }))
 })
 
-describe("ask and submit", () => {
+describe("ask and post", () => {
   it.effect("the reply may come before, while or after one waits for it", () =>
     Effect.gen(function*() {
       const recorder = new Recorder()
       const actor = yield* recorder.make({ capacity: 4 })
-      const early = yield* Actor.submit(actor, (done) => work(1, done))
+      const early = Actor.post(actor, (done) => work(1, done))
       assert.deepStrictEqual(recorder.handled, [1], "an idle actor handles it inline")
       assert.strictEqual(yield* early, 1)
       assert.strictEqual(yield* early, 1, "twice")
-      const late = yield* Actor.submit(actor, (done) => park(2, done))
+      const late = Actor.post(actor, (done) => park(2, done))
       const fiber = yield* Effect.forkScoped(late)
       yield* quiet
       assert.isUndefined(fiber.pollUnsafe())
       actor.answer(release(3))
       assert.strictEqual(yield* Fiber.join(fiber), 2)
-      const unheard = yield* Actor.submit(actor, (done) => park(4, done))
+      const unheard = Actor.post(actor, (done) => park(4, done))
       actor.answer(release(5))
       yield* quiet
       assert.strictEqual(yield* unheard, 4)
     }))
 
-  it.effect("submit waits for a place, ask for the reply", () =>
+  it.effect("a request waits for a place, and then for the reply", () =>
     Effect.gen(function*() {
       const recorder = new Recorder()
       const actor = yield* recorder.make({ capacity: 1 })
       actor.tell(park(0))
       yield* quiet
-      const submitted = yield* Effect.forkScoped(Actor.submit(actor, (done) => park(1, done)))
+      const posted = yield* Effect.forkScoped(Actor.post(actor, (done) => park(1, done)))
       yield* quiet
-      assert.isUndefined(submitted.pollUnsafe())
+      assert.deepStrictEqual(recorder.handled, [0], "there is no place for it")
       actor.answer(release(2))
       yield* quiet
-      const wait = yield* Fiber.join(submitted)
+      assert.isUndefined(posted.pollUnsafe())
       actor.answer(release(3))
-      assert.strictEqual(yield* wait, 1)
+      assert.strictEqual(yield* Fiber.join(posted), 1)
     }))
 
   it.effect("the first reply counts", () =>

@@ -370,7 +370,7 @@ const commitNow = (
   writes: ReadonlyArray<{ readonly key: Uint8Array; readonly value: Uint8Array | undefined }>
 ): Effect.Effect<unknown, StoreError, Store.Store> =>
   Effect.flatMap(Store.Store, ({ machine }) =>
-    Effect.flatten(machine.submit({
+    machine.submit({
       keyspaces: () => [{
         name: twin.keyspace.name,
         layout: twin.keyspace.layout,
@@ -379,7 +379,7 @@ const commitNow = (
         writes: () => writes
       }],
       durability: "memory"
-    })))
+    }))
 const cleared = (twin: Twin): Effect.Effect<void, StoreError, Store.Store> =>
   Effect.map(Tx.transact()(twin.keyspace.clear), () => twin.oracle.clear())
 const dropped = (twin: Twin): Effect.Effect<void, StoreError, Store.Store> =>

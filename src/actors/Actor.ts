@@ -249,27 +249,25 @@ export type Reply<A, E> = (exit: Exit.Exit<A, E>) => void
 export const ask = <Message, A, E>(
   actor: Door<Message>,
   request: (reply: Reply<A, E>) => Message
-): Effect.Effect<A, E> => Effect.flatten(submit(actor, request))
+): Effect.Effect<A, E> => Effect.suspend(() => post(actor, request))
 
-/** Sends a request; the answer is an effect that waits for its reply. */
-export const submit = <Message, A, E>(
+/** Sends a request at once; the answer waits for its reply, or is the reply where it has come already. */
+export const post = <Message, A, E>(
   actor: Door<Message>,
   request: (reply: Reply<A, E>) => Message
-): Effect.Effect<Effect.Effect<A, E>> =>
-  Effect.suspend(() => {
-    let replied: Exit.Exit<A, E> | undefined
-    let wake: ((effect: Effect.Effect<A, E>) => void) | undefined
-    const message = request((exit) => {
-      if (replied !== undefined) return
-      replied = exit
-      wake?.(exit)
-    })
-    const wait = Effect.suspend(() =>
-      replied ?? Effect.callback<A, E>((resume) => {
-        wake = resume
-        if (replied !== undefined) resume(replied)
-      })
-    )
-    if (actor.inline(message) || actor.tell(message)) return Effect.succeed(wait)
-    return Effect.as(actor.send(message), wait)
+): Effect.Effect<A, E> => {
+  let replied: Exit.Exit<A, E> | undefined
+  let wake: ((effect: Effect.Effect<A, E>) => void) | undefined
+  const message = request((exit) => {
+    if (replied !== undefined) return
+    replied = exit
+    wake?.(exit)
   })
+  const isLeft = actor.inline(message) || actor.tell(message)
+  if (replied !== undefined) return replied
+  const wait = Effect.callback<A, E>((resume) => {
+    wake = resume
+    if (replied !== undefined) resume(replied)
+  })
+  return isLeft ? wait : Effect.andThen(actor.send(message), wait)
+}

@@ -75,6 +75,7 @@ export class GroupCommit {
 
   /** Answers everybody who has waited long enough. */
   complete(): void {
+    if (this.waiters.isEmpty) return
     const visible = this.options.visible()
     this.waiters.completeBelow("memory", visible)
     this.waiters.completeBelow("buffered", Math.min(visible, this.writtenLsn))

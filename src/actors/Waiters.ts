@@ -16,6 +16,11 @@ interface Waiter {
 export class Waiters {
   private readonly waiting: Record<Durability, Array<Waiter>> = { memory: [], buffered: [], synced: [] }
 
+  get isEmpty(): boolean {
+    const { buffered, memory, synced } = this.waiting
+    return synced.length === 0 && memory.length === 0 && buffered.length === 0
+  }
+
   add(durability: Durability, bound: number, complete: Waiter["complete"]): void {
     const waiters = this.waiting[durability]
     let at = waiters.length

@@ -51,8 +51,11 @@ export interface Options extends GroupOptions {
 }
 
 export interface Wal extends Actor.Actor<Message> {
-  /** Hands an intent over; the answer waits for its LSN, or `undefined` where what it read has been written since. */
-  readonly submit: (intent: Intent) => Effect.Effect<Effect.Effect<number | undefined, StoreError>>
+  /**
+   * Hands an intent over at once. The answer waits for its LSN, or for `undefined` where what it read has been written
+   * since.
+   */
+  readonly submit: (intent: Intent) => Effect.Effect<number | undefined, StoreError>
   /** Waits for an exclusive turn; whoever asks ends it, or commits in it. */
   readonly takeTurn: (turn: (turn: Turn) => void) => Effect.Effect<void, StoreError>
   readonly endTurn: (turn: Turn) => void
@@ -94,7 +97,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   live.answer = live.group.answer = actor.answer
   return {
     ...actor,
-    submit: (intent) => Actor.submit(intent.turn === undefined ? actor : live.reserved, commitOf(intent)),
+    submit: (intent) => Actor.post(intent.turn === undefined ? actor : live.reserved, commitOf(intent)),
     takeTurn: (asked) =>
       Actor.ask(actor, (done): Message => {
         const turn: Turn = { state: "waiting", done }
@@ -292,10 +295,9 @@ class Live {
     counters.commitBytes = names.encodedBytes
     span.add(intent.span)
     intent.appended?.(lsn)
-    // Before it is applied: should that fail, whoever waits is told with everybody else.
-    this.wait(intent.durability, tail.end, reply(done, lsn))
     this.apply()
     this.remember(intent, lsn)
+    this.wait(intent.durability, tail.end, reply(done, lsn))
   }
 
   /** Tells those that are open, and those that wait for a change, what was written. */
@@ -356,6 +358,9 @@ class Live {
     complete: (error: StoreError | undefined) => void
   ): void {
     if (this.error !== undefined) return complete(this.error)
+    // All that was asked for may be there already, and nobody waits before it.
+    const isThere = durability === "memory" && this.options.visible() >= bound
+    if (isThere && !this.group.waiters.wants("memory", 0)) return complete(undefined)
     this.group.waiters.add(durability, bound, complete)
   }
 }

@@ -80,8 +80,11 @@ export class RecordReader {
 
   /** Sets the cursor before the records in `bytes[start, end)`; the byte at `start` has the address `lsn`. */
   open(bytes: Uint8Array, start: number, end: number, lsn: Lsn, expectedRecords = -1): this {
-    this.bytes = asBuffer(bytes)
-    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+    // Views cost more than a small record, and one buffer holds many.
+    if (this.bytes !== bytes) {
+      this.bytes = asBuffer(bytes)
+      this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+    }
     this.end = Math.min(end, bytes.length)
     this.cursor = start
     this.recordEnd = start

@@ -26,7 +26,7 @@ export const put = (...keys: ReadonlyArray<string>) =>
 /** Commits beside all turns, as raw doors do. */
 export const commitNow = (key: string, value: string) =>
   Effect.flatMap(Store.Store, ({ machine }) =>
-    Effect.flatten(machine.submit({
+    machine.submit({
       keyspaces: () => [{
         name: Words.name,
         layout: Words.layout,
@@ -35,6 +35,6 @@ export const commitNow = (key: string, value: string) =>
         writes: () => [{ key: Buffer.from(key), value: Codec.schema(Schema.String).encode(value) }]
       }],
       durability: "memory"
-    })))
+    }))
 export const add = (key: string) =>
   Counts.modify(key, (count) => [undefined, Option.some(Option.getOrElse(count, () => 0) + 1)])

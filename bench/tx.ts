@@ -1,0 +1,182 @@
+/**
+ * What the boundary costs: reads and writes through Effect beside the raw doors, on one store, in one process.
+ *
+ * `node bench/tx.ts --records 1000000 --rounds 7` prints nanoseconds for each, median and range over rounds that are
+ * interleaved, and last whether the goals hold; it exits with 1 where one does not. Nothing waits for the disk:
+ * durability is `memory`, and the log is synced beside.
+ */
+import * as Effect from "effect/Effect"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { parseArgs } from "node:util"
+import * as Keyspace from "../src/Keyspace.ts"
+import * as Snapshot from "../src/Snapshot.ts"
+import * as Store from "../src/Store.ts"
+import * as Tx from "../src/Tx.ts"
+
+const { values: flags } = parseArgs({
+  options: {
+    records: { type: "string", default: "1000000" },
+    rounds: { type: "string", default: "7" }
+  }
+})
+const records = Number(flags.records)
+const rounds = Math.max(5, Number(flags.rounds))
+const reads = 50_000
+const writes = 20_000
+
+const Words = Keyspace.bytes("words")
+const memory = { durability: "memory" } as const
+
+/** 16 random-looking bytes per number, the same in every run (a 32-bit mix of murmur3, four times). */
+const keys = new Uint8Array(records * 16)
+const keyWords = new Uint32Array(keys.buffer)
+for (let word = 0; word < keyWords.length; word++) {
+  let mixed = Math.imul(word ^ 0x9e3779b9, 0x85ebca6b)
+  mixed = Math.imul(mixed ^ mixed >>> 13, 0xc2b2ae35)
+  keyWords[word] = mixed ^ mixed >>> 16
+}
+const keyOf = (index: number): Uint8Array => keys.subarray(index * 16, index * 16 + 16)
+const value = new Uint8Array(100).fill(7)
+
+/** Spreads what is asked for over all records, each round anew. */
+let asked = 0
+const next = (): Uint8Array => keyOf(asked = (asked + 7_919) % records)
+
+const ways = Effect.gen(function*() {
+  const raw = yield* Words.raw
+  const put = Effect.suspend(() => Words.put(next(), value))
+  const times = <R>(count: number, one: () => Effect.Effect<unknown, unknown, R>) => {
+    let left = count
+    return Effect.whileLoop({ while: () => left-- > 0, body: one, step: () => {} })
+  }
+  const rows: ReadonlyArray<readonly [string, number, Effect.Effect<unknown, unknown, Store.Store>]> = [
+    [
+      "get, raw",
+      reads,
+      Effect.sync(() => {
+        for (let left = reads; left > 0; left--) raw.getUnsafe(next())
+      })
+    ],
+    [
+      "get, in a snapshot",
+      reads,
+      Effect.suspend(() => times(reads, () => Words.get(next()))).pipe(Snapshot.read())
+    ],
+    [
+      "get, in a transaction",
+      reads,
+      Effect.suspend(() => times(reads, () => Words.get(next()))).pipe(Tx.transact(memory))
+    ],
+    [
+      "getMany of 100, in a transaction",
+      reads,
+      Effect.suspend(() => times(reads / 100, () => Words.getMany(Array.from({ length: 100 }, next)))).pipe(
+        Tx.transact(memory)
+      )
+    ],
+    [
+      "put, in a transaction",
+      writes,
+      Effect.suspend(() => times(writes, () => put)).pipe(Tx.transact(memory))
+    ],
+    [
+      "put, raw",
+      writes,
+      Effect.gen(function*() {
+        for (let left = writes; left > 0; left--) {
+          while (!tried(() => raw.putUnsafe(next(), value))) yield* Effect.sleep(1)
+        }
+      })
+    ],
+    [
+      "transaction of a put, alone",
+      writes,
+      Effect.suspend(() => times(writes, () => Tx.transact(memory)(put)))
+    ],
+    [
+      "transaction of a get and a put, alone",
+      writes,
+      Effect.suspend(() =>
+        times(writes, () => Tx.transact(memory)(Effect.andThen(Effect.suspend(() => Words.get(next())), put)))
+      )
+    ],
+    [
+      "transaction of a put, 1,000 at once",
+      writes,
+      Effect.suspend(() =>
+        times(writes / 1_000, () =>
+          Effect.forEach(thousand, () => Tx.transact(memory)(put), {
+            concurrency: "unbounded",
+            discard: true
+          }))
+      )
+    ],
+    ["snapshot of a get", reads, Effect.suspend(() => times(reads, () => Snapshot.read()(Words.get(next()))))]
+  ]
+  return rows
+})
+
+const thousand = Array.from({ length: 1_000 }, (_, index) => index)
+
+const tried = (write: () => unknown): boolean => {
+  try {
+    write()
+    return true
+  } catch {
+    return false
+  }
+}
+
+const median = (numbers: ReadonlyArray<number>): number =>
+  numbers.toSorted((a, b) => a - b)[numbers.length >> 1] as number
+
+const main = Effect.gen(function*() {
+  const store = yield* Store.Store
+  for (let from = 0; from < records; from += 1_000) {
+    const until = Math.min(records, from + 1_000)
+    yield* Effect.suspend(() =>
+      Effect.forEach(
+        Array.from({ length: until - from }, (_, index) => keyOf(from + index)),
+        (key) => Words.put(key, value),
+        { discard: true }
+      )
+    ).pipe(Tx.transact(memory))
+  }
+  const rows = yield* ways
+  const nanos = rows.map((): Array<number> => [])
+  // The first rounds make the machine code.
+  for (let round = -2; round < rounds; round++) {
+    for (const [index, [, count, run]] of rows.entries()) {
+      yield* store.awaitDurable(yield* store.visibleLsn)
+      const before = process.hrtime.bigint()
+      yield* run
+      if (round >= 0) nanos[index]?.push(Number(process.hrtime.bigint() - before) / count)
+    }
+  }
+  const cost = new Map<string, number>()
+  for (const [index, [what]] of rows.entries()) {
+    const all = nanos[index] ?? []
+    cost.set(what, median(all))
+    const range = `${Math.min(...all).toFixed(0)} … ${Math.max(...all).toFixed(0)}`
+    console.log(`  ${what.padEnd(40)} ${median(all).toFixed(0).padStart(7)} ns   [${range}]`)
+  }
+  const of = (what: string): number => cost.get(what) ?? NaN
+  const goals = [
+    ["a get in a transaction, beside a raw one", of("get, in a transaction") - of("get, raw"), 250],
+    ["a transaction of a put, alone", of("transaction of a put, alone"), 5_000],
+    ["the same, 1,000 at once", of("transaction of a put, 1,000 at once"), 2_000],
+    ["a raw put", of("put, raw"), 1_200]
+  ] as const
+  for (const [what, actual, most] of goals) {
+    console.log(`${actual <= most ? "holds " : "misses"} ${what}: ${actual.toFixed(0)} of at most ${most} ns`)
+  }
+  return goals.every(([, actual, most]) => actual <= most)
+})
+
+const path = mkdtempSync(join(tmpdir(), "heartwood-tx-"))
+const holds = await Effect.runPromise(
+  main.pipe(Effect.provide(Store.layer({ path, memory: "1 GiB", checkpoint: { logBytes: "4 GiB" } })))
+).finally(() => rmSync(path, { recursive: true, force: true }))
+process.exitCode = holds ? 0 : 1
