@@ -26,6 +26,17 @@ const runs: Record<string, Run> = {
     args: () => [],
     expected: [/order 1: a lamp for ada/, /order 4: OutOfStock/, /1 lamp, 2 candle, 3 candle/]
   },
+  "outbox.ts": {
+    args: () => [],
+    expected: [
+      /mail to ada@example.com\nmail to lin@example.com\nmail to later@example.com/,
+      /ada@example.com, later@example.com, lin@example.com; nothing is left/
+    ]
+  },
+  "rollups.ts": {
+    args: () => [],
+    expected: [/newest: 9, 6/, /count: 3, sum: 19, max: 9/, /before: 3, after: 4/]
+  },
   "recovery.ts": { args: (store) => [store], expected: [/none is lost/], again: [/none is lost/] },
   "config.ts": {
     args: (store) => ["--path", store, "--durability", "buffered"],

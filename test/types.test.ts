@@ -12,7 +12,7 @@ import * as Keyspace from "../src/Keyspace.ts"
 import * as Reducer from "../src/Reducer.ts"
 import * as Snapshot from "../src/Snapshot.ts"
 import type * as Store from "../src/Store.ts"
-import type { StoreError, VersionMismatch } from "../src/StoreError.ts"
+import type { Conflict, StoreError, VersionMismatch } from "../src/StoreError.ts"
 import * as Tx from "../src/Tx.ts"
 
 const Users = Keyspace.make("users", { key: Key.String, value: Schema.Struct({ age: Schema.Int }) })
@@ -155,6 +155,28 @@ export const facts = () => {
     ],
     [service, prefixes, merges]
   ]
+}
+
+/** The same of transactions. */
+export const transactions = () => {
+  const put = Users.put("ada", { age: 36 })
+  const unlimited: Runnable<void> = put.pipe(Tx.transact({ durability: "memory" }))
+  const limited: Runnable<void, StoreError | Conflict> = put.pipe(Tx.transact({ attempts: 3 }))
+  const counted: Runnable<Tx.Commit<void>, StoreError | Conflict> = put.pipe(Tx.commit({ attempts: 1 }))
+  const waiting: Runnable<never> = Effect.andThen(Users.get("ada"), Tx.retry).pipe(Tx.transact())
+  const either: Effect.Effect<void, StoreError, Tx.Tx> = Tx.retry.pipe(Tx.orElse(put))
+
+  // @ts-expect-error with attempts it may lose for good
+  const forgotten: Runnable<void> = put.pipe(Tx.transact({ attempts: 3 }))
+  // @ts-expect-error waiting for a change inside a read, which changes nothing
+  const idle: Runnable<never> = Tx.retry.pipe(Snapshot.read())
+  // @ts-expect-error waiting for a change outside every boundary
+  const endless: Runnable<never> = Tx.retry
+  // @ts-expect-error no time
+  const timeless = Tx.retryUntil("tomorrow")
+  // @ts-expect-error no number of attempts
+  const unbounded = Tx.transact({ attempts: "many" })
+  return [unlimited, limited, counted, waiting, either, forgotten, idle, endless, timeless, unbounded]
 }
 
 describe("types", () => {
