@@ -40,6 +40,7 @@ import * as Wal from "./actors/Wal.ts"
 import type { Disk } from "./disk/Disk.ts"
 import * as Doors from "./Doors.ts"
 import type { Machine, Parts } from "./Doors.ts"
+import * as Guards from "./Guards.ts"
 import type { Durability } from "./Limits.ts"
 import { inlinePairBytesOf } from "./Limits.ts"
 import { Tail } from "./log/Tail.ts"
@@ -69,7 +70,9 @@ export const open = Effect.fnUntraced(function*(
   const views = yield* build(ground, fuse)
   yield* Restore.minis({ ...ground, pages: ground.tree.pages, reserve: views.buffer.reserve })
   const replayed = yield* replay(settings, ground, views, fuse)
-  return yield* serve(settings, ground, views, replayed, fuse)
+  const machine = yield* serve(settings, ground, views, replayed, fuse)
+  yield* Guards.load(machine)
+  return machine
 })
 
 /** The views and what serves them: enough to apply a log. */
@@ -179,8 +182,10 @@ const serve = Effect.fnUntraced(function*(
   const running = (): boolean => mode === "readWrite" && !fuse.closed && fuse.failure === undefined
   const visible = visibleOf(views, tail, versions, fuse)
   const logBytes = (): number => tail.end - checkpoint.newest().cut.lsn
+  const names = new Names(generations.names(), generations.nextKeyspaceId)
   const wal = yield* committing(ground, views, {
     tail,
+    names,
     now,
     fuse,
     visible,
@@ -220,6 +225,7 @@ const serve = Effect.fnUntraced(function*(
     tail,
     segments,
     generations,
+    names,
     wal,
     treeActor,
     buffer,
@@ -238,8 +244,9 @@ const serve = Effect.fnUntraced(function*(
 const committing = (
   { generations, limits, segments, tree: { pages, versions } }: Ground.Ground,
   { treeActor }: Views,
-  { durable, fuse, logBytes, now, tail, visible }: {
+  { durable, fuse, logBytes, names, now, tail, visible }: {
     readonly tail: Tail
+    readonly names: Names
     readonly now: () => number
     readonly fuse: Fuse
     readonly visible: () => number
@@ -251,7 +258,7 @@ const committing = (
     limits,
     tail,
     segments,
-    names: new Names(generations.names(), generations.nextKeyspaceId),
+    names,
     now,
     fork: fuse.fork,
     apply: (reader) => treeActor.apply(reader),

@@ -24,6 +24,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["tree/"],
   ["actors/"],
   ["Doors"],
+  ["Guards"],
   ["Machine"],
   ["Costs"],
   ["Inspect", "Raw", "View"],
@@ -34,7 +35,8 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["Attempt"],
   ["Tx"],
   ["Keyspace"],
-  ["Index", "Bulk", "Verify", "Salvage", "Log", "Flags", "testing"],
+  ["indexes/"],
+  ["Indexes", "Bulk", "Verify", "Salvage", "Log", "Flags", "testing"],
   ["cli", "index"]
 ]
 /** `Key` is the door of `key/`: the two are one room. */
