@@ -41,9 +41,9 @@ export class Guarded {
   }
 
   /** Takes note of what is about to be committed. */
-  note({ name, writes }: Writes): void {
-    if (name !== states.name) return
-    for (const { key, value } of writes()) {
+  note(keyspace: Writes): void {
+    if (keyspace.name !== states.name) return
+    for (const { key, value } of keyspace.writes()) {
       if (value === undefined) this.names.delete(text(key))
       else this.names.add(text(key))
     }

@@ -92,10 +92,12 @@ export class Kept<K, V, P> {
 
   /** Folds an operand, looks at what has come of it, and keeps the lanes; all of it or nothing. */
   merge(key: K, fold: Effect.Effect<void, StoreError, Tx>): Writing<void, DuplicateKey> {
-    const { records } = this
+    const { records, upkeep } = this
     const keep = (before: Option.Option<V>, after: Option.Option<V>) =>
       this.keep(key, before, after, Effect.void)
     return inTurn(savepoint(Effect.gen(function*() {
+      // Before anything is written: a keyspace that is empty gets its indexes now.
+      yield* upkeep
       const before = yield* records.get(key)
       yield* fold
       yield* keep(before, yield* records.get(key))
