@@ -13,7 +13,6 @@ import { rootOf } from "./actors/Declared.ts"
 import type * as Flush from "./actors/Flush.ts"
 import type { Fuse } from "./actors/Fuse.ts"
 import type * as Ground from "./actors/Ground.ts"
-import type { Names } from "./actors/Intent.ts"
 import type * as Relocation from "./actors/Relocation.ts"
 import type { Segments } from "./actors/Segments.ts"
 import type * as TreeActor from "./actors/Tree.ts"
@@ -71,7 +70,6 @@ export interface Parts {
   readonly tail: Tail
   readonly segments: Segments
   readonly generations: Generations
-  readonly names: Names
   readonly wal: Wal.Wal
   readonly treeActor: TreeActor.Tree
   readonly buffer: Buffer_.Buffer

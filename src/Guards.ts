@@ -16,7 +16,7 @@ const chunk = 512
 
 export const load = (machine: Machine): Effect.Effect<void, StoreError> =>
   Effect.suspend(() => {
-    const { parts: { names }, tree } = machine
+    const { parts: { wal: { names } }, tree } = machine
     const at = machine.visible()
     const root = machine.root(states, at)
     if (Exit.isExit(root)) return Exit.asVoid(root)

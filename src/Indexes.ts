@@ -239,7 +239,7 @@ export const build = <K, V, P>(
   keyspace: Built<K, V, P>
 ): Stream.Stream<Progress, StoreError | DuplicateKey, Store> => new Builder(keyspace.kept).run(() => false)
 
-/** The same, and builds other indexes anew: all of them, or those named. The old lane is read and kept until the end. */
+/** The same, and builds others anew: all of them, or those named. Their old lanes are read and kept until the end. */
 export const rebuild = <K, V, P, D>(
   keyspace: Built<K, V, P> & { readonly by: D },
   indexes?: ReadonlyArray<keyof D>

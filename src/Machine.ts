@@ -182,10 +182,8 @@ const serve = Effect.fnUntraced(function*(
   const running = (): boolean => mode === "readWrite" && !fuse.closed && fuse.failure === undefined
   const visible = visibleOf(views, tail, versions, fuse)
   const logBytes = (): number => tail.end - checkpoint.newest().cut.lsn
-  const names = new Names(generations.names(), generations.nextKeyspaceId)
   const wal = yield* committing(ground, views, {
     tail,
-    names,
     now,
     fuse,
     visible,
@@ -225,7 +223,6 @@ const serve = Effect.fnUntraced(function*(
     tail,
     segments,
     generations,
-    names,
     wal,
     treeActor,
     buffer,
@@ -244,9 +241,8 @@ const serve = Effect.fnUntraced(function*(
 const committing = (
   { generations, limits, segments, tree: { pages, versions } }: Ground.Ground,
   { treeActor }: Views,
-  { durable, fuse, logBytes, names, now, tail, visible }: {
+  { durable, fuse, logBytes, now, tail, visible }: {
     readonly tail: Tail
-    readonly names: Names
     readonly now: () => number
     readonly fuse: Fuse
     readonly visible: () => number
@@ -258,7 +254,7 @@ const committing = (
     limits,
     tail,
     segments,
-    names,
+    names: new Names(generations.names(), generations.nextKeyspaceId),
     now,
     fork: fuse.fork,
     apply: (reader) => treeActor.apply(reader),
