@@ -44,29 +44,34 @@ import type { Tx } from "./Tx.ts"
 
 export type { Indexed, Pair, Progress, Record }
 
-/** How the indexes of a keyspace are declared, by name. */
-export interface Definitions<K, V> {
-  readonly [index: string]: {
-    /** Of the index keys. */
-    readonly key: Key.Key<unknown, unknown>
-    /**
-     * The index keys of a record; none where it is not to be found by this index. A pure function: what it answered
-     * when a record was written it answers when the record is replaced. If it answers anything else, or what the
-     * values are migrated to has other index keys, the index needs a new `version`.
-     */
-    readonly of: (record: Record<K, V>) => Iterable<unknown>
-    /** No two records have an index key in common. */
-    readonly unique?: boolean
-    /** A whole number from 1 on, 1 where absent. Another one than is stored is built anew. */
-    readonly version?: number
-  }
+/** How an index is declared. */
+export interface Definition<K, V> {
+  /** Of the index keys. */
+  readonly key: Key.Key<unknown, unknown>
+  /**
+   * The index keys of a record, none where it is not to be found by this index; a tuple is written `[a, b] as const`.
+   * A pure function: what it answered when a record was written it answers when the record is replaced. Once it
+   * answers anything else, or values are migrated to others with other index keys, the index needs a new `version`.
+   */
+  readonly of: (record: Record<K, V>) => Iterable<unknown>
+  /** No two records have an index key in common. */
+  readonly unique?: boolean
+  /** A whole number from 1 on, 1 where absent. Another one than is stored is built anew. */
+  readonly version?: number
 }
 
-/** Definitions whose functions answer keys of their index. */
+/** Definitions by name. */
+export interface Definitions<K, V> {
+  readonly [index: string]: Definition<K, V>
+}
+
+/** Refuses functions that answer other keys than those of their index, and names that are no option's. */
 export type Fitting<K, V, D> = {
-  readonly [N in keyof D]: D[N] extends { readonly key: Key.Key<infer I, infer _> }
-    ? { readonly of: (record: Record<K, V>) => Iterable<I> }
-    : never
+  readonly [N in keyof D]:
+    & (D[N] extends { readonly key: Key.Key<infer I, infer _> }
+      ? { readonly of: (record: Record<K, V>) => Iterable<I> }
+      : never)
+    & { readonly [O in Exclude<keyof D[N], keyof Definition<K, V>>]: never }
 }
 
 /** What may refuse a write: `DuplicateKey` where an index is unique. */
@@ -155,7 +160,7 @@ export function make<K, V, O, P, const D extends Definitions<K, V>>(
   indexes: D & Fitting<K, V, D>
 ): IndexedKeyspace<K, V, P, D> {
   const records = keyspace.keeping()
-  const shapes = Object.entries<Definitions<K, V>[string]>(indexes).map(([name, definition]) =>
+  const shapes = Object.entries<Definition<K, V>>(indexes).map(([name, definition]) =>
     new Shape(keyspace.name, name, keyspace.key, definition)
   )
   const kept = new Kept(records, shapes)
