@@ -13,6 +13,7 @@ import * as Key from "../src/Key.ts"
 import * as Keyspace from "../src/Keyspace.ts"
 import * as Snapshot from "../src/Snapshot.ts"
 import * as Store from "../src/Store.ts"
+import type { StoreError } from "../src/StoreError.ts"
 import * as Tx from "../src/Tx.ts"
 import { reasonOf, refusal, suite } from "./support/stores.ts"
 
@@ -185,10 +186,15 @@ suite("index", (test) => {
       assert.strictEqual(yield* reasonOf(write(Plain.drop)), "Unindexed")
       const bytes = Keyspace.bytes("users")
       const raw = yield* bytes.raw
-      // Not on the stack of the Wal, which has just answered.
-      yield* Effect.yieldNow
-      assert.throws(() => raw.putUnsafe(Buffer.from("bob"), Buffer.from("{}")), /Index\.make/)
-      assert.throws(() => raw.removeUnsafe(Buffer.from("ada")), /Index\.make/)
+      const writes = [
+        () => raw.putUnsafe(Buffer.from("bob"), Buffer.from("{}")),
+        () => raw.removeUnsafe(Buffer.from("ada"))
+      ]
+      for (const rawWrite of writes) {
+        const tried = Effect.try({ try: rawWrite, catch: (error) => error as StoreError })
+        const settled = Effect.retry(tried, { while: ({ reason }) => reason._tag === "Overloaded" })
+        assert.strictEqual(yield* reasonOf(settled), "Unindexed")
+      }
       assert.strictEqual(yield* reasonOf(write(bytes.drop)), "Unindexed")
       const Fewer = Index.make(Plain, { email })
       assert.strictEqual(yield* reasonOf(write(Fewer.put("bob", user("bob")))), "Unindexed")
