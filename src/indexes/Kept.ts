@@ -207,39 +207,49 @@ export class Kept<K, V, P> {
   }
 
   /** What comes and goes in the lanes. Of an index key that another record has, nothing goes. */
-  private changes(upkeep: ReadonlyArray<Upkeep<K, V>>, record: {
-    readonly key: K
-    readonly bytes: Uint8Array
-    readonly before: Option.Option<V>
-    readonly after: Option.Option<V>
-  }): Effect.Effect<ReadonlyArray<Change<K>>, StoreError | DuplicateKey, Snapshot> {
+  private changes(
+    upkeep: ReadonlyArray<Upkeep<K, V>>,
+    record: {
+      readonly key: K
+      readonly bytes: Uint8Array
+      readonly before: Option.Option<V>
+      readonly after: Option.Option<V>
+    }
+  ): Effect.Effect<ReadonlyArray<Change<K>>, StoreError | DuplicateKey, Snapshot> {
     const { after, before, bytes, key } = record
+    const changes: Array<Change<K>> = []
+    let asks = false
+    for (const { lanes, shape } of upkeep) {
+      const old = entriesOf(shape, key, before)
+      const now = entriesOf(shape, key, after)
+      if (Exit.isExit(old)) return old
+      if (Exit.isExit(now)) return now
+      for (const [from, to, how] of [[old, now, "remove"], [now, old, "put"]] as const) {
+        for (const [text, indexKey] of from) {
+          if (to.has(text)) continue
+          for (const lane of lanes) changes.push({ lane, indexKey, how })
+          asks ||= lanes.some((lane) => lane.unique)
+        }
+      }
+    }
+    return asks ? this.free(changes, bytes) : Exit.succeed(changes)
+  }
+
+  /** Changes without those of index keys that other records have; one that comes must not be among these. */
+  private free(
+    changes: ReadonlyArray<Change<K>>,
+    bytes: Uint8Array
+  ): Effect.Effect<ReadonlyArray<Change<K>>, StoreError | DuplicateKey, Snapshot> {
     const { name: keyspace } = this
     return Snapshot.use((snapshot) =>
-      Effect.gen(function*() {
-        const changes: Array<Change<K>> = []
-        for (const { lanes, shape } of upkeep) {
-          const old = yield* entriesOf(shape, key, before)
-          const now = yield* entriesOf(shape, key, after)
-          for (const [text, indexKey] of old) {
-            if (now.has(text)) continue
-            for (const lane of lanes) {
-              if (lane.unique && (yield* lane.isTaken(snapshot, indexKey, bytes))) continue
-              changes.push({ lane, indexKey, how: "remove" })
-            }
-          }
-          for (const [text, indexKey] of now) {
-            if (old.has(text)) continue
-            for (const lane of lanes) {
-              if (lane.unique && (yield* lane.isTaken(snapshot, indexKey, bytes))) {
-                return yield* new DuplicateKey({ keyspace, index: shape.name })
-              }
-              changes.push({ lane, indexKey, how: "put" })
-            }
-          }
-        }
-        return changes
-      })
+      Effect.filter(
+        changes,
+        ({ how, indexKey, lane }) =>
+          Effect.flatMap(lane.isTaken(snapshot, indexKey, bytes), (taken) =>
+            taken && how === "put"
+              ? Effect.fail(new DuplicateKey({ keyspace, index: lane.index }))
+              : Effect.succeed(!taken))
+      )
     )
   }
 }
@@ -249,11 +259,8 @@ const entriesOf = <K, V>(
   shape: Shape<K, V, unknown>,
   key: K,
   value: Option.Option<V>
-): Exit.Exit<Entries, StoreError> => {
-  if (Option.isNone(value)) return Exit.succeed(none)
-  const entries = shape.entries({ key, value: value.value })
-  return Exit.isExit(entries) ? entries : Exit.succeed(entries)
-}
+): Entries | Exit.Exit<never, StoreError> =>
+  Option.isNone(value) ? none : shape.entries({ key, value: value.value })
 
 const applied = <K>(
   tx: Tx["Service"],

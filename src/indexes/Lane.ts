@@ -79,12 +79,14 @@ type Writer = Tx["Service"]
 
 export class Lane<I, K> extends Parts<I> {
   readonly unique: boolean
+  readonly index: string
   private readonly kind: Kind<I, K>
 
   constructor(kind: Kind<I, K>, id: number) {
     super({ name: nameOf(kind.keyspace, kind.index, id), layout: layoutOf(kind) }, kind.indexKey)
     this.kind = kind
     this.unique = kind.unique
+    this.index = kind.index
   }
 
   /** Whether another record has an index key. Reads only where the lane is unique. */
