@@ -29,20 +29,20 @@ import * as Stream from "effect/Stream"
 import type { Progress } from "./indexes/Builder.ts"
 import { Builder } from "./indexes/Builder.ts"
 import { Kept } from "./indexes/Kept.ts"
-import type { Pair } from "./indexes/Lane.ts"
+import type { LaneOptions, Pair } from "./indexes/Lane.ts"
 import type { Indexed } from "./indexes/Reading.ts"
 import { Reading } from "./indexes/Reading.ts"
 import type { Record } from "./indexes/Shape.ts"
 import { Shape } from "./indexes/Shape.ts"
 import type * as Key from "./Key.ts"
-import type { Keyspace, RangeOptions, Reads, Reducing } from "./Keyspace.ts"
+import type { Keyspace, Reads, Reducing } from "./Keyspace.ts"
 import type { Snapshot } from "./Snapshot.ts"
 import type { Store } from "./Store.ts"
 import type { DuplicateKey, StoreError } from "./StoreError.ts"
 import { VersionMismatch } from "./StoreError.ts"
 import type { Tx } from "./Tx.ts"
 
-export type { Indexed, Pair, Progress, Record }
+export type { Indexed, LaneOptions as RangeOptions, Pair, Progress, Record }
 
 /** How an index is declared. */
 export interface Definition<K, V> {
@@ -84,10 +84,10 @@ export type Refusal<D> = {
 export interface By<I, IP, K, V> {
   /** Records in the order of their index keys, then of their keys; once for each of their index keys in the range. */
   readonly range: (
-    options?: RangeOptions<I, IP>
+    options?: LaneOptions<I, IP>
   ) => Stream.Stream<Indexed<I, K, V>, StoreError, Snapshot>
   /** The same without reading the records. */
-  readonly keys: (options?: RangeOptions<I, IP>) => Stream.Stream<Pair<I, K>, StoreError, Snapshot>
+  readonly keys: (options?: LaneOptions<I, IP>) => Stream.Stream<Pair<I, K>, StoreError, Snapshot>
 }
 
 /** An index that is not unique. */

@@ -2,6 +2,7 @@
  * Secondary indexes: what each function does, what each write does to them, and who is refused.
  */
 import { assert } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
@@ -79,7 +80,7 @@ suite("index", (test) => {
     Effect.gen(function*() {
       yield* write(Effect.all([put("ada", "a", "ab"), put("bob", "b", "ab"), put("eve", "c\0", "c")]))
       assert.strictEqual(yield* tags, "a:ada ab:ada ab:bob b:bob c:eve c\0:eve")
-      const keys = (options: Keyspace.RangeOptions<string, string>) =>
+      const keys = (options: Index.RangeOptions<string, string>) =>
         Effect.map(
           all(Users.by.tag.range(options)),
           (entries) => entries.map(({ indexKey, key }) => `${indexKey}:${key}`).join(" ")
@@ -89,6 +90,14 @@ suite("index", (test) => {
       assert.strictEqual(yield* keys({ from: "ab", until: "c" }), "ab:ada ab:bob b:bob")
       assert.strictEqual(yield* keys({ from: "ab", limit: 1, reverse: true }), "c\0:eve")
       assert.strictEqual(yield* keys({ prefix: "d" }), "")
+      assert.strictEqual(yield* keys({ only: "a" }), "a:ada")
+      assert.strictEqual(yield* keys({ only: "ab", reverse: true, limit: 1 }), "ab:bob")
+      assert.strictEqual(yield* keys({ only: "ab", from: "ab", until: "ac" }), "ab:ada ab:bob")
+      assert.strictEqual(yield* keys({ only: "ab", until: "ab" }), "")
+      assert.strictEqual(
+        yield* Stream.runCount(Users.by.email.keys({ only: "eve@example.com" })).pipe(read),
+        1
+      )
     }))
 
   test("every write keeps the indexes", () =>
@@ -225,6 +234,36 @@ suite("index", (test) => {
       yield* write(undone)
       assert.deepStrictEqual(yield* read(Plain.get("ada")), Option.some(user("ada", "x")), "reading is free")
       assert.strictEqual((yield* emails) + (yield* tags), "ada:ada bob:bobx:ada")
+    }))
+
+  test("whoever is under way when a keyspace gets its indexes is refused, or has come first", () =>
+    Effect.gen(function*() {
+      /** Runs `other` when `body` has been carried out the first time, and before it commits. */
+      const meanwhile = <E1, E2>(
+        body: Effect.Effect<void, E1, Tx.Tx | Snapshot.Snapshot>,
+        other: Effect.Effect<void, E2, Store.Store>
+      ) =>
+        Effect.gen(function*() {
+          const ready = yield* Deferred.make<void>()
+          const go = yield* Deferred.make<void>()
+          const waits = Effect.andThen(Deferred.succeed(ready, undefined), Deferred.await(go))
+          const both = [
+            reasonOf(write(Effect.andThen(body, waits))),
+            Effect.andThen(Deferred.await(ready), other).pipe(
+              Effect.ensuring(Deferred.succeed(go, undefined))
+            )
+          ] as const
+          return (yield* Effect.all(both, { concurrency: "unbounded" }))[0]
+        })
+      const plain = (name: string) => Plain.put(name, user(name, "x"))
+      assert.strictEqual(yield* meanwhile(plain("ada"), write(put("bob", "x"))), "Unindexed")
+      assert.strictEqual((yield* emails) + (yield* tags), "bob:bobx:bob")
+      yield* write(Users.drop)
+      assert.strictEqual(yield* meanwhile(put("ada", "x"), write(plain("bob"))), "IndexNotReady")
+      assert.deepStrictEqual(yield* all(Plain.keys()), ["bob"])
+      assert.strictEqual(yield* meanwhile(plain("eve"), Effect.asVoid(build)), "Unindexed")
+      assert.strictEqual(yield* meanwhile(put("eve", "y"), Stream.runDrain(Index.rebuild(Users))), "done")
+      assert.strictEqual((yield* emails) + (yield* tags), "bob:bob eve:evex:bob y:eve")
     }))
 
   test("nothing else can be declared over what an index is made of", () =>

@@ -146,6 +146,8 @@ export const facts = () => {
   const otherKey = People.by.name.get(36)
   // @ts-expect-error a prefix that is no leading part of the index key
   const otherPrefix = People.by.age.range({ prefix: [true] })
+  // @ts-expect-error an index key of another type, in a range
+  const otherOnly = Tagged.by.text.range({ only: 1 })
   // @ts-expect-error an index that there is not
   const otherIndex = People.by.email
   // @ts-expect-error a stream, as it is not unique
@@ -166,7 +168,7 @@ export const facts = () => {
   const anew = Index.rebuild(People, ["email"])
   const indexes = [
     [named, aged, from36, pairs, unique, free, gone, sale, building, taken, unkept, otherKey, otherPrefix],
-    [otherIndex, option, wrongKeys, wrongRecord, misspelt, noMerge, twice, anew]
+    [otherOnly, otherIndex, option, wrongKeys, wrongRecord, misspelt, noMerge, twice, anew]
   ]
 
   const prefixes = [

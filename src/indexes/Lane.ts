@@ -26,6 +26,7 @@ import type { Range, Row, Snapshot } from "../Snapshot.ts"
 import { storeError, Undecodable } from "../StoreError.ts"
 import type { StoreError } from "../StoreError.ts"
 import type { Tx } from "../Tx.ts"
+import { compare } from "../WriteSet.ts"
 
 /** What an index says of its lanes. */
 export interface Kind<I, K> {
@@ -40,6 +41,12 @@ export interface Kind<I, K> {
 export interface Pair<I, K> {
   readonly indexKey: I
   readonly key: K
+}
+
+/** Which index keys a range covers. */
+export interface LaneOptions<I, IP> extends RangeOptions<I, IP> {
+  /** Only this index key. */
+  readonly only?: I | undefined
 }
 
 /** The layout that lanes of an index have; another one is another index. */
@@ -121,19 +128,20 @@ export class Lane<I, K> extends Parts<I> {
   }
 
   /** What a range of index keys covers. */
-  range(options: RangeOptions<I, unknown>): Range | Exit.Exit<never, StoreError> {
-    return this.bounds(options, this.unique ? "keys and values" : "keys")
-  }
-
-  /** The pairs of exactly one index key, descending or ascending. */
-  only(indexKey: I): Range | Exit.Exit<never, StoreError> {
-    const lower = this.part(indexKey)
+  range({ only, ...options }: LaneOptions<I, unknown>): Range | Exit.Exit<never, StoreError> {
+    const range = this.bounds(options, this.unique ? "keys and values" : "keys")
+    if (only === undefined || Exit.isExit(range)) return range
+    const lower = this.part(only)
     if (Exit.isExit(lower)) return lower
     const above = lower.slice()
     const end = Key.successor(above, 0, above.length)
     const upper = end < 0 ? undefined : above.slice(0, end)
-    const columns = this.unique ? "keys and values" : "keys"
-    return { lower, upper, order: "ascending", limit: this.unique ? 1 : Infinity, columns }
+    return {
+      ...range,
+      lower: compare(lower, range.lower) > 0 ? lower : range.lower,
+      upper: lesser(upper, range.upper),
+      limit: this.unique ? Math.min(1, range.limit) : range.limit
+    }
   }
 
   pair(row: Row): Pair<I, K> | Exit.Exit<never, StoreError> {
@@ -152,3 +160,7 @@ export class Lane<I, K> extends Parts<I> {
 }
 
 const nothing = new Uint8Array(0)
+
+/** The lesser of two ends of ranges; undefined is above all others. */
+const lesser = (a: Uint8Array | undefined, b: Uint8Array | undefined): Uint8Array | undefined =>
+  a === undefined || (b !== undefined && compare(b, a) < 0) ? b : a

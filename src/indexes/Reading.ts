@@ -14,13 +14,13 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
-import type { Entry, RangeOptions } from "../Keyspace.ts"
+import type { Entry } from "../Keyspace.ts"
 import type { Range } from "../Snapshot.ts"
 import { Snapshot } from "../Snapshot.ts"
 import { IndexStale, storeError } from "../StoreError.ts"
 import type { StoreError } from "../StoreError.ts"
 import type { Kept } from "./Kept.ts"
-import type { Lane, Pair } from "./Lane.ts"
+import type { Lane, LaneOptions, Pair } from "./Lane.ts"
 import { Parts } from "./Lane.ts"
 import type { Shape } from "./Shape.ts"
 import { states } from "./States.ts"
@@ -48,16 +48,16 @@ export class Reading<I, K, V, P> {
   }
 
   readonly range = (
-    options: RangeOptions<I, unknown> = {}
+    options: LaneOptions<I, unknown> = {}
   ): Stream.Stream<Indexed<I, K, V>, StoreError, Snapshot> => this.records((lane) => lane.range(options))
 
   readonly keys = (
-    options: RangeOptions<I, unknown> = {}
+    options: LaneOptions<I, unknown> = {}
   ): Stream.Stream<Pair<I, K>, StoreError, Snapshot> =>
     this.pairs((lane) => lane.range(options), Exit.succeed)
 
   readonly all = (indexKey: I): Stream.Stream<Indexed<I, K, V>, StoreError, Snapshot> =>
-    this.records((lane) => lane.only(indexKey))
+    this.range({ only: indexKey })
 
   readonly one = (indexKey: I): Effect.Effect<Option.Option<Indexed<I, K, V>>, StoreError, Snapshot> =>
     Stream.runHead(this.all(indexKey))
