@@ -148,19 +148,23 @@ const life = (chance: Random, model: Model, keys: number) =>
 
 const sorted = (model: Model) => [...model].sort(([a], [b]) => a - b)
 
-const inStore = <A, E>(body: Effect.Effect<A, E, Store.Store>) =>
+const inStore = <A, E, R>(body: Effect.Effect<A, E, R | Store.Store>) =>
   Effect.provide(body, Store.layerDisk(options), { local: true })
 
-/** Opens what a power cut left: lanes are right, and a build ends as it would have. */
+/** Opens what a power cut left: lanes are right, and a build ends as it would have, and has ended for good. */
 const recovered = (image: Image, chance: Random) =>
   Effect.gen(function*() {
     counts.images++
+    const faults = yield* FaultDisk
     const program = chance.pick(programs)
     const found = yield* audit(program)
     yield* builder(program, { ...chance, bool: () => false }, [])
     const { records, unready } = yield* audit(program)
     assert.deepStrictEqual(unready, [])
     assert.isAtMost(records.size, found.records.size)
+    const left = faults.crashImage({ keep: "nothing" })
+    const again = yield* Effect.provide(inStore(audit(program)), faultDisk({ image: left }), { local: true })
+    assert.deepStrictEqual(again.unready, [])
   }).pipe(inStore, Effect.provide(faultDisk({ image }), { local: true }))
 
 const workload = (seed: number) =>
