@@ -15,6 +15,8 @@ import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Codec from "./Codec.ts"
+import type { Stat } from "./Counts.ts"
+import * as Counts from "./Counts.ts"
 import type { RangeOptions } from "./Form.ts"
 import { Form, keyBytes, noValue } from "./Form.ts"
 import * as Key from "./Key.ts"
@@ -26,9 +28,9 @@ import { Snapshot } from "./Snapshot.ts"
 import { Store } from "./Store.ts"
 import type { StoreError } from "./StoreError.ts"
 import { VersionMismatch } from "./StoreError.ts"
-import { Absent } from "./tree/Tree.ts"
 import { Tx } from "./Tx.ts"
 
+export type { Stat } from "./Counts.ts"
 export type { RangeOptions } from "./Form.ts"
 
 /** A record as it is read. */
@@ -37,13 +39,6 @@ export interface Entry<K, V> {
   readonly value: V
   /** LSN of the commit that wrote it; what `replace` compares. */
   readonly lsn: number
-}
-
-/** How many records a keyspace has. */
-export interface Stat {
-  readonly count: number
-  /** Writes of which it is not known yet whether their keys are new; `count` is exact where there are none. */
-  readonly unresolved: number
 }
 
 /** What a keyspace is, and how it is read. */
@@ -271,31 +266,9 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
 
   readonly drop: Effect.Effect<void, StoreError, Tx> = Tx.use((tx) => tx.drop(this))
 
-  readonly stat: Effect.Effect<Stat, StoreError, Store> = Store.use(({ machine }) =>
-    Effect.suspend(() => {
-      const failure = machine.unavailable()
-      if (failure !== undefined) return Effect.fail(failure)
-      const root = machine.root(this, Infinity)
-      return Exit.isExit(root)
-        ? Exit.map(root, () => ({ count: 0, unresolved: 0 }))
-        : Effect.succeed({ count: root.count, unresolved: root.unresolved })
-    })
-  )
+  readonly stat: Effect.Effect<Stat, StoreError, Store> = Counts.stat(this)
 
-  readonly count: Effect.Effect<number, StoreError, Store> = Store.use(({ machine }) => {
-    const from = (id: number): Effect.Effect<number, StoreError> =>
-      Effect.suspend(() => {
-        const failure = machine.unavailable()
-        if (failure !== undefined) return Effect.fail(failure)
-        const root = machine.root(this, Infinity)
-        if (Exit.isExit(root)) return Exit.map(root, () => 0)
-        const { tree } = machine
-        if (tree.resolve(root, id) === Absent) return Effect.succeed(root.count)
-        const { missing } = tree
-        return Effect.andThen(machine.load(missing, "scan"), from(missing))
-      })
-    return from(1)
-  })
+  readonly count: Effect.Effect<number, StoreError, Store> = Counts.count(this)
 
   private row(key: K, columns: Columns): Effect.Effect<Row | undefined, StoreError, Snapshot> {
     return Snapshot.use((snapshot) => {

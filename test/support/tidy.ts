@@ -29,7 +29,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["Costs"],
   ["Inspect", "Raw", "View"],
   ["Store"],
-  ["Snapshot", "Session", "WriteSet", "Reducer"],
+  ["Snapshot", "Session", "Counts", "WriteSet", "Reducer"],
   ["Overlay", "Form"],
   ["Running"],
   ["Attempt"],
