@@ -45,7 +45,8 @@ export class Form<K, V, P> implements Declared {
   readonly name: string
   readonly layout: string
   readonly reducer: number
-  protected readonly key: Key.Key<K, P>
+  readonly keepsIndexes: boolean
+  readonly key: Key.Key<K, P>
   protected readonly codec: Codec.Codec<V>
 
   constructor(
@@ -56,6 +57,7 @@ export class Form<K, V, P> implements Declared {
     this.name = declared.name
     this.layout = declared.layout
     this.reducer = declared.reducer ?? 0
+    this.keepsIndexes = declared.keepsIndexes ?? false
     this.key = key
     this.codec = codec
   }

@@ -56,6 +56,8 @@ export interface Key<A, P = never> {
   decode(bytes: Uint8Array, start: number, end: number): A | undefined
   /** Writes the bytes that all keys with this prefix begin with. */
   encodePrefix(prefix: P, target: Uint8Array, offset: number): number
+  /** The same for the form inside a tuple, where it is the first part. */
+  encodePartPrefix(prefix: P, target: Uint8Array, offset: number): number
   /** As `encode`, self-delimiting: the form inside a tuple. */
   encodePart(value: A, target: Uint8Array, offset: number): number
   /** As `decode`, for a part that begins at `start`; {@link partEnd} tells where it ended. */
@@ -97,6 +99,7 @@ function fixed<A>(options: {
     encode,
     decode: (bytes, start, end) => end - start === size ? take(bytes, start) : undefined,
     encodePrefix: noPrefix,
+    encodePartPrefix: noPrefix,
     encodePart: encode,
     decodePart(bytes, start, end) {
       if (end - start < size) return undefined
@@ -187,6 +190,10 @@ function variable<A>(options: {
   readonly take: (bytes: Uint8Array, start: number, end: number) => A | undefined
 }): Key<A, A> {
   const { fingerprint, put, take } = options
+  const encodePart = (value: A, target: Uint8Array, offset: number): number => {
+    const length = put(value, target, offset)
+    return length < 0 ? length : Text.escape(target, offset, length)
+  }
   return {
     [TypeId]: TypeId,
     fingerprint,
@@ -194,10 +201,12 @@ function variable<A>(options: {
     encode: put,
     decode: take,
     encodePrefix: put,
-    encodePart(value, target, offset) {
-      const length = put(value, target, offset)
-      return length < 0 ? length : Text.escape(target, offset, length)
+    encodePartPrefix(prefix, target, offset) {
+      const length = encodePart(prefix, target, offset)
+      // Whatever begins with the prefix has no terminator there.
+      return length < 0 ? length : length - 1
     },
+    encodePart,
     decodePart(bytes, start, end) {
       const stop = Text.terminatorAt(bytes, start, end)
       if (stop < 0) return undefined
@@ -275,6 +284,7 @@ export function Tuple<const Parts extends readonly [Any, ...Array<Any>]>(
       return partEnd() === end ? values : undefined
     },
     encodePrefix: putLeading,
+    encodePartPrefix: putLeading,
     encodePart: put,
     decodePart: take
   }
@@ -308,6 +318,7 @@ export function Desc<A, P>(key: Key<A, P>): Key<A> {
       return partEnd() === end ? value : undefined
     },
     encodePrefix: noPrefix,
+    encodePartPrefix: noPrefix,
     encodePart: put,
     decodePart: take
   }

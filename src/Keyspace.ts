@@ -15,6 +15,8 @@ import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Codec from "./Codec.ts"
+import type { Stat } from "./Counts.ts"
+import * as Counts from "./Counts.ts"
 import type { RangeOptions } from "./Form.ts"
 import { Form, keyBytes, noValue } from "./Form.ts"
 import * as Key from "./Key.ts"
@@ -26,9 +28,9 @@ import { Snapshot } from "./Snapshot.ts"
 import { Store } from "./Store.ts"
 import type { StoreError } from "./StoreError.ts"
 import { VersionMismatch } from "./StoreError.ts"
-import { Absent } from "./tree/Tree.ts"
 import { Tx } from "./Tx.ts"
 
+export type { Stat } from "./Counts.ts"
 export type { RangeOptions } from "./Form.ts"
 
 /** A record as it is read. */
@@ -39,22 +41,20 @@ export interface Entry<K, V> {
   readonly lsn: number
 }
 
-/** How many records a keyspace has. */
-export interface Stat {
-  readonly count: number
-  /** Writes of which it is not known yet whether their keys are new; `count` is exact where there are none. */
-  readonly unresolved: number
-}
-
-/** A keyspace: see {@link make}. */
-export interface Keyspace<K, V, P = never> {
+/** What a keyspace is, and how it is read. */
+export interface Reads<K, V, P = never> {
   readonly name: string
   /** Fingerprint of the key layout. */
   readonly layout: string
+  readonly key: Key.Key<K, P>
   readonly get: (key: K) => Effect.Effect<Option.Option<V>, StoreError, Snapshot>
   readonly getEntry: (key: K) => Effect.Effect<Option.Option<Entry<K, V>>, StoreError, Snapshot>
   /** Values in the order of the keys. */
   readonly getMany: (keys: Iterable<K>) => Effect.Effect<Array<Option.Option<V>>, StoreError, Snapshot>
+  /** The same, each with its key and version. */
+  readonly getEntries: (
+    keys: Iterable<K>
+  ) => Effect.Effect<Array<Option.Option<Entry<K, V>>>, StoreError, Snapshot>
   readonly has: (key: K) => Effect.Effect<boolean, StoreError, Snapshot>
   /** The head of a range. */
   readonly first: (
@@ -63,6 +63,14 @@ export interface Keyspace<K, V, P = never> {
   readonly range: (options?: RangeOptions<K, P>) => Stream.Stream<Entry<K, V>, StoreError, Snapshot>
   /** The same without reading values. */
   readonly keys: (options?: RangeOptions<K, P>) => Stream.Stream<K, StoreError, Snapshot>
+  /** O(1). */
+  readonly stat: Effect.Effect<Stat, StoreError, Store>
+  /** The number of records as they are now; reads the pages of those, and only those, that `stat` calls unresolved. */
+  readonly count: Effect.Effect<number, StoreError, Store>
+}
+
+/** A keyspace: see {@link make}. */
+export interface Keyspace<K, V, P = never> extends Reads<K, V, P> {
   readonly put: (key: K, value: V) => Effect.Effect<void, StoreError, Tx>
   readonly remove: (key: K) => Effect.Effect<void, StoreError, Tx>
   /** Writes if the key is absent; answers whether it was. */
@@ -82,10 +90,8 @@ export interface Keyspace<K, V, P = never> {
   readonly clear: Effect.Effect<void, StoreError, Tx>
   /** Removes the keyspace itself; a later write makes it anew. */
   readonly drop: Effect.Effect<void, StoreError, Tx>
-  /** O(1). */
-  readonly stat: Effect.Effect<Stat, StoreError, Store>
-  /** The number of records as they are now; reads the pages of those, and only those, that `stat` calls unresolved. */
-  readonly count: Effect.Effect<number, StoreError, Store>
+  /** For the other modules of this package: the same keyspace, for whoever keeps its indexes with each write. */
+  readonly keeping: () => Keyspace<K, V, P>
 }
 
 /** A keyspace with a reducer. */
@@ -96,6 +102,7 @@ export interface Reducing<K, V, O, P = never> extends Keyspace<K, V, P> {
    * for its leaf, so they read the record, as `modify` does.
    */
   readonly merge: (key: K, operand: O) => Effect.Effect<void, StoreError, Tx>
+  readonly keeping: () => Reducing<K, V, O, P>
 }
 
 /** How a keyspace is declared. */
@@ -146,13 +153,23 @@ export const bytes = (name: string): Bytes => {
 }
 
 class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
-  constructor(name: string, key: Key.Key<K, P>, codec: Codec.Codec<V>, usage?: Reducer.Named) {
+  constructor(
+    name: string,
+    key: Key.Key<K, P>,
+    codec: Codec.Codec<V>,
+    options?: { readonly usage?: Reducer.Named | undefined; readonly keepsIndexes?: boolean }
+  ) {
+    const usage = options?.usage
     if (!name.isWellFormed() || Buffer.byteLength(name) > keyBytes) {
       throw new RangeError(`a keyspace's name is well-formed text of at most ${keyBytes} bytes`)
     }
     // How values are framed is part of the layout: bytes read as JSON would be garbage. So is how they are folded.
     const layout = `${key.fingerprint} -> ${codec.format}${usage === undefined ? "" : ` by ${usage.layout}`}`
-    super({ name, layout, reducer: usage?.id }, key, codec)
+    super({ name, layout, reducer: usage?.id, keepsIndexes: options?.keepsIndexes }, key, codec)
+  }
+
+  keeping(): Keyspace<K, V, P> {
+    return new Declared(this.name, this.key, this.codec, { keepsIndexes: true })
   }
 
   readonly get = (key: K): Effect.Effect<Option.Option<V>, StoreError, Snapshot> =>
@@ -166,14 +183,18 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
     })
 
   readonly getMany = (keys: Iterable<K>): Effect.Effect<Array<Option.Option<V>>, StoreError, Snapshot> =>
-    Snapshot.use((snapshot) => {
-      const encoded: Array<Uint8Array> = []
-      for (const key of keys) {
-        const bytes = this.encodeKey(key)
-        if (Exit.isExit(bytes)) return bytes
-        encoded.push(bytes)
-      }
-      return Effect.flatMap(snapshot.getMany(this, encoded, "keys and values"), (rows) => this.values(rows))
+    Effect.flatMap(this.rowsOf(keys), (rows) => this.values(rows))
+
+  readonly getEntries = (
+    keys: Iterable<K>
+  ): Effect.Effect<Array<Option.Option<Entry<K, V>>>, StoreError, Snapshot> =>
+    Effect.suspend(() => {
+      const all = [...keys]
+      return Effect.flatMap(this.rowsOf(all), (rows) =>
+        Exit.map(this.values(rows), (values) =>
+          values.map((found, index) =>
+            Option.map(found, (value) => ({ key: all[index] as K, value, lsn: rows[index]?.lsn ?? 0 }))
+          )))
     })
 
   readonly has = (key: K): Effect.Effect<boolean, StoreError, Snapshot> =>
@@ -245,36 +266,26 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
 
   readonly drop: Effect.Effect<void, StoreError, Tx> = Tx.use((tx) => tx.drop(this))
 
-  readonly stat: Effect.Effect<Stat, StoreError, Store> = Store.use(({ machine }) =>
-    Effect.suspend(() => {
-      const failure = machine.unavailable()
-      if (failure !== undefined) return Effect.fail(failure)
-      const root = machine.root(this, Infinity)
-      return Exit.isExit(root)
-        ? Exit.map(root, () => ({ count: 0, unresolved: 0 }))
-        : Effect.succeed({ count: root.count, unresolved: root.unresolved })
-    })
-  )
+  readonly stat: Effect.Effect<Stat, StoreError, Store> = Counts.stat(this)
 
-  readonly count: Effect.Effect<number, StoreError, Store> = Store.use(({ machine }) => {
-    const from = (id: number): Effect.Effect<number, StoreError> =>
-      Effect.suspend(() => {
-        const failure = machine.unavailable()
-        if (failure !== undefined) return Effect.fail(failure)
-        const root = machine.root(this, Infinity)
-        if (Exit.isExit(root)) return Exit.map(root, () => 0)
-        const { tree } = machine
-        if (tree.resolve(root, id) === Absent) return Effect.succeed(root.count)
-        const { missing } = tree
-        return Effect.andThen(machine.load(missing, "scan"), from(missing))
-      })
-    return from(1)
-  })
+  readonly count: Effect.Effect<number, StoreError, Store> = Counts.count(this)
 
   private row(key: K, columns: Columns): Effect.Effect<Row | undefined, StoreError, Snapshot> {
     return Snapshot.use((snapshot) => {
       const encoded = this.encodeKey(key)
       return Exit.isExit(encoded) ? encoded : snapshot.get(this, encoded, columns)
+    })
+  }
+
+  private rowsOf(keys: Iterable<K>): Effect.Effect<ReadonlyArray<Row | undefined>, StoreError, Snapshot> {
+    return Snapshot.use((snapshot) => {
+      const encoded: Array<Uint8Array> = []
+      for (const key of keys) {
+        const bytes = this.encodeKey(key)
+        if (Exit.isExit(bytes)) return bytes
+        encoded.push(bytes)
+      }
+      return snapshot.getMany(this, encoded, "keys and values")
     })
   }
 
@@ -308,9 +319,18 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
 class Merged<K, V, O, P> extends Declared<K, V, P> implements Reducing<K, V, O, P>, Merging {
   private readonly usage: Reducer.Usage<V, O>
 
-  constructor(name: string, key: Key.Key<K, P>, usage: Reducer.Usage<V, O>) {
-    super(name, key, usage.codec, usage)
+  constructor(
+    name: string,
+    key: Key.Key<K, P>,
+    usage: Reducer.Usage<V, O>,
+    options?: { readonly keepsIndexes: boolean }
+  ) {
+    super(name, key, usage.codec, { ...options, usage })
     this.usage = usage
+  }
+
+  override keeping(): Reducing<K, V, O, P> {
+    return new Merged(this.name, this.key, this.usage, { keepsIndexes: true })
   }
 
   readonly merge = (key: K, operand: O): Effect.Effect<void, StoreError, Tx> =>

@@ -40,6 +40,7 @@ import * as Wal from "./actors/Wal.ts"
 import type { Disk } from "./disk/Disk.ts"
 import * as Doors from "./Doors.ts"
 import type { Machine, Parts } from "./Doors.ts"
+import * as Guards from "./Guards.ts"
 import type { Durability } from "./Limits.ts"
 import { inlinePairBytesOf } from "./Limits.ts"
 import { Tail } from "./log/Tail.ts"
@@ -69,7 +70,9 @@ export const open = Effect.fnUntraced(function*(
   const views = yield* build(ground, fuse)
   yield* Restore.minis({ ...ground, pages: ground.tree.pages, reserve: views.buffer.reserve })
   const replayed = yield* replay(settings, ground, views, fuse)
-  return yield* serve(settings, ground, views, replayed, fuse)
+  const machine = yield* serve(settings, ground, views, replayed, fuse)
+  yield* Guards.load(machine)
+  return machine
 })
 
 /** The views and what serves them: enough to apply a log. */

@@ -153,6 +153,36 @@ export class LayoutMismatch extends Data.TaggedError("LayoutMismatch")<{
   }
 }
 
+/** A write that would leave the indexes of a keyspace behind. */
+export class Unindexed extends Data.TaggedError("Unindexed")<{ readonly keyspace: string }> {
+  override get message(): string {
+    return `Keyspace "${this.keyspace}" has indexes that this write does not keep: write through what `
+      + "Index.make answers for all of them, or declare others and run Index.build"
+  }
+}
+
+/** An index that is declared and not built, or built for another version of its declaration. */
+export class IndexNotReady extends Data.TaggedError("IndexNotReady")<{
+  readonly keyspace: string
+  readonly index: string
+}> {
+  override get message(): string {
+    return `Index "${this.index}" of keyspace "${this.keyspace}" is not built as it is declared: `
+      + "provide Index.layer, or run Index.build and wait for its end"
+  }
+}
+
+/** An index does not say what the records say. */
+export class IndexStale extends Data.TaggedError("IndexStale")<{
+  readonly keyspace: string
+  readonly index: string
+}> {
+  override get message(): string {
+    return `Index "${this.index}" of keyspace "${this.keyspace}" was built by another function than is `
+      + "declared: declare it with a new version, and run Index.build"
+  }
+}
+
 /** The reducer of a keyspace threw. */
 export class ReducerFailed extends Data.TaggedError("ReducerFailed")<{
   readonly keyspace: string
@@ -233,6 +263,8 @@ export type Reason =
   | DiskFailed
   | Ended
   | FormatTooNew
+  | IndexNotReady
+  | IndexStale
   | InvalidOptions
   | LayoutMismatch
   | LimitExceeded
@@ -245,6 +277,7 @@ export type Reason =
   | TurnExpired
   | Undecodable
   | Unencodable
+  | Unindexed
 
 /** What every operation of a store may fail with; `reason` says which. */
 export class StoreError
@@ -283,6 +316,17 @@ export class Conflict extends Data.TaggedError("Conflict")<{
   override get message(): string {
     return `A transaction lost ${this.attempts} times, last to a commit in keyspace "${this.keyspace}": `
       + "send it again, or leave out `attempts`, and it has a turn of its own after two"
+  }
+}
+
+/** Two records would have the same key of a unique index. Nothing of that write is there, in no index either. */
+export class DuplicateKey extends Data.TaggedError("DuplicateKey")<{
+  readonly keyspace: string
+  readonly index: string
+}> {
+  override get message(): string {
+    return `Another record of keyspace "${this.keyspace}" has this key of its unique index "${this.index}": `
+      + "choose another one, or change that record first"
   }
 }
 

@@ -29,11 +29,14 @@ export class KeyspaceWrites {
   cleared = false
   /** The keyspace was dropped; what follows makes it anew. */
   dropped = false
+  /** All of these writes were made by somebody who keeps the indexes too. */
+  keepsIndexes: boolean
   byKey = new Map<string, Write>()
   private sorted: ReadonlyArray<Write> | undefined
 
-  constructor({ layout, name, reducer = 0 }: Layout) {
+  constructor({ keepsIndexes = false, layout, name, reducer = 0 }: Layout) {
     this.name = name
+    this.keepsIndexes = keepsIndexes
     this.layout = layout
     this.reducer = reducer
   }
@@ -171,6 +174,13 @@ export class WriteSet {
       Object.assign(owner, { layout, reducer })
       this.undoBy(() => Object.assign(owner, before))
     }
+    if (writes.keepsIndexes && keyspace.keepsIndexes !== true) {
+      const owner = writes
+      owner.keepsIndexes = false
+      this.undoBy(() => {
+        owner.keepsIndexes = true
+      })
+    }
     return writes
   }
 
@@ -184,6 +194,7 @@ interface Layout {
   readonly name: string
   readonly layout: string
   readonly reducer?: number | undefined
+  readonly keepsIndexes?: boolean | undefined
 }
 
 /** A state to go back to. */

@@ -4,6 +4,7 @@
  * Import a module by itself (`heartwood/Keyspace`) where start-up time and bundle size count.
  */
 export * as Codec from "./Codec.ts"
+export * as Index from "./Indexes.ts"
 export * as Key from "./Key.ts"
 export * as Keyspace from "./Keyspace.ts"
 export * as Reducer from "./Reducer.ts"

@@ -43,6 +43,17 @@ const runs: Record<string, Run> = {
     env: { HEARTWOOD_MEMORY: "64MiB" },
     expected: [/67108864 bytes of memory, buffered\nhello/]
   },
+  "graph.ts": {
+    args: (store) => [store],
+    // Counted in another way by `test/graph.test.ts`.
+    expected: [
+      /Loaded 82,192 synsets/,
+      /82,192 synsets, 117,977 edges/,
+      /oak, oak tree: .*\n {2}is a kind of tree\n {4}is a kind of woody plant\n/,
+      /is a kind of entity\n10 hypernyms, 47 hyponyms/
+    ],
+    again: [/All nouns are loaded already/, /82,192 synsets, 117,977 edges/, /10 hypernyms, 47 hyponyms/]
+  },
   "cities.ts": {
     args: (store) => ["--directory", store, "--cities", "12000"],
     expected: [

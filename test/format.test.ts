@@ -259,6 +259,7 @@ describe("docs/format.md", () => {
     "Key.ts",
     "Reducer.ts",
     "actors/Directory.ts",
+    "indexes/Lane.ts",
     "log/Group.ts",
     "log/RecordForm.ts",
     "log/RecordWriter.ts",

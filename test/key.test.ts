@@ -218,6 +218,25 @@ describe("Key prefix", () => {
   const within = (bytes: Uint8Array, [low, high]: readonly [Uint8Array, Uint8Array | undefined]): boolean =>
     byBytes(bytes, low) >= 0 && (high === undefined || byBytes(bytes, high) < 0)
 
+  it("as the first part of a tuple: exactly what begins with it, in this form too (seed 8)", () => {
+    const chance = random(8)
+    let hits = 0
+    for (let i = 0; i < cases; i++) {
+      const [prefix, whole] = [bytes(chance), bytes(chance)]
+      const begins = Buffer.compare(whole.subarray(0, prefix.length), prefix) === 0
+      const target = new Uint8Array(1_024)
+      const low = target.slice(0, Key.Bytes.encodePartPrefix(prefix, target, 0))
+      const part = target.slice(0, Key.Bytes.encodePart(whole, target, 0))
+      assert.strictEqual(Buffer.compare(part.subarray(0, low.length), low) === 0, begins, `case ${i}`)
+      if (begins) hits++
+    }
+    assert.isAbove(hits, cases / 40)
+    const short = new Uint8Array(3)
+    assert.strictEqual(Key.String.encodePartPrefix("abcd", short, 0), Key.Full)
+    assert.strictEqual(Key.Int.encodePartPrefix(1 as never, short, 0), Key.Refused)
+    assert.strictEqual(Key.Desc(Key.String).encodePartPrefix("a" as never, short, 0), Key.Refused)
+  })
+
   it("string and bytes: exactly what begins with it (seed 7)", () => {
     const chance = random(7)
     let hits = 0

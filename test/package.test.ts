@@ -19,12 +19,15 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { Key, Keyspace, Snapshot, Store, Tx } from "heartwood"
+import * as Index from "heartwood/Index"
 import * as Limits from "heartwood/Limits"
 
 const Readings = Keyspace.make("readings", {
   key: Key.Tuple(Key.String, Key.Int),
   value: Schema.Struct({ celsius: Schema.Finite })
 })
+
+const Warm = Index.make(Readings, { celsius: { key: Key.Float, of: ({ value }) => [value.celsius] } })
 
 const write = Effect.gen(function*() {
   yield* Readings.put(["roof", 1], { celsius: 21.5 })
@@ -39,7 +42,7 @@ const read = Effect.map(
 const open = Store.layer({ path: "store" })
 await Effect.runPromise(Effect.provide(write, open))
 console.log(JSON.stringify([
-  Readings.layout,
+  Warm.layout,
   await Effect.runPromise(Effect.provide(read, open, { local: true })),
   Limits.resolve({ pageBytes: 1000 })._tag
 ]))
@@ -160,7 +163,7 @@ describe("package", () => {
   })
 
   it("keeps its insides to itself", () => {
-    for (const inside of ["log/Tail", "tree/Page", "actors/Wal", "key/Text"]) {
+    for (const inside of ["log/Tail", "tree/Page", "actors/Wal", "key/Text", "indexes/Lane"]) {
       const lines = `try { await import("heartwood/${inside}") } catch (error) { console.log(error.code) }`
       const found = run(user, process.execPath, "--input-type=module", "--eval", lines)
       assert.strictEqual(found.trim(), "ERR_PACKAGE_PATH_NOT_EXPORTED", inside)

@@ -7,12 +7,13 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
 import * as Codec from "../src/Codec.ts"
+import * as Index from "../src/Indexes.ts"
 import * as Key from "../src/Key.ts"
 import * as Keyspace from "../src/Keyspace.ts"
 import * as Reducer from "../src/Reducer.ts"
 import * as Snapshot from "../src/Snapshot.ts"
 import type * as Store from "../src/Store.ts"
-import type { Conflict, StoreError, VersionMismatch } from "../src/StoreError.ts"
+import type { Conflict, DuplicateKey, StoreError, VersionMismatch } from "../src/StoreError.ts"
 import * as Tx from "../src/Tx.ts"
 
 const Users = Keyspace.make("users", { key: Key.String, value: Schema.Struct({ age: Schema.Int }) })
@@ -29,6 +30,13 @@ const longest = Reducer.make<string, number>({
   fold: (value, operand) => "a".repeat(Math.max(operand, Option.getOrElse(value, () => "").length))
 })
 const Longest = Keyspace.make("longest", { key: Key.String, value: Schema.String, reducer: longest })
+
+const People = Index.make(Users, {
+  name: { key: Key.String, of: ({ key }) => [key.toLowerCase()], unique: true },
+  age: { key: Key.Tuple(Key.Int, Key.Bool), of: ({ value: { age } }) => [[age, age > 17] as const] }
+})
+const Tagged = Index.make(Ints, { text: { key: Key.String, of: ({ value }) => value.split(" ") } })
+const Sales = Index.make(Sold, { count: { key: Key.Int, of: ({ value }) => [value] } })
 
 type Runnable<A, E = StoreError> = Effect.Effect<A, E, Store.Store>
 
@@ -114,6 +122,55 @@ export const facts = () => {
   const unknown = Keyspace.make("x", { key: Key.String, value: Codec.int, reducer: "product" })
   const merges = [sold, folded, soFar, irreducible, misplaced, textual, whole, sums, others, unknown]
 
+  type Age = { readonly age: number }
+  type ByAge = Index.Indexed<readonly [number, boolean], string, Age>
+  const named: Runnable<Option.Option<Index.Indexed<string, string, Age>>> = People.by.name.get("ada").pipe(
+    Snapshot.read()
+  )
+  const aged: Stream.Stream<ByAge, StoreError, Store.Store> = People.by.age.get([36, true]).pipe(
+    Snapshot.stream()
+  )
+  const from36: Stream.Stream<ByAge, StoreError, Snapshot.Snapshot> = People.by.age.range({ prefix: [36] })
+  const pairs: Stream.Stream<Index.Pair<string, number>, StoreError, Snapshot.Snapshot> = Tagged.by.text
+    .keys({ prefix: "a" })
+  const unique: Runnable<void, StoreError | DuplicateKey> = People.put("ada", { age: 36 }).pipe(Tx.transact())
+  const free: Runnable<void> = Tagged.put(1, "a").pipe(Tx.transact())
+  const gone: Runnable<void> = People.remove("ada").pipe(Tx.transact())
+  const sale: Runnable<void> = Sales.merge("apple", 1).pipe(Tx.transact())
+  const building: Stream.Stream<Index.Progress, StoreError | DuplicateKey, Store.Store> = Index.build(People)
+  // @ts-expect-error DuplicateKey is not forgotten
+  const taken: Runnable<void> = People.put("ada", { age: 36 }).pipe(Tx.transact())
+  // @ts-expect-error a write to a keyspace with indexes reads, so a boundary for reads is no boundary for it
+  const unkept: Runnable<void> = Tagged.put(1, "a").pipe(Snapshot.read())
+  // @ts-expect-error an index key of another type
+  const otherKey = People.by.name.get(36)
+  // @ts-expect-error a prefix that is no leading part of the index key
+  const otherPrefix = People.by.age.range({ prefix: [true] })
+  // @ts-expect-error an index key of another type, in a range
+  const otherOnly = Tagged.by.text.range({ only: 1 })
+  // @ts-expect-error an index that there is not
+  const otherIndex = People.by.email
+  // @ts-expect-error a stream, as it is not unique
+  const option: Runnable<unknown> = People.by.age.get([36, true]).pipe(Snapshot.read())
+  // @ts-expect-error a function that answers other keys
+  const wrongKeys = Index.make(Users, { age: { key: Key.String, of: ({ value }) => [value.age] } })
+  // @ts-expect-error a function of other records
+  const wrongRecord = Index.make(Users, { age: { key: Key.Int, of: ({ value }) => [value.size] } })
+  const misspelt = Index.make(Users, {
+    // @ts-expect-error an option that there is not
+    age: { key: Key.Int, of: ({ value }) => [value.age], uniqe: true }
+  })
+  // @ts-expect-error a merge into what has no reducer
+  const noMerge = People.merge("ada", 1)
+  // @ts-expect-error indexes of indexes
+  const twice = Index.make(People, {})
+  // @ts-expect-error an index that there is not, built anew
+  const anew = Index.rebuild(People, ["email"])
+  const indexes = [
+    [named, aged, from36, pairs, unique, free, gone, sale, building, taken, unkept, otherKey, otherPrefix],
+    [otherOnly, otherIndex, option, wrongKeys, wrongRecord, misspelt, noMerge, twice, anew]
+  ]
+
   const prefixes = [
     Visits.range({ prefix: [] }),
     Visits.range({ prefix: ["a"] }),
@@ -153,7 +210,7 @@ export const facts = () => {
       flag,
       schema
     ],
-    [service, prefixes, merges]
+    [service, prefixes, merges, indexes]
   ]
 }
 

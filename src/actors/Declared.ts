@@ -12,6 +12,8 @@ export interface Declared {
   readonly layout: string
   /** Id of what folds its operands (`tree/Fold.ts`); absent or 0 where there are none. */
   readonly reducer?: number | undefined
+  /** Whoever writes through it keeps the keyspace's indexes in the same transaction. */
+  readonly keepsIndexes?: boolean | undefined
 }
 
 const none = Exit.succeed(undefined)

@@ -10,8 +10,9 @@ import type { AnySpan } from "effect/Tracer"
 import type { Durability } from "../Limits.ts"
 import { encodeDefinition } from "../log/RecordForm.ts"
 import type { RecordWriter } from "../log/RecordWriter.ts"
-import { LayoutMismatch, storeError } from "../StoreError.ts"
+import { LayoutMismatch, storeError, Unindexed } from "../StoreError.ts"
 import type { StoreError } from "../StoreError.ts"
+import { Guarded, isOfIndexes } from "./Guarded.ts"
 import type { ReadSet } from "./ReadSet.ts"
 import type { Turn } from "./Turns.ts"
 
@@ -22,6 +23,8 @@ export interface KeyspaceIntent {
   readonly reducer?: number | undefined
   readonly cleared: boolean
   readonly dropped: boolean
+  /** The same transaction has what these writes change in the keyspace's indexes. */
+  readonly keepsIndexes?: boolean | undefined
   readonly writes: () => Iterable<KeyIntent>
 }
 
@@ -52,6 +55,7 @@ export interface Intent {
 export class Names {
   /** Bytes of the keys and values that were written into records. */
   encodedBytes = 0
+  readonly guarded = new Guarded()
   private readonly known: Map<string, { readonly id: number; readonly layout: string }>
   private nextId: number
 
@@ -60,11 +64,15 @@ export class Names {
     this.nextId = nextId
   }
 
-  /** Why an intent cannot be encoded: a keyspace that is stored with another layout. */
+  /** Why an intent cannot be encoded: a keyspace with another layout, or with indexes that it does not keep. */
   mismatch(intent: Intent): StoreError | undefined {
-    for (const { dropped, layout, name } of intent.keyspaces()) {
+    for (const { dropped, keepsIndexes, layout, name } of intent.keyspaces()) {
+      if (keepsIndexes !== true && this.guarded.has(name)) {
+        return storeError(new Unindexed({ keyspace: name }))
+      }
       const known = this.known.get(name)
-      if (known === undefined || known.layout === layout || dropped) continue
+      if (known === undefined || known.layout === layout) continue
+      if (dropped && !isOfIndexes(known.layout)) continue
       return storeError(new LayoutMismatch({ keyspace: name, stored: known.layout, declared: layout }))
     }
     return undefined
@@ -74,6 +82,7 @@ export class Names {
   encode(writer: RecordWriter, intent: Intent): number {
     let writes = 0
     for (const keyspace of intent.keyspaces()) {
+      this.guarded.note(keyspace)
       writes += this.encodeRemoval(writer, keyspace)
       for (const { key, reducer, value } of keyspace.writes()) {
         let id = this.known.get(keyspace.name)?.id

@@ -71,6 +71,7 @@ export interface Wal extends Actor.Actor<Message> {
   readonly ready: () => boolean
   /** How long commits have waited for room so far. */
   readonly stalledMillis: () => number
+  readonly names: Names
   readonly counters: Counters
   /** Exclusive turns that were given. */
   readonly turns: () => number
@@ -114,6 +115,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     progress: () => live.progress(),
     ready: () => live.ready(),
     stalledMillis: () => live.stalledMillis(),
+    names: options.names,
     counters: live.group.counters,
     turns: () => live.turns.count,
     sizes: live.group.span.sizes,

@@ -24,17 +24,19 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["tree/"],
   ["actors/"],
   ["Doors"],
+  ["Guards"],
   ["Machine"],
   ["Costs"],
   ["Inspect", "Raw", "View"],
   ["Store"],
-  ["Snapshot", "Session", "WriteSet", "Reducer"],
+  ["Snapshot", "Session", "Counts", "WriteSet", "Reducer"],
   ["Overlay", "Form"],
   ["Running"],
   ["Attempt"],
   ["Tx"],
   ["Keyspace"],
-  ["Index", "Bulk", "Verify", "Salvage", "Log", "Flags", "testing"],
+  ["indexes/"],
+  ["Indexes", "Bulk", "Verify", "Salvage", "Log", "Flags", "testing"],
   ["cli", "index"]
 ]
 /** `Key` is the door of `key/`: the two are one room. */
