@@ -12,14 +12,8 @@
 import * as Block from "./Block.ts"
 import type { Entries } from "./Entries.ts"
 import { KeyScratch } from "./KeyScratch.ts"
-import type { Run } from "./Run.ts"
+import type { Run, Wanted } from "./Run.ts"
 import type { Spill } from "./Spill.ts"
-
-/** A block of a run. */
-export interface Wanted {
-  readonly run: Run
-  readonly index: number
-}
 
 /** Blocks that a run may have. */
 const blocksMost = 2 ** 24

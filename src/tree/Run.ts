@@ -16,7 +16,13 @@ import type { Pin } from "./Pins.ts"
 import { compareKeys } from "./Search.ts"
 
 /** What a run costs beside its arrays. */
-const objectBytes = 512
+const objectBytes = 1_024
+
+/** A block of a run. */
+export interface Wanted {
+  readonly run: Run
+  readonly index: number
+}
 
 export class Run {
   readonly id: number
@@ -83,7 +89,7 @@ export class Run {
   /** Adds the next block, which is at a slot of the file. */
   add(block: Int32Array, slot: number, checksum: number): void {
     invariant(Block.count(block) > 0, "Run I1")
-    if (this.count === this.slots.length) this.grow()
+    if (this.count === this.slots.length) this.resize(this.count * 2)
     const index = this.count++
     const first = Block.entryAt(block, 0)
     const bytes = Block.keyBytesOf(block, first)
@@ -133,14 +139,20 @@ export class Run {
     return low - 1
   }
 
-  private grow(): void {
-    const length = this.count * 2
-    this.slots = widerInts(this.slots, length)
-    this.checksums = widerInts(this.checksums, length)
-    this.trees = widerInts(this.trees, length)
-    this.keyBytes = widerInts(this.keyBytes, length)
-    this.keyAt = widerInts(this.keyAt, length)
-    this.versions = widerFloats(this.versions, length)
+  /** No block follows: what was taken for more is given back. */
+  end(): void {
+    this.resize(this.count)
+    this.keys = this.keys.slice(0, this.keysUsed)
+  }
+
+  private resize(length: number): void {
+    const { count } = this
+    this.slots = widerInts(this.slots.subarray(0, count), length)
+    this.checksums = widerInts(this.checksums.subarray(0, count), length)
+    this.trees = widerInts(this.trees.subarray(0, count), length)
+    this.keyBytes = widerInts(this.keyBytes.subarray(0, count), length)
+    this.keyAt = widerInts(this.keyAt.subarray(0, count), length)
+    this.versions = widerFloats(this.versions.subarray(0, count), length)
   }
 }
 

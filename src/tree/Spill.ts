@@ -15,8 +15,10 @@
 import { invariant } from "../Invariant.ts"
 import * as Block from "./Block.ts"
 import { widerBytes } from "./Columns.ts"
+import type { KeyScratch } from "./KeyScratch.ts"
 import type { Pin, Pins } from "./Pins.ts"
-import type { Run } from "./Run.ts"
+import type { Run, Wanted } from "./Run.ts"
+import { hashOf } from "./VersionTable.ts"
 
 export interface SpillOptions {
   /** Memory for what readers hold, what memory knows of the file included. */
@@ -153,6 +155,18 @@ export class Spill {
       if (run.id >= this.searched && run.isSeen(at) && run.mayHave(hash)) return true
     }
     return false
+  }
+
+  /** The blocks that may have what a reader at `at` sees of a key, of runs that were not searched. */
+  candidates(treeId: number, key: KeyScratch, at: number): ReadonlyArray<Wanted> {
+    const hash = hashOf(treeId, key.words, key.length)
+    const found: Array<Wanted> = []
+    for (const run of this.runs) {
+      if (run.id < this.searched || !run.isSeen(at) || !run.mayHave(hash)) continue
+      const index = run.before(treeId, key, at)
+      if (index >= 0) found.push({ run, index })
+    }
+    return found
   }
 
   /** Whether an entry with this hash and a span that begins within (from, to) may be in a run. */

@@ -167,8 +167,7 @@ export class Versions extends Entries {
   private keep(entry: number): void {
     this.move(entry)
     this.mark(entry, Flag.held)
-    this.heldCount++
-    this.heldWords += this.wordsOf(entry)
+    this.count(entry, 1)
   }
 
   /**
@@ -215,7 +214,10 @@ export class Versions extends Entries {
 
   private drop(entry: number): void {
     // Its bytes are being written: it goes when that has ended.
-    if (this.has(entry, Flag.leaving)) return this.mark(entry, Flag.gone)
+    if (this.has(entry, Flag.leaving)) {
+      this.count(entry, -1)
+      return this.mark(entry, Flag.gone)
+    }
     if (this.table.kind[entry] === Kind.Reference) {
       this.dropReference(this.treeOf(entry), this.wordsOfEntry(entry), this.valueAt(entry) >>> 2)
     }
@@ -223,11 +225,14 @@ export class Versions extends Entries {
   }
 
   private forget(entry: number): void {
-    if (this.has(entry, Flag.held)) {
-      this.heldCount--
-      this.heldWords -= this.wordsOf(entry)
-    }
+    if (this.has(entry, Flag.held) && !this.has(entry, Flag.gone)) this.count(entry, -1)
     this.erase(entry)
+  }
+
+  /** Adds an entry to what readers hold, or takes it off. */
+  private count(entry: number, times: 1 | -1): void {
+    this.heldCount += times
+    this.heldWords += times * this.wordsOf(entry)
   }
 
   /** Whether an entry of a key that a reader at `at` sees may be in the part of the scratch file not yet searched. */
@@ -302,6 +307,7 @@ export class Versions extends Entries {
     for (const entry of leaving) {
       if (!this.has(entry, Flag.gone)) run.cover(this.versionOf(entry), this.endOf(entry))
     }
+    run.end()
     this.spill.add(run, this.pins)
   }
 
@@ -327,8 +333,8 @@ export class Versions extends Entries {
   stopSpill(leaving: Int32Array): void {
     for (const entry of leaving) {
       const isGone = this.has(entry, Flag.gone)
-      this.unmark(entry, Flag.leaving | Flag.gone)
-      if (isGone) this.drop(entry)
+      if (isGone) this.forget(entry)
+      else this.unmark(entry, Flag.leaving)
     }
   }
 }
