@@ -14,6 +14,7 @@ import { invariant } from "../Invariant.ts"
 
 /** What a reader is: a boundary around an effect or a stream, the body of a transaction, a snapshot that is held. */
 export type Owner = "read" | "stream" | "transaction" | "snapshot"
+export const owners: ReadonlyArray<Owner> = ["read", "stream", "transaction", "snapshot"]
 
 export interface Pin {
   readonly lsn: number
@@ -62,6 +63,17 @@ export class Pins {
   /** Who has read longest at the oldest pin. */
   oldestReader(): Reader | undefined {
     return this.pinned[0]?.first
+  }
+
+  /** Who of an owner's readers came first; looks at all of them. */
+  oldestOf(owner: Owner): Reader | undefined {
+    let oldest: Reader | undefined
+    for (const { first } of this.pinned) {
+      for (let reader = first; reader !== undefined; reader = reader.after) {
+        if (reader.owner === owner && (oldest === undefined || reader.since < oldest.since)) oldest = reader
+      }
+    }
+    return oldest
   }
 
   add(lsn: number): Pin {
