@@ -52,6 +52,8 @@ export class Versions extends Entries {
   dropped: Array<DroppedReference> = []
   /** The largest `to` of all entries ever: a reader above it needs nothing from here. */
   newest = -1
+  /** The span that comes next may reach over an entry in the scratch file. */
+  private isUncertain = false
   private queueHead = -1
   private queueTail = -1
   /** Entries that readers hold, and the words of their blobs. */
@@ -186,6 +188,7 @@ export class Versions extends Entries {
     const kind = Leaf.kindAt(words, record)
     const valueAt = Leaf.valueAt(words, record, stored)
     if (from === to || to < this.pins.durable && this.pins.holder(from, to) === undefined) {
+      this.isUncertain = false
       if (kind === Kind.Reference) this.dropReference(treeId, words, valueAt)
       return
     }
@@ -198,13 +201,22 @@ export class Versions extends Entries {
     this.table.expiry[entry] = Leaf.expiryAt(words, record, stored)
     this.table.keyBytes[entry] = key.length
     this.table.valueBytes[entry] = Leaf.valueBytesAt(words, record)
-    const isWide = this.spill.newest > from && this.spill.mayHave(hash, from, to)
+    const isWide = this.isUncertain
+    this.isUncertain = false
     this.table.flags[entry] = Flag.live | (this.table.flags[entry] as number) & Flag.waiting |
       (isWide ? Flag.wide : 0)
     this.write(entry, key, words, valueAt, this.fresh)
     this.found(entry, hash)
     if (to > this.newest) this.newest = to
     this.enqueue(entry)
+  }
+
+  /** The end of a span that `displace` is to be told of next; entries in the scratch file are not looked at for it. */
+  override nextAfter(treeId: number, key: KeyScratch, from: number, otherwise: number): number {
+    const next = super.nextAfter(treeId, key, from, otherwise)
+    this.isUncertain = this.spill.newest > from &&
+      this.spill.mayHave(hashOf(treeId, key.words, key.length), from, next)
+    return next
   }
 
   /** A reference to the log is gone from the tree or from here: `valueAt` is where its value stands. */
