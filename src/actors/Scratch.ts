@@ -2,10 +2,12 @@
  * The scratch file: writes what Versions spills, and reads it back for readers of the past.
  *
  * ```
- *   Idle ── check: more is held than its share ──▶ sorting ─▶ writing block by block ─▶ the run is there ──▶ Idle
+ *   Idle ── check: more is held than its share ──▶ a run is on its way (`tree/Outgoing.ts`) ──▶ Idle
  *                                                     └── no room, or the disk refuses: what is held stays in memory;
  *                                                         above the budget the oldest pin expires
  * ```
+ *
+ * The work is done beside everything else, in slices; where memory is short, in the thread of those who fill it.
  *
  * The file is made when something is first written to it, is never synced, and goes when the store closes; what a crash
  * leaves of it goes at the next open. Each block is checked against the checksum that memory has of it. Raw doors read
@@ -15,28 +17,21 @@
  * I2 What a reader whose pin has expired finds here means nothing; it asks whether it has before it looks.
  */
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import type { Disk, DiskFile } from "../disk/Disk.ts"
-import type { StoreError } from "../StoreError.ts"
-import { Corrupted, storeError } from "../StoreError.ts"
+import { Corrupted, StoreError, storeError } from "../StoreError.ts"
 import * as Block from "../tree/Block.ts"
-import { BlockWriter } from "../tree/BlockWriter.ts"
 import { KeyScratch } from "../tree/KeyScratch.ts"
+import type { Part } from "../tree/Outgoing.ts"
+import { Outgoing } from "../tree/Outgoing.ts"
 import type { Hand } from "../tree/Recall.ts"
 import type { Wanted } from "../tree/Run.ts"
-import { Run } from "../tree/Run.ts"
-import { Sorting } from "../tree/Sorting.ts"
 import type { Versions } from "../tree/Versions.ts"
 import type { Fuse } from "./Fuse.ts"
 
 /** Its name in the store's directory. */
 export const scratchName = "scratch"
 
-/** Blocks that are filled and written at a time. */
-const batchBlocks = 64
-/** Entries whose memory is given back at a time. */
-const sliceEntries = 4_096
 /** Blocks that one reader reads at a time. */
 const readsInFlight = 8
 
@@ -90,7 +85,12 @@ export class Scratch {
   private file: DiskFile | undefined
   /** Bytes of the file. */
   private fileBytes = 0
-  private working = false
+  private isWorking = false
+  /** A write or a truncation is under way. */
+  private isWriting = false
+  /** The run that is on its way, and whether all of it is in the file. */
+  private outgoing: Outgoing | undefined
+  private isWritten = false
 
   constructor(path: string, options: Options) {
     this.path = path
@@ -103,31 +103,120 @@ export class Scratch {
     const { versions } = this.options
     const { spill } = versions
     if (!spill.isDue(versions.heldBytes)) return
-    if (!this.working) return this.wake()
-    // The disk is too slow for what writers displace.
-    const most = 2 * spill.options.memoryBytes
-    while (versions.heldBytes > most && versions.expireOldest());
+    this.wake()
+    this.press()
+    while (spill.isFarOver(versions.heldBytes) && versions.expireOldest());
+  }
+
+  /** Goes on in the calling thread where memory is short: those who fill it may not let anybody else run. */
+  private press(): void {
+    const { versions } = this.options
+    const { file } = this
+    if (file === undefined || this.isWriting) return
+    while (versions.spill.isPressing(versions.heldBytes)) {
+      const step = this.slice()
+      if (step === "idle" || step === "create") return
+      if (step === "more") continue
+      this.begin(step)
+      try {
+        file.writeSync([step.bytes], step.position)
+        this.wrote(step, true)
+      } catch (error) {
+        if (!(error instanceof StoreError)) throw error
+        this.wrote(step, false)
+      }
+    }
   }
 
   private wake(): void {
-    if (this.working || !this.options.running()) return
-    this.working = true
-    const { fuse } = this.options
+    const { fuse, running } = this.options
+    if (this.isWorking || !running()) return
+    this.isWorking = true
     fuse.fork(Effect.onExit(
       Effect.catchDefect(this.work, (defect) => Effect.sync(() => fuse.defect("scratch")(defect))),
       () =>
         Effect.sync(() => {
-          this.working = false
+          this.isWorking = false
         })
     ))
   }
 
   private readonly work: Effect.Effect<void> = Effect.suspend(() => {
-    const { running, versions } = this.options
-    if (!running()) return Effect.void
-    if (!versions.spill.isDue(versions.heldBytes)) return this.trim
-    return Effect.andThen(this.spill, this.work)
+    if (!this.options.running()) return Effect.void
+    const step = this.slice()
+    if (step === "idle") return this.trim
+    const done = step === "more" ? Effect.yieldNow : step === "create" ? this.create : this.write(step)
+    return Effect.andThen(done, this.work)
   })
+
+  /** Does a slice of work, and says what comes next: a part to write, or the file to make. */
+  private slice(): Part | "more" | "create" | "idle" {
+    const { outgoing } = this
+    if (outgoing === undefined) return this.start()
+    if (this.isWritten) {
+      if (outgoing.forget()) this.outgoing = undefined
+      return "more"
+    }
+    const next = outgoing.next()
+    if (next === "full") return this.stop(outgoing)
+    if (next !== "whole") return next
+    outgoing.end()
+    this.isWritten = true
+    this.counters.runs++
+    this.counters.spilled += outgoing.count
+    return "more"
+  }
+
+  /** Begins a run if one is due and there may be room. */
+  private start(): "more" | "create" | "idle" {
+    const { versions } = this.options
+    const { spill } = versions
+    if (!spill.isDue(versions.heldBytes)) return "idle"
+    const outgoing = new Outgoing(versions)
+    if (outgoing.count === 0 || !spill.hasRoom(outgoing.leastBlocks)) return this.stop(outgoing)
+    this.outgoing = outgoing
+    this.isWritten = false
+    return this.file === undefined ? "create" : "more"
+  }
+
+  /** Nothing can leave: up to the budget it stays in memory, above it the oldest pin expires. */
+  private stop(outgoing: Outgoing): "more" {
+    const { versions } = this.options
+    const { spill } = versions
+    outgoing.stop()
+    this.outgoing = undefined
+    if (!spill.isOver(versions.heldBytes) || !versions.expireOldest()) spill.relax(versions.heldBytes)
+    return "more"
+  }
+
+  private write(part: Part): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const { file } = this
+      if (file === undefined) return Effect.void
+      this.begin(part)
+      return Effect.match(file.write([part.bytes], part.position), {
+        onFailure: () => this.wrote(part, false),
+        onSuccess: () => this.wrote(part, true)
+      })
+    })
+  }
+
+  private begin({ bytes, position }: Part): void {
+    this.isWriting = true
+    // A part of it may be there even if it fails.
+    this.fileBytes = Math.max(this.fileBytes, position + bytes.length)
+  }
+
+  private wrote({ bytes }: Part, isDone: boolean): void {
+    this.isWriting = false
+    if (isDone) this.counters.writeBytes += bytes.length
+    else this.refused()
+  }
+
+  private refused(): void {
+    this.counters.failures++
+    if (this.outgoing !== undefined) this.stop(this.outgoing)
+  }
 
   /** Gives the free end of the file back, where that is much of it. */
   private readonly trim: Effect.Effect<void> = Effect.suspend(() => {
@@ -135,107 +224,32 @@ export class Scratch {
     const { spill: { end, options } } = this.options.versions
     const bytes = end * options.blockBytes
     if (file === undefined || bytes > this.fileBytes * 3 / 4) return Effect.void
+    this.isWriting = true
     return Effect.match(file.truncate(bytes), {
-      onFailure: () => void this.counters.failures++,
+      onFailure: () => {
+        this.isWriting = false
+        this.counters.failures++
+      },
       onSuccess: () => {
+        this.isWriting = false
         this.fileBytes = bytes
       }
     })
   })
 
-  /** Writes all that may leave memory as one run, or makes do without. */
-  private readonly spill: Effect.Effect<void> = Effect.suspend(() => {
-    const { versions } = this.options
-    const rows = versions.beginSpill()
-    const run = new Run(versions.spill.nextId++, rows.length)
-    const written = rows.length === 0 ? Effect.succeed(false) : this.writeRun(rows, run)
-    return Effect.flatMap(Effect.exit(written), (exit) => {
-      if (Exit.isFailure(exit)) this.counters.failures++
-      if (Exit.isSuccess(exit) && exit.value) {
-        versions.endSpill(rows, run)
-        this.counters.runs++
-        this.counters.spilled += rows.length
-        return this.forget(rows, 0)
-      }
-      versions.stopSpill(rows)
-      versions.spill.give(run)
-      this.makeDo()
-      return Effect.yieldNow
-    })
-  })
-
-  /** Nothing can leave: up to the budget it stays in memory, above it the oldest pin expires. */
-  private makeDo(): void {
-    const { versions } = this.options
-    const { spill } = versions
-    if (spill.isOver(versions.heldBytes) && versions.expireOldest()) return
-    spill.relax(versions.heldBytes)
-  }
-
-  private forget(rows: Int32Array, from: number): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      const to = from + sliceEntries
-      this.options.versions.forgetSpilled(rows.subarray(from, to))
-      return to >= rows.length ? Effect.void : Effect.andThen(Effect.yieldNow, this.forget(rows, to))
-    })
-  }
-
-  /** False where there is no room. */
-  private readonly writeRun = Effect.fnUntraced(
-    { self: this },
-    function*(rows: Int32Array, run: Run): Effect.fn.Return<boolean, StoreError> {
-      const { versions } = this.options
-      const { blockBytes } = versions.spill.options
-      if (!versions.spill.hasRoom(leastBlocks(versions, rows))) return false
-      const sorting = new Sorting(versions, rows)
-      while (!sorting.sort()) yield* Effect.yieldNow
-      const file = this.file ??= yield* this.create
-      const buffer = new Uint8Array(batchBlocks * blockBytes)
-      const writers = Array.from(
-        { length: batchBlocks },
-        (_, index) => new BlockWriter(buffer.subarray(index * blockBytes, (index + 1) * blockBytes))
-      )
-      while (sorting.peek() >= 0) {
-        const first = run.count
-        if (!this.fill(sorting, run, writers)) return false
-        for (const { count, from } of neighbours(run, first)) {
-          const bytes = buffer.subarray((from - first) * blockBytes, (from - first + count) * blockBytes)
-          const position = (run.slots[from] as number) * blockBytes
-          // A part may be there even if it fails.
-          this.fileBytes = Math.max(this.fileBytes, position + bytes.length)
-          yield* file.write([bytes], position)
-          this.counters.writeBytes += bytes.length
-        }
-      }
-      return true
-    }
-  )
-
-  /** Fills blocks and gives them slots; false where there is no slot left. */
-  private fill(sorting: Sorting, run: Run, writers: ReadonlyArray<BlockWriter>): boolean {
-    const { versions } = this.options
-    const { spill } = versions
-    for (const writer of writers) {
-      let entry = sorting.peek()
-      if (entry < 0) return true
-      if (!spill.hasRoom(1)) return false
-      writer.begin(run.id, run.count)
-      for (; entry >= 0 && writer.add(versions, entry); entry = sorting.peek()) {
-        run.note(versions.hashOfEntry(entry))
-        sorting.pass()
-      }
-      run.add(writer.words, spill.take(), Block.checksumOf(writer.bytes))
-    }
-    return true
-  }
-
-  private readonly create: Effect.Effect<DiskFile, StoreError> = Effect.suspend(() => {
+  private readonly create: Effect.Effect<void> = Effect.suspend(() => {
     const { options: { disk }, path } = this
-    return Effect.flatMap(disk.kind(path), (kind) =>
+    const made = Effect.flatMap(disk.kind(path), (kind) =>
       Effect.andThen(
         kind === "missing" ? Effect.void : disk.unlink(path),
         disk.open(path, { mode: "create" })
       ))
+    return Effect.match(made, {
+      onFailure: () => this.refused(),
+      onSuccess: (file) => {
+        this.file = file
+      }
+    })
   })
 
   /** Looks a key up in the runs that may have it. */
@@ -299,28 +313,6 @@ export class Scratch {
     this.file = undefined
     return Effect.andThen(file.close, Effect.ignore(this.options.disk.unlink(file.path)))
   })
-}
-
-/** Blocks that a run of these entries takes at least. */
-function leastBlocks(versions: Versions, rows: Int32Array): number {
-  let words = 0
-  for (const entry of rows) words += Block.wordsTaken(versions.wordsOf(entry))
-  return Math.ceil(words / Block.room(versions.spill.options.blockBytes))
-}
-
-/** Blocks of a run from `first` on, by neighbours in the file. */
-function neighbours(
-  run: Run,
-  first: number
-): ReadonlyArray<{ readonly from: number; readonly count: number }> {
-  const found: Array<{ from: number; count: number }> = []
-  for (let index = first; index < run.count; index++) {
-    const last = found.at(-1)
-    const slot = run.slots[index] as number
-    if (last !== undefined && slot === (run.slots[last.from] as number) + last.count) last.count++
-    else found.push({ from: index, count: 1 })
-  }
-  return found
 }
 
 function recalledFrom(block: Int32Array, at: number): Recalled {

@@ -55,7 +55,7 @@ export class Entries {
   private unordered: Array<number> = []
 
   constructor({ slabBytes }: Pick<SlabOptions, "slabBytes">) {
-    this.fresh = new Slabs({ slabBytes, spares: 4 })
+    this.fresh = new Slabs({ slabBytes, spares: 2 })
     this.kept = new Slabs({ slabBytes, spares: 1 })
     this.passing = new Slabs({ slabBytes, spares: 0 })
   }

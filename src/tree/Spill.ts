@@ -2,7 +2,7 @@
  * What is in the scratch file, where in it there is room, and when more is to go there.
  *
  * ```
- *   held in memory > half of the budget ──▶ all that may leave is sorted, and written as one run
+ *   held in memory > 3/8 of the budget ──▶ all that may leave is sorted, and written as one run
  *   a run's last pin goes ──▶ its blocks are free
  *   no room for a run, and memory above the budget ──▶ the oldest pin expires
  * ```
@@ -31,6 +31,15 @@ export interface SpillOptions {
 /** Nothing leaves memory. */
 export const unlimited: SpillOptions = { memoryBytes: Infinity, diskBytes: 0, blockBytes: 4096 }
 
+/** The part of the budget above which memory is given up: while it is written, more comes. */
+const dueParts = 3 / 8
+const pressingParts = 5 / 8
+/** The part that is all of it: tables and slabs that are partly empty take the rest. */
+const overParts = 3 / 4
+
+/** Memory that may be held beyond the budget while much of it is on its way out, at least. */
+const slackBytes = 1024 * 1024
+
 /** A range looks into every run that it may find something in: more would make it slow. */
 const runsMost = 256
 
@@ -57,7 +66,7 @@ export class Spill {
 
   constructor(options: SpillOptions) {
     this.options = options
-    this.dueBytes = options.memoryBytes / 2
+    this.dueBytes = options.memoryBytes * dueParts
   }
 
   /** What memory knows of the file. */
@@ -72,21 +81,33 @@ export class Spill {
 
   /** Whether so much is held that some of it should leave. */
   isDue(heldBytes: number): boolean {
-    const { memoryBytes } = this.options
-    if (heldBytes <= memoryBytes / 2) this.dueBytes = memoryBytes / 2
+    const least = this.options.memoryBytes * dueParts
+    if (heldBytes <= least) this.dueBytes = least
     return heldBytes > this.dueBytes
+  }
+
+  /** Whether so much is held that nobody else can be waited for. */
+  isPressing(heldBytes: number): boolean {
+    return heldBytes > this.options.memoryBytes * pressingParts
   }
 
   /** Whether so much is held that a pin must go where nothing can leave. */
   isOver(heldBytes: number): boolean {
-    return heldBytes > this.options.memoryBytes
+    return heldBytes > this.options.memoryBytes * overParts
+  }
+
+  /** Whether so much is held that a pin must go although some of it is on its way out: the disk is too slow. */
+  isFarOver(heldBytes: number): boolean {
+    const { memoryBytes } = this.options
+    return heldBytes > memoryBytes + Math.max(memoryBytes, slackBytes)
   }
 
   /** Nothing more can leave while so much is held: looks again when it has grown, or is over the budget. */
   relax(heldBytes: number): void {
     const { memoryBytes } = this.options
     const grown = heldBytes + memoryBytes / 8
-    this.dueBytes = heldBytes < memoryBytes ? Math.min(memoryBytes, grown) : grown
+    const most = memoryBytes * overParts
+    this.dueBytes = heldBytes < most ? Math.min(most, grown) : grown
   }
 
   /** Whether an entry with so many words of key and value fits in a block. */

@@ -64,7 +64,7 @@ export class Versions extends Entries {
     bounds: { readonly durable: number; readonly visible: number },
     options: SpillOptions = unlimited
   ) {
-    const part = 2 ** Math.floor(Math.log2(Math.min(slabBytesMax, options.memoryBytes / 16)))
+    const part = 2 ** Math.floor(Math.log2(Math.min(slabBytesMax, options.memoryBytes / 32)))
     super({ slabBytes: Math.max(slabBytesMin, part) })
     this.pins = new Pins(bounds)
     this.spill = new Spill(options)

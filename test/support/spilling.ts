@@ -3,13 +3,11 @@
  */
 import { assert } from "@effect/vitest"
 import * as Block from "../../src/tree/Block.ts"
-import { BlockWriter } from "../../src/tree/BlockWriter.ts"
 import type { Range } from "../../src/tree/Cursor.ts"
 import { Batch } from "../../src/tree/Cursor.ts"
 import { KeyScratch } from "../../src/tree/KeyScratch.ts"
+import { Outgoing } from "../../src/tree/Outgoing.ts"
 import type { Wanted } from "../../src/tree/Run.ts"
-import { Run } from "../../src/tree/Run.ts"
-import { Sorting } from "../../src/tree/Sorting.ts"
 import type { Root } from "../../src/tree/Tree.ts"
 import { Absent, inScratch, Kind, Missing } from "../../src/tree/Tree.ts"
 import type { Row } from "./treeModel.ts"
@@ -23,29 +21,21 @@ export class SpillingWorld extends World {
 
   /** Sends all that may leave memory to the file; answers how many entries that were. */
   spill(): number {
-    const { versions } = this.tree
-    const rows = versions.beginSpill()
-    const run = new Run(versions.spill.nextId++, rows.length)
-    const sorting = new Sorting(versions, rows)
-    while (!sorting.sort());
-    const writer = new BlockWriter(new Uint8Array(pageBytes))
-    while (sorting.peek() >= 0) {
-      writer.begin(run.id, run.count)
-      for (let entry = sorting.peek(); entry >= 0 && writer.add(versions, entry); entry = sorting.peek()) {
-        run.note(versions.hashOfEntry(entry))
-        sorting.pass()
-      }
-      const slot = versions.spill.take()
-      run.add(writer.words, slot, Block.checksumOf(writer.bytes))
-      this.scratch.set(slot, writer.bytes.slice())
-    }
-    if (rows.length === 0) {
-      versions.stopSpill(rows)
+    const outgoing = new Outgoing(this.tree.versions)
+    if (outgoing.count === 0) {
+      outgoing.stop()
       return 0
     }
-    versions.endSpill(rows, run)
-    versions.forgetSpilled(rows)
-    return rows.length
+    for (let next = outgoing.next(); next !== "whole"; next = outgoing.next()) {
+      if (next === "full") assert.fail("there is room")
+      if (next === "more") continue
+      for (let at = 0; at < next.bytes.length; at += pageBytes) {
+        this.scratch.set((next.position + at) / pageBytes, next.bytes.slice(at, at + pageBytes))
+      }
+    }
+    outgoing.end()
+    while (!outgoing.forget());
+    return outgoing.count
   }
 
   private block({ index, run }: Wanted): Int32Array {
