@@ -84,7 +84,7 @@ class Attempts<A, E, R> {
   run(losses: number, turn: Turn | undefined): Effect.Effect<Commit<A>, Failure<E>, R> {
     return Effect.suspend((): Effect.Effect<Commit<A>, Failure<E>, R> => {
       const { machine, options } = this
-      const view = open(machine)
+      const view = open(machine, "transaction")
       if (Exit.isExit(view)) return view
       const running = new Running(machine, view, options.durability ?? machine.durability)
       const body: Effect.Effect<A, E | StoreError, R> = this.restore(this.body(running))

@@ -14,6 +14,7 @@ import type * as Flush from "./actors/Flush.ts"
 import type { Fuse } from "./actors/Fuse.ts"
 import type * as Ground from "./actors/Ground.ts"
 import type * as Relocation from "./actors/Relocation.ts"
+import type * as Scratch from "./actors/Scratch.ts"
 import type { Segments } from "./actors/Segments.ts"
 import type * as TreeActor from "./actors/Tree.ts"
 import * as Values from "./actors/Values.ts"
@@ -34,6 +35,8 @@ export interface Machine {
   readonly limits: Limits
   readonly durability: Durability
   readonly tree: Tree
+  /** Milliseconds of the clock that the store was opened with. */
+  readonly now: () => number
   /** Exclusive bound of what new readers see. */
   readonly visible: () => number
   /** Why the store cannot be used any more. */
@@ -66,6 +69,7 @@ export interface Parts {
   /** The page file; its counters say what of the work reached the disk. */
   readonly file: DiskFile
   readonly slots: PageFile
+  readonly scratch: Scratch.Scratch
   readonly budget: Budget
   readonly tail: Tail
   readonly segments: Segments
@@ -84,7 +88,7 @@ export const make = (
   { limits, mode, segments, tree }: Ground.Ground,
   parts: Parts,
   fuse: Fuse,
-  visible: () => number
+  { now, visible }: Pick<Machine, "now" | "visible">
 ): Machine => {
   const { buffer, checkpoint, generations, tail, wal } = parts
   const closed = storeError(new Closed())
@@ -93,6 +97,7 @@ export const make = (
     limits,
     durability: settings.durability,
     tree,
+    now,
     visible,
     unavailable: () => fuse.closed ? closed : undefined,
     root: (keyspace, at) => rootOf(generations, keyspace, at),

@@ -15,6 +15,8 @@ import { Attribute, metric } from "./Telemetry.ts"
 import { audit } from "./tree/Audit.ts"
 import type { TreeView, Violation } from "./tree/Audit.ts"
 import type { Structural } from "./tree/Events.ts"
+import type { Owner } from "./tree/Pins.ts"
+import { owners } from "./tree/Pins.ts"
 
 /**
  * Bytes, unless a name says otherwise; what counts events counts from the opening of the store. Beside it `Costs`: what
@@ -43,6 +45,19 @@ export interface Stat extends Costs {
     readonly blocks: number
     readonly freeBlocks: number
     readonly ids: number
+  }
+  /** Who reads the past, and what is kept for it. */
+  readonly snapshots: {
+    readonly open: Readonly<Record<Owner, number>>
+    /** Who has read longest at the oldest LSN. */
+    readonly oldest:
+      | { readonly owner: Owner; readonly lsn: number; readonly ageMillis: number }
+      | undefined
+    /** Pins that had to go before their readers. */
+    readonly expired: number
+    /** Older versions: in memory, with what waits for its sync, and in the scratch file. */
+    readonly memory: number
+    readonly disk: number
   }
   /** Who holds how much of the memory. */
   readonly memory: {
@@ -107,6 +122,7 @@ export const stat = (machine: Machine): Stat => {
       freeBlocks: pages.arena.freeBlocks,
       ids: pages.map.used
     },
+    snapshots: snapshots(machine),
     memory: { limit: budget.memoryBytes, total: budget.bytes, pages: budget.pageBytes, ...budget.held },
     file: { slots: slots.slots, live: slots.liveSlots, free: slots.freeCount, retired: slots.retiredCount },
     counters: {
@@ -125,6 +141,51 @@ export const stat = (machine: Machine): Stat => {
   }
 }
 
+const snapshots = ({ now, tree: { versions } }: Machine): Stat["snapshots"] => {
+  const { pins, spill } = versions
+  const oldest = pins.oldestReader()
+  return {
+    open: { ...pins.owners },
+    oldest: oldest === undefined
+      ? undefined
+      : { owner: oldest.owner, lsn: oldest.pin.lsn, ageMillis: now() - oldest.since },
+    expired: pins.expired,
+    memory: versions.bytes,
+    disk: spill.diskBytes
+  }
+}
+
+/** The same for whoever collects metrics. */
+const snapshotSeries = ({ now, parts: { scratch }, tree: { versions } }: Machine): ReadonlyArray<Series> => {
+  const { pins, spill } = versions
+  const { direction, file, kind, owner } = Attribute
+  return [
+    ...owners.flatMap((one): ReadonlyArray<Series> => [
+      { metric: metric("snapshot.open"), attributes: { [owner]: one }, read: () => pins.owners[one] },
+      {
+        metric: metric("snapshot.oldest.age"),
+        attributes: { [owner]: one },
+        read: () => {
+          const oldest = pins.oldestOf(one)
+          return oldest === undefined ? 0 : (now() - oldest.since) / 1_000
+        }
+      }
+    ]),
+    { metric: metric("versions.usage"), attributes: { [kind]: "memory" }, read: () => versions.bytes },
+    { metric: metric("versions.usage"), attributes: { [kind]: "disk" }, read: () => spill.diskBytes },
+    {
+      metric: metric("io"),
+      attributes: { [direction]: "write", [file]: "scratch" },
+      read: () => scratch.counters.writeBytes
+    },
+    {
+      metric: metric("io"),
+      attributes: { [direction]: "read", [file]: "scratch" },
+      read: () => scratch.counters.readBytes
+    }
+  ]
+}
+
 const regions = ({ parts: { checkpoint, tail }, visible }: Machine): Stat["lsn"] => ({
   begin: checkpoint.newest().begin.lsn,
   head: tail.head,
@@ -140,6 +201,7 @@ export const series = (machine: Machine): ReadonlyArray<Series> => {
   const { pageBytes } = machine.limits
   return [
     ...costSeries(machine),
+    ...snapshotSeries(machine),
     { metric: metric("tx.commits"), read: () => wal.counters.commits },
     { metric: metric("tx.conflicts"), read: () => wal.counters.conflicts },
     { metric: metric("tx.retries"), read: () => wal.watch.woken },
@@ -161,7 +223,6 @@ export const series = (machine: Machine): ReadonlyArray<Series> => {
       attributes: { [Attribute.result]: "miss" },
       read: () => buffer.counters.loads.loads
     },
-    { metric: metric("versions.usage"), read: () => machine.tree.versions.bytes },
     { metric: metric("checkpoint.failures"), read: () => checkpoint.counters.failures },
     {
       metric: metric("io"),

@@ -96,7 +96,7 @@ export const ranges = {
   streamAgeMillis: range("milliseconds", 1, timer, "age of a transaction that is written as pieces"),
   cursorLogBytes: range("bytes", 0, 1_024 * TiB, "log kept for named cursors"),
   openSnapshots: range("items", 1, 1_048_576, "snapshots and transactions open at a time"),
-  versionsBytes: range("bytes", 4 * KiB, TiB, "older versions held in memory for open snapshots"),
+  versionsBytes: range("bytes", 64 * KiB, TiB, "older versions held in memory for open snapshots"),
   snapshotDiskBytes: range(
     "bytes",
     0,
@@ -198,7 +198,7 @@ function pagesAndMemory(given: Given) {
     promotionPercent: given.promotionPercent ?? 20,
     secondChancePercent: given.secondChancePercent ?? 10,
     operandChain: given.operandChain ?? 64,
-    versionsBytes: given.versionsBytes ?? between(4 * KiB, memoryBytes / 8, TiB),
+    versionsBytes: given.versionsBytes ?? between(64 * KiB, memoryBytes / 8, TiB),
     conflictWindowBytes: given.conflictWindowBytes ?? between(KiB, memoryBytes / 16, 16 * MiB)
   }
 }

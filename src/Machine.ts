@@ -34,6 +34,7 @@ import * as Mover from "./actors/Mover.ts"
 import * as Recovery from "./actors/Recovery.ts"
 import * as Relocation from "./actors/Relocation.ts"
 import * as Restore from "./actors/Restore.ts"
+import * as Scratch from "./actors/Scratch.ts"
 import * as TreeActor from "./actors/Tree.ts"
 import * as Triggers from "./actors/Triggers.ts"
 import * as Wal from "./actors/Wal.ts"
@@ -175,7 +176,7 @@ const serve = Effect.fnUntraced(function*(
   fuse: Fuse
 ) {
   const { budget, file, generations, limits, mode, segments, slots, tree } = ground
-  const { buffer, flush, treeActor } = views
+  const { buffer, treeActor } = views
   const { pages, versions } = tree
   const clock = yield* Clock.Clock
   const now = (): number => clock.currentTimeMillisUnsafe()
@@ -191,6 +192,7 @@ const serve = Effect.fnUntraced(function*(
     durable: () => {
       tidy()
       check()
+      scratch.check()
     }
   })
   treeActor.progress = () => {
@@ -201,6 +203,7 @@ const serve = Effect.fnUntraced(function*(
   }
   const wired = { wal, tail, now, fuse, running }
   const { checkpoint, relocation } = yield* coordinate(settings, ground, views, wired)
+  const scratch = yield* Scratch.make(settings.directory, { ...ground, versions, fuse, running })
   const check = yield* Triggers.make({
     limits: limits.checkpoint,
     fork: fuse.fork,
@@ -217,16 +220,15 @@ const serve = Effect.fnUntraced(function*(
     load: (pageId) => buffer.load(pageId, "upkeep")
   })
   const parts = {
+    ...views,
     file,
+    scratch,
     slots,
     budget,
     tail,
     segments,
     generations,
     wal,
-    treeActor,
-    buffer,
-    flush,
     checkpoint,
     relocation
   }
@@ -234,7 +236,7 @@ const serve = Effect.fnUntraced(function*(
   yield* Effect.addFinalizer(() => close(parts, fuse, running))
   // The open group: the first thing that this life says, durable before anything else is served.
   if (mode === "readWrite") yield* wal.awaitLsn(tail.groupLsn, "synced")
-  return Doors.make(settings, ground, parts, fuse, visible)
+  return Doors.make(settings, ground, parts, fuse, { now, visible })
 })
 
 /** The log's writer: it admits what there is room for, and hands what it has appended to the Tree. */

@@ -11,13 +11,15 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Declared, Machine } from "./Machine.ts"
 import { Store } from "./Store.ts"
 import type { StoreError } from "./StoreError.ts"
 import { LimitExceeded, SnapshotExpired, storeError } from "./StoreError.ts"
+import type { Owner } from "./tree/Pins.ts"
 import type { Columns, Range, Row, Scan } from "./View.ts"
-import { View } from "./View.ts"
+import { ended, View } from "./View.ts"
 
 export type { Columns, Range, Row, Scan } from "./View.ts"
 
@@ -41,17 +43,54 @@ export class Snapshot extends Context.Service<Snapshot, {
   readonly scan: (keyspace: Declared, range: Range) => Scan
 }>()("heartwood/Snapshot") {}
 
-/** Options of a boundary. */
-export interface ReadOptions {
+/** Options of a boundary; at most one of them. */
+export type ReadOptions = {
   /** Reads at this LSN instead of the newest: of a snapshot that is still open, or of what is not durable yet. */
   readonly at?: number | undefined
+  readonly snapshot?: undefined
+} | {
+  readonly at?: undefined
+  /** Reads at the LSN of a snapshot that is held. */
+  readonly snapshot: Held | undefined
 }
+
+/** A snapshot that is held open, so that several reads can refer to it. */
+export interface Held {
+  /** Exclusive: every commit below it is visible. */
+  readonly lsn: number
+  /** Whether its scope is still open. */
+  readonly isOpen: () => boolean
+}
+
+/**
+ * Holds a snapshot, the newest where no LSN is given, until the scope closes: `Snapshot.read({ snapshot })` reads
+ * through it as often as it is asked to. After that such reads fail with `Ended`; those that had begun go on.
+ *
+ * A snapshot that is held for long keeps older versions in memory and on disk; beyond `snapshotDiskBytes` the oldest
+ * expires, and reads through it fail with `SnapshotExpired`.
+ */
+export const make = (
+  options?: { readonly at?: number | undefined }
+): Effect.Effect<Held, StoreError, Store | Scope.Scope> =>
+  Store.use(({ machine }) =>
+    Effect.map(
+      Effect.acquireRelease(
+        Effect.suspend(() => {
+          const opened = open(machine, "snapshot", options?.at)
+          return Exit.isExit(opened) ? opened : Effect.succeed(opened)
+        }),
+        (opened) => Effect.sync(() => opened.release())
+      ),
+      (opened) => ({ lsn: opened.at, isOpen: () => opened.isOpen })
+    )
+  )
 
 /**
  * Runs an effect against one snapshot. Its writes are a type error: nothing here provides `Tx`. Inside a transaction,
  * and without an LSN, it reads through the transaction, so that own writes are seen and what is read is validated.
  *
- * Fails with `SnapshotExpired` where nothing keeps `at`, and with `Ended` in a fiber that outlives it.
+ * Fails with `SnapshotExpired` where nothing keeps `at`, or nothing keeps it any more, and with `Ended` in a fiber that
+ * outlives it and for a snapshot that is held no longer.
  */
 export const read = (options?: ReadOptions) =>
 <A, E, R>(
@@ -61,10 +100,10 @@ export const read = (options?: ReadOptions) =>
     Effect.withFiber((fiber): Effect.Effect<A, E | StoreError, Exclude<R, Snapshot>> => {
       const outer = joined(fiber.context, options)
       if (outer !== undefined) return restore(Effect.provideService(self, Snapshot, outer))
-      const view = open(Context.getUnsafe(fiber.context, Store).machine, options?.at)
-      if (Exit.isExit(view)) return view
-      const body = restore(Effect.provideService(self, Snapshot, view))
-      return Effect.onExit(body, () => Effect.sync(() => view.release()))
+      const opened = enter(Context.getUnsafe(fiber.context, Store).machine, "read", options)
+      if (Exit.isExit(opened)) return opened
+      const body = restore(Effect.provideService(self, Snapshot, opened))
+      return Effect.onExit(body, () => Effect.sync(() => opened.release()))
     })
   )
 
@@ -79,26 +118,37 @@ export const stream = (options?: ReadOptions) =>
     const { machine } = Context.getUnsafe(fiber.context, Store)
     const pinned = Effect.acquireRelease(
       Effect.suspend(() => {
-        const view = open(machine, options?.at)
-        return Exit.isExit(view) ? view : Effect.succeed(view)
+        const opened = enter(machine, "stream", options)
+        return Exit.isExit(opened) ? opened : Effect.succeed(opened)
       }),
-      (view) => Effect.sync(() => view.release())
+      (opened) => Effect.sync(() => opened.release())
     )
-    return Effect.map(pinned, (view) => Stream.provideService(self, Snapshot, view))
+    return Effect.map(pinned, (opened) => Stream.provideService(self, Snapshot, opened))
   }))
+
+/** Opens what a boundary reads through. */
+const enter = (
+  machine: Machine,
+  owner: Owner,
+  options: ReadOptions | undefined
+): View | Exit.Exit<never, StoreError> => {
+  const held = options?.snapshot
+  if (held === undefined) return open(machine, owner, options?.at)
+  return held.isOpen() ? open(machine, owner, held.lsn) : ended("snapshot")
+}
 
 /** The transaction that a boundary reads through, if it is in one and names no LSN. */
 const joined = (
   context: Context.Context<never>,
   options: ReadOptions | undefined
 ): Snapshot["Service"] | undefined => {
-  if (options?.at !== undefined) return undefined
+  if (options?.at !== undefined || options?.snapshot !== undefined) return undefined
   const outer = Context.getOrUndefined(context, Snapshot)
   return outer?.joins() === true ? outer : undefined
 }
 
 /** Pins an LSN, the newest where none is given. */
-export const open = (machine: Machine, at?: number): View | Exit.Exit<never, StoreError> => {
+export const open = (machine: Machine, owner: Owner, at?: number): View | Exit.Exit<never, StoreError> => {
   const failure = machine.unavailable()
   if (failure !== undefined) return Exit.fail(failure)
   const { limits: { openSnapshots }, tree: { versions } } = machine
@@ -115,5 +165,5 @@ export const open = (machine: Machine, at?: number): View | Exit.Exit<never, Sto
       storeError(new LimitExceeded({ limit: "openSnapshots", actual, maximum: openSnapshots }))
     )
   }
-  return new View(machine, bound)
+  return new View(machine, bound, owner)
 }

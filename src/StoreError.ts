@@ -230,14 +230,14 @@ export class Defective
   }
 }
 
-/** The snapshot asked for is older than what open snapshots keep. */
+/** The snapshot asked for is older than what open snapshots keep, or had to go while it was open. */
 export class SnapshotExpired extends Data.TaggedError("SnapshotExpired")<{
   readonly requested: number
   readonly oldest: number
 }> {
   override get message(): string {
     return `No versions are kept for LSN ${this.requested} (the oldest is ${this.oldest}): `
-      + "hold a snapshot open for as long as you refer to it"
+      + "hold a snapshot for as long as you refer to it, and raise snapshotDiskBytes if it expired while it was held"
   }
 }
 

@@ -69,6 +69,8 @@ export const Attribute = {
   file: "heartwood.file",
   kind: "heartwood.kind",
   outcome: "heartwood.outcome",
+  /** Who reads the past: `read`, `stream`, `transaction` or `snapshot`. */
+  owner: "heartwood.owner",
   purpose: "heartwood.purpose",
   result: "heartwood.result",
 
@@ -173,8 +175,8 @@ export const metrics = {
   "heartwood.checkpoint.duration": histogram("s", "Time a checkpoint took (trigger)"),
   "heartwood.checkpoint.age": gauge("s", "Time since the cut of the newest checkpoint"),
   "heartwood.checkpoint.failures": counter("{checkpoint}", "Checkpoints given up (error type)"),
-  "heartwood.snapshot.open": gauge("{snapshot}", "Open snapshots"),
-  "heartwood.snapshot.oldest.age": gauge("s", "Age of the oldest open snapshot"),
+  "heartwood.snapshot.open": gauge("{snapshot}", "Open snapshots (owner)"),
+  "heartwood.snapshot.oldest.age": gauge("s", "Age of the oldest open snapshot (owner)"),
   "heartwood.versions.usage": gauge("By", "Older versions kept for snapshots (kind: memory, disk)"),
   "heartwood.recovery.duration": histogram("s", "Time recovery took (outcome)")
 } as const satisfies Record<string, Described>

@@ -1,23 +1,25 @@
 /**
  * A store as of one LSN: keys, many keys and ranges, read from the tree in the calling thread.
  *
- * On a hit nothing suspends; a page that is not in memory is loaded and the read goes on from where it was. Values that
- * live in the log are fetched beside each other.
+ * On a hit nothing suspends; a page that is not in memory is loaded and the read goes on from where it was. It is the
+ * same with older versions in the scratch file. Values that live in the log are fetched beside each other.
  *
  * I1 A reader never sees a record whose version is at or above its LSN.
- * I2 Nothing is read through a view that was released.
+ * I2 Nothing is read through a view that was released, or whose pin has expired.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { Declared, Machine } from "./Machine.ts"
 import type { StoreError } from "./StoreError.ts"
-import { Ended, storeError } from "./StoreError.ts"
+import { Ended, SnapshotExpired, storeError } from "./StoreError.ts"
 import { Ahead } from "./tree/Ahead.ts"
 import { Batch } from "./tree/Cursor.ts"
 import { Many } from "./tree/Many.ts"
 import type { Columns } from "./tree/Many.ts"
-import type { Root } from "./tree/Tree.ts"
+import type { Owner, Reader } from "./tree/Pins.ts"
+import type { Reference, Root } from "./tree/Tree.ts"
+import { inScratch, Kind } from "./tree/Tree.ts"
 
 /** What is wanted of each row; without values none is read from the log. */
 export type { Columns }
@@ -51,18 +53,20 @@ export type Scan = Effect.Effect<ReadonlyArray<Row>, StoreError | Cause.Done>
 export class View {
   readonly at: number
   private readonly machine: Machine
-  private pinned = true
+  private readonly reader: Reader
+  /** Whether it may be read through. */
+  isOpen = true
 
-  constructor(machine: Machine, at: number) {
+  constructor(machine: Machine, at: number, owner: Owner) {
     this.machine = machine
     this.at = at
-    machine.tree.versions.pin(at)
+    this.reader = machine.tree.versions.enter(at, owner, machine.now())
   }
 
   release(): void {
-    if (!this.pinned) return
-    this.pinned = false
-    this.machine.tree.versions.unpin(this.at)
+    if (!this.isOpen) return
+    this.isOpen = false
+    this.machine.tree.versions.leave(this.reader)
   }
 
   joins(): boolean {
@@ -73,15 +77,59 @@ export class View {
     return Effect.suspend(() => {
       const root = this.root(keyspace)
       if (Exit.isExit(root)) return root
-      const { load, fetch, tree } = this.machine
+      const { load, tree } = this.machine
       const answer = tree.get(root, key, this.at)
-      if (answer === 0) return none
-      if (answer < 0) return Effect.andThen(load(tree.missing), this.get(keyspace, key, columns))
-      const lsn = tree.foundVersion()
-      if (columns === "keys") return Exit.succeed({ key, value: empty, lsn })
-      const reference = tree.foundReference()
-      if (reference === undefined) return Exit.succeed({ key, value: tree.value(), lsn })
-      return Effect.map(fetch(reference), (value) => ({ key, value, lsn, isLarge: true as const }))
+      if (answer < 0) {
+        return tree.missing === inScratch
+          ? this.recall(keyspace, root, key, columns, 0)
+          : Effect.andThen(load(tree.missing), this.get(keyspace, key, columns))
+      }
+      return answer === 0 ? none : this.found(key, columns)
+    })
+  }
+
+  /** The record that the tree has found. */
+  private found(key: Uint8Array, columns: Columns): Effect.Effect<Row | undefined, StoreError> {
+    const { tree } = this.machine
+    const lsn = tree.foundVersion()
+    if (columns === "keys") return Exit.succeed({ key, value: empty, lsn })
+    const reference = tree.foundReference()
+    if (reference === undefined) return Exit.succeed({ key, value: tree.value(), lsn })
+    return Effect.map(this.fetch(reference), (value) => ({ key, value, lsn, isLarge: true as const }))
+  }
+
+  /** Looks into the scratch file; where that has nothing the tree is asked again, which is told what was searched. */
+  private recall(
+    keyspace: Declared,
+    { treeId }: Root,
+    key: Uint8Array,
+    columns: Columns,
+    searched: number
+  ): Effect.Effect<Row | undefined, StoreError> {
+    const { load, parts: { scratch }, tree } = this.machine
+    const asked = { treeId, key, at: this.at, floor: tree.scratchFloor, searched }
+    return Effect.flatMap(this.unlessExpired(scratch.find(asked)), ({ entry, searched }) => {
+      if (entry?.kind === Kind.Tombstone) return none
+      if (entry !== undefined) {
+        tree.hits.versions++
+        const { value, version } = entry
+        if (columns === "keys") return Exit.succeed({ key, value: empty, lsn: version })
+        tree.answeredBytes += value.length
+        return Exit.succeed({ key, value, lsn: version })
+      }
+      const again: Effect.Effect<Row | undefined, StoreError> = Effect.suspend(() => {
+        const root = this.root(keyspace)
+        if (Exit.isExit(root)) return root
+        const { spill } = tree.versions
+        spill.searched = searched
+        const answer = tree.get(root, key, this.at)
+        spill.searched = 0
+        if (answer >= 0) return answer === 0 ? none : this.found(key, columns)
+        return tree.missing === inScratch
+          ? this.recall(keyspace, root, key, columns, searched)
+          : Effect.andThen(load(tree.missing), again)
+      })
+      return again
     })
   }
 
@@ -110,10 +158,32 @@ export class View {
       many.begin(keys.length, columns)
       const looked = this.lookUp(keyspace, keys, many)
       if (Exit.isFailure(looked)) return Exit.failCause(looked.cause)
-      return many.misses
-        ? Effect.flatMap(this.loadMissing(keyspace, keys, many), () => rowsOfMany(this.machine, keys, many))
-        : rowsOfMany(this.machine, keys, many)
+      if (!many.misses && many.aside.length === 0) return this.rowsOfMany(keys, many)
+      const loaded = many.misses ? this.loadMissing(keyspace, keys, many) : Exit.void
+      return Effect.flatMap(loaded, () => this.rowsWithAsides(keyspace, keys, columns, many))
     })
+  }
+
+  /** The rows of the keys that were found, and one by one of those that the scratch file may have. */
+  private rowsWithAsides(
+    keyspace: Declared,
+    keys: ReadonlyArray<Uint8Array>,
+    columns: Columns,
+    many: Many
+  ): Effect.Effect<ReadonlyArray<Row | undefined>, StoreError> {
+    const asides = [...many.aside]
+    const get = (index: number) => this.get(keyspace, keys[index] as Uint8Array, columns)
+    return Effect.flatMap(
+      this.rowsOfMany(keys, many),
+      (rows) =>
+        Effect.map(Effect.forEach(asides, get, { concurrency: 8 }), (recalled) => {
+          const all = [...rows]
+          asides.forEach((index, place) => {
+            all[index] = recalled[place]
+          })
+          return all
+        })
+    )
   }
 
   /** Looks up the keys that `many` waits for. */
@@ -182,9 +252,13 @@ export class View {
       if (batch.position !== undefined) resume(batch.position)
       if (answer < 0) {
         const { missing } = tree
+        if (missing === inScratch && batch.hand !== undefined) {
+          return Effect.andThen(this.unlessExpired(this.machine.parts.scratch.bring(batch.hand)), pull)
+        }
         lookAhead(root, missing)
         return Effect.andThen(this.machine.load(missing, "scan"), pull)
       }
+      batch.hand?.clear()
       const rows = affordable(batch)
       if (rows < batch.count) resume(batch.key(order === "ascending" ? rows : rows - 1))
       left -= rows
@@ -192,14 +266,76 @@ export class View {
       ended = left <= 0 || (answer === 0 && rows === batch.count)
       if (!ended) lookAhead(root, 0)
       chunk = Math.min(chunkRows, 2 * chunk)
-      return rowsOf(this.machine, batch, rows)
+      return this.rowsOf(batch, rows)
     })
     return pull
   }
 
+  /** The first rows of a batch; values that live in the log are fetched, those of one chunk together. */
+  private rowsOf(batch: Batch, count: number): Effect.Effect<ReadonlyArray<Row>, StoreError> {
+    const rows: Array<Row> = []
+    const fetches: Array<Effect.Effect<void, StoreError>> = []
+    for (let index = 0; index < count; index++) {
+      const key = batch.key(index)
+      const lsn = batch.version(index)
+      const reference = batch.reference(index)
+      if (reference === undefined) {
+        rows.push({ key, value: batch.value(index), lsn })
+      } else {
+        rows.push({ key, value: empty, lsn })
+        fetches.push(Effect.map(this.fetch(reference), (value) => {
+          rows[index] = { key, value, lsn }
+        }))
+      }
+    }
+    return fetched(fetches, rows)
+  }
+
+  /** The rows of the keys that were found, in the order of the keys. */
+  private rowsOfMany(
+    keys: ReadonlyArray<Uint8Array>,
+    many: Many
+  ): Effect.Effect<ReadonlyArray<Row | undefined>, StoreError> {
+    const rows: Array<Row | undefined> = []
+    const fetches: Array<Effect.Effect<void, StoreError>> = []
+    for (let index = 0; index < keys.length; index++) {
+      const value = many.value(index)
+      if (value === undefined) {
+        rows.push(undefined)
+        continue
+      }
+      const key = keys[index] as Uint8Array
+      const lsn = many.version(index)
+      const reference = many.reference(index)
+      rows.push({ key, value, lsn })
+      if (reference !== undefined) {
+        fetches.push(Effect.map(this.fetch(reference), (value) => {
+          rows[index] = { key, value, lsn }
+        }))
+      }
+    }
+    return fetched(fetches, rows)
+  }
+
+  /** A value that lives in the log; what has expired may be gone from there. */
+  private fetch(reference: Reference): Effect.Effect<Uint8Array, StoreError> {
+    return this.unlessExpired(this.machine.fetch(reference))
+  }
+
+  /** What fails for a pin that expired meanwhile fails because of that. */
+  private unlessExpired<A>(effect: Effect.Effect<A, StoreError>): Effect.Effect<A, StoreError> {
+    return Effect.mapError(effect, (error) => this.reader.pin.isExpired ? this.expired() : error)
+  }
+
+  private expired(): StoreError {
+    const oldest = this.machine.tree.versions.oldestPin()
+    return storeError(new SnapshotExpired({ requested: this.at, oldest }))
+  }
+
   /** The tree to read; an exit where there is none, or where this view may see no longer. */
   private root(keyspace: Declared): Root | Exit.Exit<undefined, StoreError> {
-    if (!this.pinned) return ended("snapshot")
+    if (!this.isOpen) return ended("snapshot")
+    if (this.reader.pin.isExpired) return Exit.fail(this.expired())
     // A body that outlives the store would otherwise be served for as long as it asks for pages that are in memory.
     const failure = this.machine.unavailable()
     return failure === undefined ? this.machine.root(keyspace, this.at) : Exit.fail(failure)
@@ -228,57 +364,6 @@ const affordable = (batch: Batch): number => {
     if (bytes > chunkValueBytes && index > 0) return index
   }
   return batch.count
-}
-
-/** The first rows of a batch; values that live in the log are fetched, those of one chunk together. */
-const rowsOf = (
-  machine: Machine,
-  batch: Batch,
-  count: number
-): Effect.Effect<ReadonlyArray<Row>, StoreError> => {
-  const rows: Array<Row> = []
-  const fetches: Array<Effect.Effect<void, StoreError>> = []
-  for (let index = 0; index < count; index++) {
-    const key = batch.key(index)
-    const lsn = batch.version(index)
-    const reference = batch.reference(index)
-    if (reference === undefined) {
-      rows.push({ key, value: batch.value(index), lsn })
-    } else {
-      rows.push({ key, value: empty, lsn })
-      fetches.push(Effect.map(machine.fetch(reference), (value) => {
-        rows[index] = { key, value, lsn }
-      }))
-    }
-  }
-  return fetched(fetches, rows)
-}
-
-/** The rows of the keys that were found, in the order of the keys. */
-const rowsOfMany = (
-  machine: Machine,
-  keys: ReadonlyArray<Uint8Array>,
-  many: Many
-): Effect.Effect<ReadonlyArray<Row | undefined>, StoreError> => {
-  const rows: Array<Row | undefined> = []
-  const fetches: Array<Effect.Effect<void, StoreError>> = []
-  for (let index = 0; index < keys.length; index++) {
-    const value = many.value(index)
-    if (value === undefined) {
-      rows.push(undefined)
-      continue
-    }
-    const key = keys[index] as Uint8Array
-    const lsn = many.version(index)
-    const reference = many.reference(index)
-    rows.push({ key, value, lsn })
-    if (reference !== undefined) {
-      fetches.push(Effect.map(machine.fetch(reference), (value) => {
-        rows[index] = { key, value, lsn }
-      }))
-    }
-  }
-  return fetched(fetches, rows)
 }
 
 /** Rows, once the large values among them are there. */

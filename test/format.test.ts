@@ -265,6 +265,7 @@ describe("docs/format.md", () => {
     "log/RecordWriter.ts",
     "log/Segment.ts",
     "log/Superblock.ts",
+    "tree/BlockWriter.ts",
     "tree/Catalog.ts",
     "tree/Fold.ts",
     "tree/Leaf.ts",

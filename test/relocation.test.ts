@@ -146,7 +146,7 @@ describe("readers of the past and the log", () => {
       yield* put("old", old)
       const whole = yield* machine
       const { tree } = whole
-      const view = Snapshot.open(whole)
+      const view = Snapshot.open(whole, "read")
       if (Exit.isExit(view)) return assert.fail("no snapshot")
       const root = whole.root(Values, view.at) as Root
       assert.strictEqual(tree.get(root, keyOf("old"), view.at), 1)
@@ -168,7 +168,7 @@ describe("readers of the past and the log", () => {
       const [older, newer] = [chance.bytes(1500), chance.bytes(1500)]
       yield* put("old", older)
       const whole = yield* machine
-      const view = Snapshot.open(whole)
+      const view = Snapshot.open(whole, "read")
       if (Exit.isExit(view)) return assert.fail("no snapshot")
       yield* put("old", newer)
       yield* churn(chance, 60)

@@ -7,6 +7,7 @@
  * | `pages`     | page images, chunks of the map table, catalogs, in slots                 |
  * | `log-…`     | segments of the log                                                      |
  * | `log.spare` | a prepared segment; worthless                                            |
+ * | `scratch`   | older versions for open snapshots; worthless to whoever opens the store  |
  * | `lock`      | who has the store open                                                   |
  * | `creating`  | the store is being made; what a crash left beside it is worthless        |
  *
@@ -28,6 +29,7 @@ import type { Superblock } from "../log/Superblock.ts"
 import { Corrupted, Locked, NotAStore, storeError } from "../StoreError.ts"
 import type { StoreError } from "../StoreError.ts"
 import * as PageFileHeader from "../tree/PageFileHeader.ts"
+import { scratchName } from "./Scratch.ts"
 import { leftovers, Segments } from "./Segments.ts"
 
 const pagesName = "pages"
@@ -36,7 +38,7 @@ const creatingName = "creating"
 const newSuperName = "super.new"
 /** The lock, and what stands beside it: the owner's process id, a journal where a database serves as lock. */
 const lockFiles = /^lock(\.pid|\.pid\.new|-journal)?$/
-const own = new Set([SUPERBLOCK_FILE, newSuperName, pagesName, creatingName, ...leftovers])
+const own = new Set([SUPERBLOCK_FILE, newSuperName, pagesName, creatingName, scratchName, ...leftovers])
 
 export interface Options {
   readonly disk: Disk["Service"]
@@ -63,7 +65,7 @@ export const open = (options: Options): Effect.Effect<DiskFile, StoreError, Scop
     yield* lock(disk, directory)
     if ((yield* survey(disk, directory)) === "none") yield* create(options)
     // A marker that outlived its store would, should `super` ever get lost, pass for a store that was never finished.
-    for (const name of [...leftovers, creatingName]) {
+    for (const name of [...leftovers, scratchName, creatingName]) {
       if ((yield* disk.kind(`${directory}/${name}`)) !== "missing") yield* disk.unlink(`${directory}/${name}`)
     }
     yield* disk.syncDirectory(directory)

@@ -64,7 +64,12 @@ export const lay = Effect.fnUntraced(function*(settings: Settings) {
     mode: settings.buffer,
     promotionPercent: limits.promotionPercent,
     secondChancePercent: limits.secondChancePercent,
-    seed: newest.storeId[0]
+    seed: newest.storeId[0],
+    spill: {
+      memoryBytes: limits.versionsBytes,
+      diskBytes: limits.snapshotDiskBytes,
+      blockBytes: limits.pageBytes
+    }
   })
   const restored = yield* Restore.restore({ file, roots, map: tree.pages.map, pageBytes: limits.pageBytes })
   const generations = new Generations(restored.catalog)

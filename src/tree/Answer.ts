@@ -26,6 +26,9 @@ export const NoSpace = -2
 /** The way to the leaf has changed: the operation starts again. Never leaves the kernel. */
 export const Again = -3
 
+/** In the place of a page after `Missing`: none is, but a part of the scratch file. */
+export const inScratch = -1
+
 /** For `foundEntry`: what was found was folded. */
 export const inFolding = -2
 

@@ -6,6 +6,7 @@
 import { widerInts } from "./Columns.ts"
 import type { KeyScratch } from "./KeyScratch.ts"
 import { Packed } from "./Packed.ts"
+import type { Hand } from "./Recall.ts"
 
 export class Batch extends Packed {
   /** Records in the batch. */
@@ -17,6 +18,8 @@ export class Batch extends Packed {
    * Undefined where nothing was read yet.
    */
   position: Uint8Array | undefined = undefined
+  /** Blocks of the scratch file that the reader has brought, for a range of the past that needs them. */
+  hand: Hand | undefined = undefined
   /** Most records that any leaf had which was looked at since the batch was made. */
   leafRecords = 0
   keyAt = new Int32Array(64)

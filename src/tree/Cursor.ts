@@ -8,19 +8,29 @@
  * I1 Keys of a range strictly ascend, or descend; each is there at most once.
  * I2 A reader sees a record's version below its LSN, or the entry of Versions whose span holds its LSN: the newer of
  *    the two. Both are there where a mini-page overwrote what overwrote the base page's record.
+ *
+ * Where entries of Versions are in the scratch file, a leaf is taken in windows, and what is in the file of a window is
+ * copied to Versions while it is at hand (`Recall.ts`).
  */
+import { inScratch } from "./Answer.ts"
 import type { Batch } from "./Batch.ts"
-import { blend, blendWords } from "./Blend.ts"
-import * as Inner from "./Inner.ts"
 import { KeyScratch } from "./KeyScratch.ts"
 import * as Leaf from "./Leaf.ts"
-import { State } from "./MapTable.ts"
-import { Folding } from "./Operand.ts"
 import * as Page from "./Page.ts"
 import type { Pages } from "./Pages.ts"
-import { compareKeys } from "./Search.ts"
+import { cut, Hand, recall } from "./Recall.ts"
 import type { Root } from "./Split.ts"
 import type { Versions } from "./Versions.ts"
+import {
+  bound,
+  compareBounds,
+  descend,
+  descendBelow,
+  toNextLeaf,
+  toPreviousLeaf,
+  way,
+  windowOf
+} from "./Way.ts"
 
 export { Batch } from "./Batch.ts"
 
@@ -39,29 +49,9 @@ export interface Range {
 const batchBytes = 65_536
 const batchLeaves = 256
 
-/** The way of one pull. There is one, as pulls never nest: nothing here calls out. */
-class Way {
-  readonly lower = new KeyScratch()
-  readonly upper = new KeyScratch()
-  /** Whether there is an upper bound. */
-  bounded = false
-  readonly key = new KeyScratch()
-  words: Int32Array = new Int32Array(0)
-  p = 0
-  /** Scratch for a leaf and its mini-page. */
-  blend: Int32Array = new Int32Array(0)
-  /** Records of the leaf that lie in the range: [from, to). */
-  from = 0
-  to = 0
-  reducer = 0
-  readonly folding = new Folding()
-}
-
-const way = new Way()
-
 /**
  * Adds records of a range to `batch`, from its position on if it has one. Answers a page that must be loaded first, or
- * 0; `batch.ended` tells whether the range is at its end.
+ * `inScratch` for what `batch.hand` wants, or 0; `batch.ended` tells whether the range is at its end.
  */
 export function pull(
   pages: Pages,
@@ -77,7 +67,8 @@ export function pull(
   const upper = !ascending && batch.position !== undefined ? batch.position : range.upper
   way.bounded = upper !== undefined
   if (upper !== undefined) way.upper.load(upper)
-  const merging = at <= versions.newest && versions.size > 0
+  const isRecalling = at <= versions.spill.newest
+  const merging = at <= versions.newest && (versions.size > 0 || isRecalling)
   for (let leaves = 0; leaves < batchLeaves; leaves++) {
     if (range.limit <= batch.count || batch.used >= batchBytes) return 0
     if (way.bounded && compareBounds() >= 0) {
@@ -87,11 +78,17 @@ export function pull(
     const missing = ascending ? descend(pages, root, at) : descendBelow(pages, root, at)
     // What is in the batch goes first; the next pull will find the same page missing.
     if (missing > 0) return batch.count > 0 ? 0 : missing
-    bound()
     batch.leafRecords = Math.max(batch.leafRecords, Page.count(way.words, way.p))
-    const whole = merging
+    if (isRecalling) {
+      const recalled = takeRecalled(versions, root.treeId, range, at, batch)
+      if (recalled === "wanted") return batch.count > 0 ? 0 : inScratch
+      if (recalled === "full") return 0
+      if (recalled === "cut") continue
+    }
+    bound()
+    const whole = isRecalling || (merging
       ? mergeLeaf(versions, root.treeId, range, at, batch)
-      : takeLeaf(range, at, batch)
+      : takeLeaf(range, at, batch))
     if (!whole) return 0
     if (ascending ? !toNextLeaf(batch) : !toPreviousLeaf(batch)) {
       batch.ended = true
@@ -99,94 +96,6 @@ export function pull(
     }
   }
   return 0
-}
-
-const compareBounds = (): number =>
-  compareKeys(way.lower.words, 0, way.lower.length, way.upper.words, 0, way.upper.length)
-
-/** Goes down to the leaf that holds the lower bound. */
-function descend(pages: Pages, root: Root, at: number): number {
-  let id = root.page
-  while (enter(pages, id, at)) {
-    const { p, words } = way
-    if (Page.level(words, p) === 0) return 0
-    id = Inner.child(words, p, Inner.find(words, p, way.lower))
-  }
-  return id
-}
-
-/** Goes down to the leaf that holds the keys just below the upper bound. */
-function descendBelow(pages: Pages, root: Root, at: number): number {
-  let id = root.page
-  while (enter(pages, id, at)) {
-    const { p, words } = way
-    if (Page.level(words, p) === 0) return 0
-    let index = way.bounded ? Inner.find(words, p, way.upper) : Page.count(words, p)
-    if (way.bounded && index > 0) {
-      Inner.separator(words, p, index - 1, way.key)
-      const { key, upper } = way
-      if (compareKeys(key.words, 0, key.length, upper.words, 0, upper.length) === 0) index--
-    }
-    id = Inner.child(words, p, index)
-  }
-  return id
-}
-
-/** Goes to a page, a leaf with a mini-page blended with it. A scan marks nothing as used: it washes nothing out. */
-function enter(pages: Pages, id: number, at: number): boolean {
-  const { arena, map } = pages
-  const address = map.block[id] as number
-  if (address < 0) return false
-  way.words = arena.wordsOf(address)
-  way.p = address & arena.mask
-  if (((map.state[id] as number) & State.Mini) === 0) return true
-  const mini = map.mini[id] as number
-  const size = blendWords(arena.pageWords)
-  if (way.blend.length !== size) way.blend = new Int32Array(size)
-  blend(way.blend, way.words, way.p, arena.wordsOf(mini), mini & arena.mask, way.reducer, at)
-  way.words = way.blend
-  way.p = 0
-  return true
-}
-
-/** Finds the records of the leaf that lie in the range. */
-function bound(): void {
-  const { lower, p, upper, words } = way
-  const low = p + Page.lowAt(words, p)
-  const high = Page.highBytes(words, p)
-  way.from = 0
-  way.to = Page.count(words, p)
-  if (compareKeys(lower.words, 0, lower.length, words, low, Page.lowBytes(words, p)) > 0) {
-    const index = Leaf.find(words, p, lower)
-    way.from = index < 0 ? ~index : index
-  }
-  const within = way.bounded && (high === Page.unbounded
-    || compareKeys(upper.words, 0, upper.length, words, p + Page.highAt(words, p), high) < 0)
-  if (within) {
-    const index = Leaf.find(words, p, upper)
-    way.to = index < 0 ? ~index : index
-  }
-}
-
-/** Moves the lower bound to the next leaf; false where there is none. */
-function toNextLeaf(batch: Batch): boolean {
-  const { p, words } = way
-  const high = Page.highBytes(words, p)
-  if (high === Page.unbounded) return false
-  way.lower.assemble(words, 0, 0, words, p + Page.highAt(words, p), high)
-  batch.position = way.lower.toBytes()
-  return true
-}
-
-/** Moves the upper bound to the previous leaf; false where there is none. */
-function toPreviousLeaf(batch: Batch): boolean {
-  const { p, words } = way
-  const low = Page.lowBytes(words, p)
-  if (low === 0) return false
-  way.upper.assemble(words, 0, 0, words, p + Page.lowAt(words, p), low)
-  way.bounded = true
-  batch.position = way.upper.toBytes()
-  return true
 }
 
 const versionAt = (index: number): number => Leaf.versionAt(way.words, Leaf.recordAt(way.words, way.p, index))
@@ -225,6 +134,59 @@ function takeLeaf(range: Range, at: number, batch: Batch): boolean {
 }
 
 const entryKey = new KeyScratch()
+const sameKey = new KeyScratch()
+
+/**
+ * Takes a window of the leaf for which the scratch file may have something: all that is left of the leaf ("whole"), or
+ * a part ("cut"). It may fill the batch, or want blocks of the file before it does anything.
+ */
+function takeRecalled(
+  versions: Versions,
+  treeId: number,
+  range: Range,
+  at: number,
+  batch: Batch
+): "whole" | "cut" | "full" | "wanted" {
+  const hand = batch.hand ??= new Hand()
+  const answer = recall(versions, versions.spill, hand, windowOf(treeId, range.order, at))
+  if (answer === "wanted") return answer
+  const ascending = range.order === "ascending"
+  const { bounded, lower, upper } = way
+  if (answer === "cut" && ascending) {
+    way.upper = cut
+    way.bounded = true
+  } else if (answer === "cut") way.lower = cut
+  bound()
+  const whole = mergeLeaf(versions, treeId, range, at, batch)
+  versions.forgetRecalled()
+  way.lower = lower
+  way.upper = upper
+  way.bounded = bounded
+  if (!whole) return "full"
+  if (answer === "whole") return answer
+  const edge = ascending ? lower : upper
+  edge.assemble(cut.words, 0, 0, cut.words, 0, cut.length)
+  way.bounded = bounded || !ascending
+  batch.position = edge.toBytes()
+  return answer
+}
+
+/** Position after all entries of the key that `newestAt` was asked for. */
+let behind = 0
+
+/** Of the entries of the key at a position, the newest that is seen. */
+function newestAt(versions: Versions, position: number, ascending: boolean, at: number): number {
+  let newest = versions.entryAt(position)
+  const treeId = versions.treeOf(newest)
+  loadEntryKey(versions, newest, sameKey)
+  for (let entry = newest; entry >= 0; entry = versions.entryAt(position)) {
+    if (versions.treeOf(entry) !== treeId || versions.compareKey(entry, sameKey) !== 0) break
+    if (versions.isSeen(entry, at) && versions.versionOf(entry) > versions.versionOf(newest)) newest = entry
+    position = ascending ? versions.positionAfter(position) : versions.positionBefore(position)
+  }
+  behind = position
+  return newest
+}
 
 /** Takes the records of the leaf and the displaced versions of its part of the range, in order. */
 function mergeLeaf(versions: Versions, treeId: number, range: Range, at: number, batch: Batch): boolean {
@@ -241,6 +203,7 @@ function mergeLeaf(versions: Versions, treeId: number, range: Range, at: number,
       entry = entryInLeaf(versions, treeId, position, ascending)
     }
     if (index === end && entry < 0) return true
+    if (versions.isRecalling && entry >= 0) entry = newestAt(versions, position, ascending, at)
     if (index !== end) Leaf.loadKey(way.words, way.p, index, way.key)
     const order = entry < 0 ? 1 : index === end ? -1 : versions.compareKey(entry, way.key) * step
     if (order < 0 || order === 0 && versions.versionOf(entry) > versionAt(index)) {
@@ -253,7 +216,9 @@ function mergeLeaf(versions: Versions, treeId: number, range: Range, at: number,
     }
     if (order >= 0) index += step
     if (order <= 0) {
-      position = ascending
+      position = versions.isRecalling
+        ? behind
+        : ascending
         ? versions.positionAfter(position)
         : versions.positionBefore(position)
     }
@@ -263,7 +228,7 @@ function mergeLeaf(versions: Versions, treeId: number, range: Range, at: number,
 
 /** Adds an entry of Versions; its key is in `way.key` then. */
 function addEntry(versions: Versions, entry: number, range: Range, batch: Batch): void {
-  loadEntryKey(versions, entry)
+  loadEntryKey(versions, entry, way.key)
   batch.add(way.key, versions.kindOf(entry), versions.versionOf(entry), versions.expiryOf(entry))
   if (range.columns === "keys") return
   const words = versions.wordsOfEntry(entry)
@@ -276,14 +241,14 @@ function addOperand(versions: Versions, entry: number, index: number, range: Ran
   const operand = versions.valueOf(entry)
   if (index < 0) folding.alone(reducer, operand)
   else folding.into(words, p, index, reducer, operand)
-  loadEntryKey(versions, entry)
+  loadEntryKey(versions, entry, way.key)
   batch.add(way.key, Leaf.Kind.Value, versions.versionOf(entry), folding.expiry)
   if (range.columns === "keys and values") batch.addValue(folding.words, 0, folding.length)
 }
 
-function loadEntryKey(versions: Versions, entry: number): void {
+function loadEntryKey(versions: Versions, entry: number, key: KeyScratch): void {
   const from = versions.keyAt(entry)
-  way.key.load(versions.bytesOf(entry).subarray(from, from + versions.keyBytesOf(entry)))
+  key.load(versions.bytesOf(entry).subarray(from, from + versions.keyBytesOf(entry)))
 }
 
 /** Position of the first entry, in the cursor's direction, of the leaf's part of the range. */

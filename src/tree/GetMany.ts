@@ -11,7 +11,7 @@
  * I2 Nothing that a lookup leaves behind (copies in mini-pages) changes the leaf that another key has come to: pages
  *    are named by their ids, and addresses are looked at anew.
  */
-import { Found, Missing } from "./Answer.ts"
+import { Found, inScratch, Missing } from "./Answer.ts"
 import * as Inner from "./Inner.ts"
 import { KeyScratch } from "./KeyScratch.ts"
 import * as Leaf from "./Leaf.ts"
@@ -65,7 +65,9 @@ export class Group {
           at
         )
         if (answer === Found) lookup.giveTo(many, waiting[from + index] as number)
-        else if (answer === Missing) many.miss(waiting[from + index] as number, lookup.missing)
+        else if (answer !== Missing) continue
+        else if (lookup.missing === inScratch) many.aside.push(waiting[from + index] as number)
+        else many.miss(waiting[from + index] as number, lookup.missing)
       }
     }
     many.waits = 0

@@ -14,7 +14,7 @@
  * Must not know how anything is written. A found value is valid until the next operation.
  */
 import type { BufferMode } from "../Limits.ts"
-import { Absent, Finding, Found, inFolding, Missing } from "./Answer.ts"
+import { Absent, Again, Finding, Found, inFolding, inScratch, Missing } from "./Answer.ts"
 import type { Arena } from "./Arena.ts"
 import * as Inner from "./Inner.ts"
 import { KeyScratch } from "./KeyScratch.ts"
@@ -25,6 +25,7 @@ import { isInPlace } from "./MiniWriter.ts"
 import { valueOf } from "./Operand.ts"
 import * as Page from "./Page.ts"
 import { Pages } from "./Pages.ts"
+import type { SpillOptions } from "./Spill.ts"
 import type { Root } from "./Split.ts"
 import { Versions } from "./Versions.ts"
 
@@ -43,6 +44,8 @@ export interface TreeOptions {
   readonly promotionPercent?: number | undefined
   /** For the dice of promotion. */
   readonly seed?: number | undefined
+  /** What versions for readers of the past may take of memory and disk; by default they stay in memory. */
+  readonly spill?: SpillOptions | undefined
 }
 
 /**
@@ -72,8 +75,10 @@ export abstract class Lookup extends Finding {
   readonly versions: Versions
   /** The key of the operation at hand; `load` it before the operations that take it from here. */
   readonly key = new KeyScratch()
-  /** The page to load after `Missing`. */
+  /** The page to load after `Missing`, or `inScratch`: the scratch file may have what the reader sees of the key. */
   missing = 0
+  /** After that: an entry of the scratch file counts if its version is above this. */
+  scratchFloor = -1
   readonly hits: Hits = { leaf: 0, insert: 0, cache: 0, tombstone: 0, phantom: 0, guest: 0, versions: 0 }
   /** Times that a read of a key had to wait for a page. */
   misses = 0
@@ -83,7 +88,7 @@ export abstract class Lookup extends Finding {
 
   constructor(options: TreeOptions) {
     const { arena } = options
-    const versions = new Versions({ durable: options.durable, visible: options.visible })
+    const versions = new Versions({ durable: options.durable, visible: options.visible }, options.spill)
     super(arena, versions)
     this.pages = new Pages(arena, options)
     this.versions = versions
@@ -172,8 +177,8 @@ export abstract class Lookup extends Finding {
     }
     if (at > this.versions.newest) return Absent
     const older = this.getOlder(root, key, at, address)
-    if (this.foundEntry !== -1) this.hits.leaf--
-    return older
+    if (this.foundEntry !== -1 || older === Again) this.hits.leaf--
+    return older === Again ? this.miss(inScratch) : older
   }
 
   /** Notes a record of a page as found. */
@@ -186,11 +191,18 @@ export abstract class Lookup extends Finding {
 
   /**
    * What Versions has of the key: Found, or Absent where it has nothing or knows that there was nothing. `base` is the
-   * address of the base page, for what stands on it: Missing where that is not in memory.
+   * address of the base page, for what stands on it: Missing where that is not in memory. Again where the scratch file
+   * must be looked into first.
    */
   private getOlder(root: Root, key: KeyScratch, at: number, base: number): number {
-    this.foundEntry = this.versions.get(root.treeId, key, at)
-    if (this.foundEntry < 0) return Absent
+    const { versions } = this
+    const entry = this.foundEntry = versions.get(root.treeId, key, at)
+    if ((entry < 0 || versions.isWide(entry)) && versions.isSpilled(root.treeId, key, at)) {
+      this.scratchFloor = entry < 0 ? -1 : versions.versionOf(entry)
+      this.foundEntry = -1
+      return Again
+    }
+    if (entry < 0) return Absent
     const kind = this.versions.kindOf(this.foundEntry)
     const answer = kind === Leaf.Kind.Operand
       ? this.foldOlder(root, key, base)
@@ -244,6 +256,7 @@ export abstract class Lookup extends Finding {
     if (at <= this.versions.newest) {
       const older = this.getOlder(root, key, at, address)
       if (older === Missing) return this.miss(id)
+      if (older === Again) return this.miss(inScratch)
       if (this.foundEntry !== -1) return older
     }
     return address < 0 ? this.miss(id) : this.getInGuest(root, id, address, key, at, known)
@@ -271,8 +284,8 @@ export abstract class Lookup extends Finding {
       this.hits.phantom++
       if (at > this.versions.newest) return Absent
       const older = this.getOlder(root, key, at, noBase)
-      if (this.foundEntry !== -1) this.hits.phantom--
-      return older
+      if (this.foundEntry !== -1 || older === Again) this.hits.phantom--
+      return older === Again ? this.miss(inScratch) : older
     }
     if (kind === Leaf.Kind.Tombstone) {
       this.hits.tombstone++

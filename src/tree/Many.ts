@@ -30,6 +30,8 @@ export class Many extends Packed {
   /** Which keys the next lookup is for: the first `waits` of these, ascending. */
   waiting = new Int32Array(64)
   waits = 0
+  /** Keys that the scratch file may have something of: they are not answered here. */
+  readonly aside: Array<number> = []
   /** Pages to load, and those that were taken last. */
   private missing = new Misses()
   private taken = new Misses()
@@ -46,6 +48,7 @@ export class Many extends Packed {
     for (let index = 0; index < count; index++) this.waiting[index] = index
     this.waits = count
     this.missing.clear()
+    this.aside.length = 0
     return this
   }
 

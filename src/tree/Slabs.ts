@@ -7,9 +7,8 @@
  */
 import { invariant } from "../Invariant.ts"
 
-const slabBytes = 256 * 1024
-/** Empty slabs that keep their memory for the next ones. */
-const spares = 4
+/** The largest slab: its words are named by 16 bits. */
+export const slabBytesMax = 256 * 1024
 
 interface Slab {
   words: Int32Array
@@ -19,6 +18,13 @@ interface Slab {
 
 const none = new ArrayBuffer(0)
 
+export interface SlabOptions {
+  /** Of one slab, at most `slabBytesMax`; no blob is larger. */
+  readonly slabBytes: number
+  /** Empty slabs that keep their memory for the next ones. */
+  readonly spares: number
+}
+
 export class Slabs {
   private readonly slabs: Array<Slab> = []
   /** Slabs without blobs, with and without memory. */
@@ -26,9 +32,16 @@ export class Slabs {
   private readonly vacant: Array<number> = []
   private current = -1
   private used = 0
+  private readonly slabBytes: number
+  private readonly spares: number
+
+  constructor({ slabBytes, spares }: SlabOptions = { slabBytes: slabBytesMax, spares: 4 }) {
+    this.slabBytes = slabBytes
+    this.spares = spares
+  }
 
   get bytes(): number {
-    return (this.slabs.length - this.vacant.length) * slabBytes
+    return (this.slabs.length - this.vacant.length) * this.slabBytes
   }
 
   words(place: number): Int32Array {
@@ -41,7 +54,7 @@ export class Slabs {
 
   /** Takes room for a blob; it is at most what a page holds. */
   allocate(words: number): number {
-    if (this.current < 0 || this.used + words > slabBytes / 4) this.open()
+    if (this.current < 0 || this.used + words > this.slabBytes / 4) this.open()
     const place = this.current << 16 | this.used
     this.used += words
     ;(this.slabs[this.current] as Slab).live++
@@ -57,21 +70,27 @@ export class Slabs {
     else this.recycle(index)
   }
 
-  private open(): void {
+  /** Nothing more goes into the slab at hand: what leaves together then leaves whole slabs. */
+  seal(): void {
     if (this.current >= 0 && (this.slabs[this.current] as Slab).live === 0) this.recycle(this.current)
+    this.current = -1
+  }
+
+  private open(): void {
+    this.seal()
     this.current = this.spare.pop() ?? this.vacant.pop() ?? this.slabs.length
     this.used = 0
     const slab = this.slabs[this.current] ??
       { words: new Int32Array(none), bytes: new Uint8Array(none), live: 0 }
     this.slabs[this.current] = slab
     if (slab.words.length > 0) return
-    const buffer = new ArrayBuffer(slabBytes)
+    const buffer = new ArrayBuffer(this.slabBytes)
     slab.words = new Int32Array(buffer)
     slab.bytes = new Uint8Array(buffer)
   }
 
   private recycle(index: number): void {
-    if (this.spare.length < spares) {
+    if (this.spare.length < this.spares) {
       this.spare.push(index)
     } else {
       const slab = this.slabs[index] as Slab

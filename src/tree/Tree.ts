@@ -41,7 +41,7 @@ import { resolveFrom } from "./Resolve.ts"
 import type { Ground, Root } from "./Split.ts"
 import { Workbench } from "./Workbench.ts"
 
-export { Absent, Added, Found, Missing, NoSpace, Removed, Replaced, Written } from "./Answer.ts"
+export { Absent, Added, Found, inScratch, Missing, NoSpace, Removed, Replaced, Written } from "./Answer.ts"
 export { Kind } from "./Leaf.ts"
 export type { Hits, TreeOptions } from "./Lookup.ts"
 export type { Reference } from "./Reference.ts"
@@ -283,8 +283,8 @@ export class Tree extends Lookup {
     const before = batch.used
     const missing = pull(this.pages, this.versions, root, range, at, batch)
     this.answeredBytes += batch.used - before
-    if (missing > 0) this.missing = missing
-    return missing > 0 ? Missing : batch.ended ? Absent : Found
+    if (missing !== 0) this.missing = missing
+    return missing !== 0 ? Missing : batch.ended ? Absent : Found
   }
 
   /**

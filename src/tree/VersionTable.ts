@@ -83,8 +83,10 @@ export class VersionTable {
     this.chain[at] = this.chain[row] as number
   }
 
+  /** By a quarter once it is large: what is taken and not used counts as memory. */
   private grow(): void {
-    const length = this.link.length * 2
+    const { length: before } = this.link
+    const length = before < 4_096 ? before * 2 : before + (before >>> 2)
     this.treeId = widerInts(this.treeId, length)
     this.keyBytes = widerInts(this.keyBytes, length)
     this.valueBytes = widerInts(this.valueBytes, length)
@@ -97,7 +99,8 @@ export class VersionTable {
     this.expiry = widerFloats(this.expiry, length)
     this.kind = widerBytes(this.kind, length)
     this.flags = widerBytes(this.flags, length)
-    this.buckets = new Int32Array(length * 2).fill(-1)
+    if (this.buckets.length >= length) return
+    this.buckets = new Int32Array(2 ** Math.ceil(Math.log2(length))).fill(-1)
     for (let row = 0; row < this.bound; row++) {
       if ((this.keyBytes[row] as number) >= 0) this.enter(row, this.hash[row] as number)
     }

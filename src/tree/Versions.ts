@@ -2,73 +2,82 @@
  * Versions that left the leaves while a reader of the past may still need them.
  *
  * What displaces a record hands it over with its span: [from, to), its version and that of what displaced it. A reader
- * at S (exclusive) sees it iff from < S ≤ to. Spans of one key never overlap, so at most one is seen.
+ * at S (exclusive) sees it iff from < S ≤ to. Spans of one key do not overlap, so at most one is seen; where one that
+ * came late could not be told from those in the scratch file, it may reach over them, and the newest counts.
  *
  * ```
  *   displace ──▶ queue ── durable passes `to` ──▶ list of the newest reader that needs it, or dropped
  *   a reader's last pin goes ──▶ the list of the next older one that needs the entry, or dropped
+ *   lists hold more than their share of memory ──▶ a sorted run in the scratch file   (`Spill.ts`, `Run.ts`)
  * ```
  *
  * Until the durable LSN has passed `to`, it may come to stand anywhere in the span, and a failed log makes it what
- * readers see; so an entry waits for that in any case. After it the entry is looked at once per pin that lets it go:
- * amortised constant work, and a long-lived reader keeps only what it needs, not everything that changed since.
+ * readers see; so an entry waits for that in any case, in memory: what waits is bounded by the log that waits for its
+ * sync. After it the entry is looked at once per pin that lets it go: amortised constant work, and a long-lived reader
+ * keeps only what it needs, not everything that changed since.
  *
- * I1 An entry lives while to ≥ durable, or some reader's pin S has from < S ≤ to, and no longer.
- * I2 Every live entry is in exactly one list, and in the hash table.
+ * I1 An entry lives while to ≥ durable, or some reader's pin S has from < S ≤ to, and no longer; in a run it lives as
+ *    long as any entry of that run.
+ * I2 Every live entry is in exactly one list or one run; in memory it is in the hash table.
+ * I3 A reference to the log and an operand never leave memory: whoever drops the one must know it, and a merge that
+ *    settles the other cannot wait.
  *
- * Point reads go through a hash table; the order for ranges is made when the first range of the past is read, as most
- * overwritten versions are gone after the next sync. An entry of kind Tombstone says that the key was absent in its
- * span, which the base page behind the mini-page it came from does not know; one of kind Operand stands on that page's
- * record (`Operand.ts`). Entries are columns of typed arrays. A spill file would take the `kept` slabs. Rejected: a
- * tree of pages, which costs every overwrite a second insert and removal.
+ * Rejected: a tree of pages, which costs every overwrite a second insert and removal.
  */
 import { invariant } from "../Invariant.ts"
+import { Entries, Flag, rowBytes } from "./Entries.ts"
 import type { KeyScratch } from "./KeyScratch.ts"
 import * as Leaf from "./Leaf.ts"
 import type { Folding } from "./Operand.ts"
+import type { Owner, Pin, Reader } from "./Pins.ts"
 import { Pins } from "./Pins.ts"
 import type { DroppedReference } from "./Reference.ts"
 import { droppedAt } from "./Reference.ts"
-import { compareKeys } from "./Search.ts"
-import { Slabs } from "./Slabs.ts"
-import { VersionOrder } from "./VersionOrder.ts"
-import { hashOf, VersionTable } from "./VersionTable.ts"
+import type { Run } from "./Run.ts"
+import { slabBytesMax } from "./Slabs.ts"
+import type { SpillOptions } from "./Spill.ts"
+import { Spill, unlimited } from "./Spill.ts"
+import { hashOf } from "./VersionTable.ts"
 
 const { Kind } = Leaf
 
-/** Flags of an entry. */
-const live = 1
-const held = 2
-const ordered = 4
-const waiting = 8
+/** The smallest slab: it holds the largest record of any page. */
+const slabBytesMin = 16 * 1024
 
-export class Versions {
+export class Versions extends Entries {
   readonly pins: Pins
+  /** What is in the scratch file. */
+  readonly spill: Spill
   /** References that were dropped since the owner last took them. */
   dropped: Array<DroppedReference> = []
   /** The largest `to` of all entries ever: a reader above it needs nothing from here. */
   newest = -1
-  private readonly table = new VersionTable()
+  /** The span that comes next may reach over an entry in the scratch file. */
+  private isUncertain = false
   private queueHead = -1
   private queueTail = -1
-  /** Slabs of entries in the queue, which leave in order, and of those that readers hold. */
-  private readonly fresh = new Slabs()
-  private readonly kept = new Slabs()
-  private readonly order = new VersionOrder()
-  /** Live entries that are not in the order yet. */
-  private unordered: Array<number> = []
+  /** Entries that readers hold, and the words of their blobs. */
+  private heldCount = 0
+  private heldWords = 0
 
-  constructor(bounds: { readonly durable: number; readonly visible: number }) {
+  constructor(
+    bounds: { readonly durable: number; readonly visible: number },
+    options: SpillOptions = unlimited
+  ) {
+    const part = 2 ** Math.floor(Math.log2(Math.min(slabBytesMax, options.memoryBytes / 32)))
+    super({ slabBytes: Math.max(slabBytesMin, part) })
     this.pins = new Pins(bounds)
+    this.spill = new Spill(options)
   }
 
-  get size(): number {
-    return this.table.size
-  }
-
+  /** All memory. */
   get bytes(): number {
-    return this.table.bytes + this.fresh.bytes + this.kept.bytes + this.order.bytes +
-      this.unordered.length * 8
+    return this.entryBytes + this.spill.indexBytes
+  }
+
+  /** Memory of what readers hold. */
+  get heldBytes(): number {
+    return this.heldCount * rowBytes + this.heldWords * 4 + this.spill.indexBytes
   }
 
   /** Holds all that a reader at `lsn` sees. Sound only at the visible LSN or where another pin stands. */
@@ -77,18 +86,37 @@ export class Versions {
   }
 
   unpin(lsn: number): void {
-    const pin = this.pins.remove(lsn)
+    this.release(this.pins.remove(lsn))
+  }
+
+  /** The same for a reader that says who it is, and when it came. */
+  enter(lsn: number, owner: Owner, since: number): Reader {
+    return this.pins.enter(lsn, owner, since)
+  }
+
+  leave(reader: Reader): void {
+    this.release(this.pins.leave(reader))
+  }
+
+  /** Drops what only the oldest pin needs, and the pin; false where no pin keeps more than the durable LSN does. */
+  expireOldest(): boolean {
+    const pin = this.pins.expire()
+    this.release(pin)
+    return pin !== undefined
+  }
+
+  private release(pin: Pin | undefined): void {
     if (pin === undefined) return
     for (let entry = pin.head; entry >= 0;) {
       const next = this.table.link[entry] as number
       this.settle(entry)
       entry = next
     }
+    this.spill.release(pin, this.pins)
   }
 
   isPinned(lsn: number): boolean {
-    return lsn === this.pins.durable || lsn === this.pins.visible ||
-      this.pins.pinned.some((pin) => pin.lsn === lsn)
+    return lsn === this.pins.durable || lsn === this.pins.visible || this.pins.at(lsn) !== undefined
   }
 
   oldestPin(): number {
@@ -125,7 +153,7 @@ export class Versions {
   private settle(entry: number): void {
     const holder = this.pins.holder(this.table.from[entry] as number, this.table.to[entry] as number)
     if (holder === undefined) return this.drop(entry)
-    if (((this.table.flags[entry] as number) & held) === 0) this.keep(entry)
+    if (!this.has(entry, Flag.held)) this.keep(entry)
     this.table.link[entry] = holder.head
     holder.head = entry
   }
@@ -139,19 +167,9 @@ export class Versions {
 
   /** Moves an entry's bytes to the slabs of what readers hold, so that the others empty in order. */
   private keep(entry: number): void {
-    const from = this.table.place[entry] as number
-    const words = this.wordsOf(entry)
-    const place = this.kept.allocate(words)
-    const start = from & 0xffff
-    this.kept.words(place).set(this.fresh.words(from).subarray(start, start + words), place & 0xffff)
-    this.fresh.drop(from)
-    this.table.place[entry] = place
-    this.table.flags[entry] = (this.table.flags[entry] as number) | held
-  }
-
-  private wordsOf(entry: number): number {
-    return ((this.table.keyBytes[entry] as number) + 3 >>> 2) +
-      ((this.table.valueBytes[entry] as number) + 3 >>> 2)
+    this.move(entry)
+    this.mark(entry, Flag.held)
+    this.count(entry, 1)
   }
 
   /**
@@ -170,9 +188,11 @@ export class Versions {
     const kind = Leaf.kindAt(words, record)
     const valueAt = Leaf.valueAt(words, record, stored)
     if (from === to || to < this.pins.durable && this.pins.holder(from, to) === undefined) {
+      this.isUncertain = false
       if (kind === Kind.Reference) this.dropReference(treeId, words, valueAt)
       return
     }
+    const hash = hashOf(treeId, key.words, key.length)
     const entry = this.table.take()
     this.table.treeId[entry] = treeId
     this.table.from[entry] = from
@@ -181,26 +201,22 @@ export class Versions {
     this.table.expiry[entry] = Leaf.expiryAt(words, record, stored)
     this.table.keyBytes[entry] = key.length
     this.table.valueBytes[entry] = Leaf.valueBytesAt(words, record)
-    this.table.flags[entry] = live | (this.table.flags[entry] as number) & waiting
+    const isWide = this.isUncertain
+    this.isUncertain = false
+    this.table.flags[entry] = Flag.live | (this.table.flags[entry] as number) & Flag.waiting |
+      (isWide ? Flag.wide : 0)
     this.write(entry, key, words, valueAt, this.fresh)
-    this.table.enter(entry, hashOf(treeId, key.words, key.length))
-    if (((this.table.flags[entry] as number) & waiting) === 0) {
-      this.table.flags[entry] = (this.table.flags[entry] as number) | waiting
-      this.unordered.push(entry)
-    }
+    this.found(entry, hash)
     if (to > this.newest) this.newest = to
     this.enqueue(entry)
   }
 
-  private write(entry: number, key: KeyScratch, words: Int32Array, valueAt: number, slabs: Slabs): void {
-    const place = slabs.allocate(this.wordsOf(entry))
-    this.table.place[entry] = place
-    const target = slabs.words(place)
-    let at = place & 0xffff
-    const keyWords = key.length + 3 >>> 2
-    for (let word = 0; word < keyWords; word++) target[at++] = key.words[word] as number
-    const valueWords = (this.table.valueBytes[entry] as number) + 3 >>> 2
-    for (let word = 0; word < valueWords; word++) target[at++] = words[valueAt + word] as number
+  /** The end of a span that `displace` is to be told of next; entries in the scratch file are not looked at for it. */
+  override nextAfter(treeId: number, key: KeyScratch, from: number, otherwise: number): number {
+    const next = super.nextAfter(treeId, key, from, otherwise)
+    this.isUncertain = this.spill.newest > from &&
+      this.spill.mayHave(hashOf(treeId, key.words, key.length), from, next)
+    return next
   }
 
   /** A reference to the log is gone from the tree or from here: `valueAt` is where its value stands. */
@@ -208,60 +224,37 @@ export class Versions {
     this.dropped.push(droppedAt(treeId, words, valueAt))
   }
 
-  /** References that are only here: a store that is opened again has no reader of the past, and none of them. */
-  references(): ReadonlyArray<DroppedReference> {
-    const found: Array<DroppedReference> = []
-    for (const entry of this.table.rows()) {
-      if (this.table.kind[entry] !== Kind.Reference) continue
-      const words = this.wordsOfEntry(entry)
-      found.push(droppedAt(this.treeOf(entry), words, this.valueAt(entry) >>> 2))
-    }
-    return found
-  }
-
   private drop(entry: number): void {
-    const flags = this.table.flags[entry] as number
-    const place = this.table.place[entry] as number
-    const slabs = (flags & held) === 0 ? this.fresh : this.kept
+    // Its bytes are being written: it goes when that has ended.
+    if (this.has(entry, Flag.leaving)) {
+      this.count(entry, -1)
+      return this.mark(entry, Flag.gone)
+    }
     if (this.table.kind[entry] === Kind.Reference) {
-      const valueAt = (place & 0xffff) + ((this.table.keyBytes[entry] as number) + 3 >>> 2)
-      this.dropReference(this.table.treeId[entry] as number, slabs.words(place), valueAt)
+      this.dropReference(this.treeOf(entry), this.wordsOfEntry(entry), this.valueAt(entry) >>> 2)
     }
-    if ((flags & ordered) !== 0) this.order.remove(entry, (other) => this.compareEntries(other, entry))
-    slabs.drop(place)
-    this.table.flags[entry] = flags & waiting
-    this.table.free(entry)
+    this.forget(entry)
   }
 
-  /** The entry of a key that a reader at `at` sees, or -1. */
-  get(treeId: number, key: KeyScratch, at: number): number {
-    if (at > this.newest || this.table.size === 0) return -1
-    const hash = hashOf(treeId, key.words, key.length)
-    let entry = this.table.first(hash)
-    for (; entry >= 0; entry = this.table.chain[entry] as number) {
-      if (this.table.hash[entry] !== hash || !this.isSeen(entry, at) || this.table.treeId[entry] !== treeId) {
-        continue
-      }
-      if (this.compareKey(entry, key) === 0) return entry
-    }
-    return -1
+  private forget(entry: number): void {
+    if (this.has(entry, Flag.held) && !this.has(entry, Flag.gone)) this.count(entry, -1)
+    this.erase(entry)
   }
 
-  /**
-   * Version of the oldest entry of a key from `from` on; `otherwise` where there is none before that. It is `from`
-   * itself where the record was displaced before: a value that was moved within the log keeps its version.
-   */
-  nextAfter(treeId: number, key: KeyScratch, from: number, otherwise: number): number {
-    if (this.table.size === 0) return otherwise
-    const hash = hashOf(treeId, key.words, key.length)
-    let next = otherwise
-    let entry = this.table.first(hash)
-    for (; entry >= 0; entry = this.table.chain[entry] as number) {
-      const version = this.table.from[entry] as number
-      if (this.table.hash[entry] !== hash || version < from || version >= next) continue
-      if (this.table.treeId[entry] === treeId && this.compareKey(entry, key) === 0) next = version
-    }
-    return next
+  /** Adds an entry to what readers hold, or takes it off. */
+  private count(entry: number, times: 1 | -1): void {
+    this.heldCount += times
+    this.heldWords += times * this.wordsOf(entry)
+  }
+
+  /** Whether an entry of a key that a reader at `at` sees may be in the part of the scratch file not yet searched. */
+  isSpilled(treeId: number, key: KeyScratch, at: number): boolean {
+    return at <= this.spill.newest && this.spill.mayHaveSeen(hashOf(treeId, key.words, key.length), at)
+  }
+
+  /** Whether an entry that is seen may have a newer one in the scratch file that is seen as well. */
+  isWide(entry: number): boolean {
+    return this.has(entry, Flag.wide)
   }
 
   /**
@@ -287,112 +280,73 @@ export class Versions {
   private settleOperand(entry: number, key: KeyScratch, { expiry, length, words }: Folding): void {
     const slabs = this.slabsOf(entry)
     slabs.drop(this.table.place[entry] as number)
+    const before = this.wordsOf(entry)
     this.table.kind[entry] = Kind.Value
     this.table.expiry[entry] = expiry
     this.table.valueBytes[entry] = length
     this.write(entry, key, words, 0, slabs)
+    if (this.has(entry, Flag.held)) this.heldWords += this.wordsOf(entry) - before
   }
 
-  isSeen(entry: number, at: number): boolean {
-    return (this.table.from[entry] as number) < at && at <= (this.table.to[entry] as number)
-  }
-
-  treeOf(entry: number): number {
-    return this.table.treeId[entry] as number
-  }
-
-  kindOf(entry: number): number {
-    return this.table.kind[entry] as number
-  }
-
-  versionOf(entry: number): number {
-    return this.table.from[entry] as number
-  }
-
-  expiryOf(entry: number): number {
-    return this.table.expiry[entry] as number
-  }
-
-  keyBytesOf(entry: number): number {
-    return this.table.keyBytes[entry] as number
-  }
-
-  valueBytesOf(entry: number): number {
-    return this.table.valueBytes[entry] as number
-  }
-
-  /** The bytes that hold an entry's key and value, until the next change here. */
-  bytesOf(entry: number): Uint8Array {
-    const place = this.table.place[entry] as number
-    return this.slabsOf(entry).bytesOf(place)
-  }
-
-  /** The value of an entry, where it lies. */
-  valueOf(entry: number): Uint8Array {
-    const from = this.valueAt(entry)
-    return this.bytesOf(entry).subarray(from, from + this.valueBytesOf(entry))
-  }
-
-  /** The same by words. */
-  wordsOfEntry(entry: number): Int32Array {
-    return this.slabsOf(entry).words(this.table.place[entry] as number)
-  }
-
-  keyAt(entry: number): number {
-    return ((this.table.place[entry] as number) & 0xffff) * 4
-  }
-
-  valueAt(entry: number): number {
-    return this.keyAt(entry) + ((this.table.keyBytes[entry] as number) + 3 & ~3)
-  }
-
-  private slabsOf(entry: number): Slabs {
-    return ((this.table.flags[entry] as number) & held) === 0 ? this.fresh : this.kept
-  }
-
-  /** Order of an entry's key and `key`. */
-  compareKey(entry: number, key: KeyScratch): number {
-    const place = this.table.place[entry] as number
-    const words = this.slabsOf(entry).words(place)
-    return compareKeys(words, place & 0xffff, this.table.keyBytes[entry] as number, key.words, 0, key.length)
-  }
-
-  private compareEntries(a: number, b: number): number {
-    const trees = (this.table.treeId[a] as number) - (this.table.treeId[b] as number)
-    if (trees !== 0) return trees
-    const [aPlace, bPlace] = [this.table.place[a] as number, this.table.place[b] as number]
-    const [aWords, bWords] = [this.slabsOf(a).words(aPlace), this.slabsOf(b).words(bPlace)]
-    const [aBytes, bBytes] = [this.table.keyBytes[a] as number, this.table.keyBytes[b] as number]
-    const keys = compareKeys(aWords, aPlace & 0xffff, aBytes, bWords, bPlace & 0xffff, bBytes)
-    return keys !== 0 ? keys : (this.table.from[a] as number) - (this.table.from[b] as number)
-  }
-
-  /** Position of the first entry of a tree whose key is at or above `key`; with `nextEntry` from there on. */
-  seek(treeId: number, key: KeyScratch): number {
-    for (const entry of this.unordered) {
-      const flags = (this.table.flags[entry] as number) & ~waiting
-      this.table.flags[entry] = flags
-      if ((flags & (live | ordered)) !== live) continue
-      this.table.flags[entry] = flags | ordered
-      this.order.insert(entry, (other) => this.compareEntries(other, entry))
+  /**
+   * Takes the entries that are to leave memory together: all that readers hold and that may leave. They are read here
+   * as before until `endSpill` or `stopSpill`. What stays is moved together, so that whole slabs come free.
+   */
+  beginSpill(): Int32Array {
+    const leaving: Array<number> = []
+    this.kept.seal()
+    for (const pin of this.pins.pinned) {
+      for (let entry = pin.head; entry >= 0; entry = this.table.link[entry] as number) {
+        if (this.maySpill(entry)) {
+          this.mark(entry, Flag.leaving)
+          leaving.push(entry)
+        } else {
+          this.move(entry)
+        }
+      }
     }
-    this.unordered.length = 0
-    return this.order.lower((entry) => {
-      const trees = (this.table.treeId[entry] as number) - treeId
-      return trees !== 0 ? trees : this.compareKey(entry, key)
-    })
+    return Int32Array.from(leaving)
   }
 
-  /** The entry at a position, or -1 where the order ends. */
-  entryAt(position: number): number {
-    return this.order.at(position)
+  private maySpill(entry: number): boolean {
+    const kind = this.table.kind[entry] as number
+    return kind !== Kind.Reference && kind !== Kind.Operand && this.spill.fits(this.wordsOf(entry))
   }
 
-  positionAfter(position: number): number {
-    return this.order.next(position)
+  /** The entries are in a run of the scratch file, which holds them from now on; `forgetSpilled` follows. */
+  endSpill(leaving: Int32Array, run: Run): void {
+    for (const pin of this.pins.pinned) this.unlink(pin)
+    for (const entry of leaving) {
+      if (!this.has(entry, Flag.gone)) run.cover(this.versionOf(entry), this.endOf(entry))
+    }
+    run.end()
+    this.spill.add(run, this.pins)
   }
 
-  positionBefore(position: number): number {
-    return this.order.previous(position)
+  /** Gives back the memory of entries that are in a run; as long as they are here too, readers find them here. */
+  forgetSpilled(leaving: Int32Array): void {
+    for (const entry of leaving) this.forget(entry)
+  }
+
+  /** Takes what is leaving off a pin's list. */
+  private unlink(pin: Pin): void {
+    let last = -1
+    for (let entry = pin.head; entry >= 0; entry = this.table.link[entry] as number) {
+      if (this.has(entry, Flag.leaving)) continue
+      if (last < 0) pin.head = entry
+      else this.table.link[last] = entry
+      last = entry
+    }
+    if (last < 0) pin.head = -1
+    else this.table.link[last] = -1
+  }
+
+  /** The entries could not be written and stay where they are. */
+  stopSpill(leaving: Int32Array): void {
+    for (const entry of leaving) {
+      const isGone = this.has(entry, Flag.gone)
+      if (isGone) this.forget(entry)
+      else this.unmark(entry, Flag.leaving)
+    }
   }
 }

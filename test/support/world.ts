@@ -16,6 +16,7 @@ import { pack, unpack } from "../../src/tree/Pack.ts"
 import * as Page from "../../src/tree/Page.ts"
 import { seal, verify } from "../../src/tree/PageCheck.ts"
 import type { Cut, Image } from "../../src/tree/Pages.ts"
+import type { SpillOptions } from "../../src/tree/Spill.ts"
 import type { Root } from "../../src/tree/Tree.ts"
 import { Absent, Kind, Missing, NoSpace, Tree } from "../../src/tree/Tree.ts"
 import type { Random } from "./random.ts"
@@ -31,6 +32,7 @@ export const bytes = (text: string): Uint8Array => Uint8Array.from(Buffer.from(t
 const nowhere: Place = { slot: 0, checksum: 0 }
 
 export interface WorldOptions {
+  readonly spill?: SpillOptions
   readonly blocks?: number
   readonly sharing?: "private" | "shared"
   readonly events?: number
@@ -81,7 +83,8 @@ export class World {
       mode: options.mode,
       promotionPercent: options.promotionPercent,
       secondChancePercent: options.secondChancePercent,
-      seed: random.int(2 ** 31)
+      seed: random.int(2 ** 31),
+      spill: options.spill
     })
     this.options = options
     this.arena.reserve = Math.min(12, this.arena.blocks >>> 2)
