@@ -258,7 +258,7 @@ export class View {
         lookAhead(root, missing)
         return Effect.andThen(this.machine.load(missing, "scan"), pull)
       }
-      batch.hand?.clear()
+      batch.hand?.rest()
       const rows = affordable(batch)
       if (rows < batch.count) resume(batch.key(order === "ascending" ? rows : rows - 1))
       left -= rows

@@ -16,7 +16,7 @@ import { keys, Model } from "./support/treeModel.ts"
 import type { Row } from "./support/treeModel.ts"
 import { bytes, pageBytes } from "./support/world.ts"
 
-const spill: SpillOptions = { memoryBytes: 2 ** 20, diskBytes: 2 ** 30, blockBytes: pageBytes }
+const spill: SpillOptions = { memoryBytes: 2 ** 20, slackBytes: 0, diskBytes: 2 ** 30, blockBytes: pageBytes }
 
 const range = (
   lower: string,

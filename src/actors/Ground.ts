@@ -67,6 +67,7 @@ export const lay = Effect.fnUntraced(function*(settings: Settings) {
     seed: newest.storeId[0],
     spill: {
       memoryBytes: limits.versionsBytes,
+      slackBytes: 4 * limits.undurableBytes,
       diskBytes: limits.snapshotDiskBytes,
       blockBytes: limits.pageBytes
     }

@@ -3,7 +3,7 @@
  *
  * A window of the range is looked at at a time: as wide as the blocks reach that every run has for its beginning. Their
  * entries that the reader sees are copied to Versions for as long as the pull lasts, and the cursor goes on as if they
- * had never left. The blocks belong to the reader, who drops them when its pull has ended.
+ * had never left. The blocks belong to the reader, who keeps few of them between its pulls.
  *
  * I1 All that is seen of the window is in the blocks at hand, or in memory.
  *
@@ -14,6 +14,8 @@ import type { Entries } from "./Entries.ts"
 import { KeyScratch } from "./KeyScratch.ts"
 import type { Run, Wanted } from "./Run.ts"
 import type { Spill } from "./Spill.ts"
+
+const restingBlocks = 16
 
 /** Blocks that a run may have. */
 const blocksMost = 2 ** 24
@@ -44,10 +46,10 @@ export class Hand {
     this.blocks = blocks
   }
 
-  /** Lets go of all of them. */
-  clear(): void {
+  /** Between pulls a reader keeps few: the next one begins where this one ended. */
+  rest(): void {
     this.wanted.length = 0
-    if (this.blocks.size > 0) this.blocks.clear()
+    if (this.blocks.size > restingBlocks) this.blocks.clear()
   }
 }
 

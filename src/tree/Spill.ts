@@ -23,22 +23,29 @@ import { hashOf } from "./VersionTable.ts"
 export interface SpillOptions {
   /** Memory for what readers hold, what memory knows of the file included. */
   readonly memoryBytes: number
+  /**
+   * Memory that may be held beyond that while a part of it is on its way out, if this is more than as much again: what
+   * one sync lets readers hold comes at once.
+   */
+  readonly slackBytes: number
   /** The longest that the file may be. */
   readonly diskBytes: number
   readonly blockBytes: number
 }
 
 /** Nothing leaves memory. */
-export const unlimited: SpillOptions = { memoryBytes: Infinity, diskBytes: 0, blockBytes: 4096 }
+export const unlimited: SpillOptions = {
+  memoryBytes: Infinity,
+  slackBytes: 0,
+  diskBytes: 0,
+  blockBytes: 4096
+}
 
 /** The part of the budget above which memory is given up: while it is written, more comes. */
 const dueParts = 3 / 8
 const pressingParts = 5 / 8
 /** The part that is all of it: tables and slabs that are partly empty take the rest. */
 const overParts = 3 / 4
-
-/** Memory that may be held beyond the budget while much of it is on its way out, at least. */
-const slackBytes = 1024 * 1024
 
 /** A range looks into every run that it may find something in: more would make it slow. */
 const runsMost = 256
@@ -98,7 +105,7 @@ export class Spill {
 
   /** Whether so much is held that a pin must go although some of it is on its way out: the disk is too slow. */
   isFarOver(heldBytes: number): boolean {
-    const { memoryBytes } = this.options
+    const { memoryBytes, slackBytes } = this.options
     return heldBytes > memoryBytes + Math.max(memoryBytes, slackBytes)
   }
 

@@ -99,7 +99,7 @@ export class SpillingWorld extends World {
         if (tree.missing !== inScratch) this.load(tree.missing, "scan")
         else for (const wanted of hand?.wanted ?? []) hand?.give(wanted, this.block(wanted))
       }
-      batch.hand?.clear()
+      batch.hand?.rest()
       for (let index = 0; index < batch.count; index++) {
         const [key, value] = [text(batch.key(index)), text(batch.value(index))]
         rows.push({ key, value, version: batch.version(index), expiry: batch.expiry(index) })
