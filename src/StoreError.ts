@@ -237,7 +237,8 @@ export class SnapshotExpired extends Data.TaggedError("SnapshotExpired")<{
 }> {
   override get message(): string {
     return `No versions are kept for LSN ${this.requested} (the oldest is ${this.oldest}): `
-      + "hold a snapshot for as long as you refer to it, and raise snapshotDiskBytes if it expired while it was held"
+      + "hold a snapshot for as long as you refer to it, and raise snapshotDiskBytes if it expired while "
+      + "it was held"
   }
 }
 

@@ -214,6 +214,24 @@ suite("index", (test) => {
       assert.strictEqual((yield* all(Users.by.tag.get("t"))).length, many.length + slices)
     }))
 
+  test("a snapshot goes on reading the lanes of its time", () =>
+    Effect.gen(function*() {
+      yield* write(Effect.all([put("ada", "x"), put("bob", "y")]))
+      yield* read(Effect.gen(function*() {
+        const keys = Effect.map(
+          Stream.runCollect(Users.by.tag.range()),
+          (entries) => entries.map(({ key }) => key)
+        )
+        assert.deepStrictEqual(yield* keys, ["ada", "bob"])
+        yield* write(Effect.andThen(put("eve", "x"), Users.remove("ada")))
+        yield* Stream.runDrain(Index.rebuild(Users))
+        assert.deepStrictEqual(yield* keys, ["ada", "bob"])
+        yield* write(Users.drop)
+        assert.deepStrictEqual(yield* keys, ["ada", "bob"])
+      }))
+      assert.strictEqual(yield* tags, "")
+    }))
+
   test("drop removes the indexes too, and the next write makes all of it anew", () =>
     Effect.gen(function*() {
       yield* write(put("ada", "x"))
