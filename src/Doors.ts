@@ -35,7 +35,7 @@ export interface Machine {
   readonly limits: Limits
   readonly durability: Durability
   readonly tree: Tree
-  /** Milliseconds of the clock that the store was opened with. */
+  /** The time of the store, in milliseconds since 1970: it does not go back, whatever the clock does. */
   readonly now: () => number
   /** Exclusive bound of what new readers see. */
   readonly visible: () => number

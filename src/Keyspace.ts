@@ -9,6 +9,7 @@
  */
 import * as Arr from "effect/Array"
 import type * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
@@ -39,6 +40,17 @@ export interface Entry<K, V> {
   readonly value: V
   /** LSN of the commit that wrote it; what `replace` compares. */
   readonly lsn: number
+  /** Milliseconds since 1970 from which on it is hidden; absent where it stays. */
+  readonly expiry?: number
+}
+
+/** How a record is written. */
+export interface PutOptions {
+  /**
+   * How long the record lives, from the time of the transaction on: for ever where it is absent, whatever the record
+   * before it had, and where it is infinite. One that is not above zero has expired at once: the key is removed.
+   */
+  readonly ttl?: Duration.Input | undefined
 }
 
 /** What a keyspace is, and how it is read. */
@@ -63,28 +75,37 @@ export interface Reads<K, V, P = never> {
   readonly range: (options?: RangeOptions<K, P>) => Stream.Stream<Entry<K, V>, StoreError, Snapshot>
   /** The same without reading values. */
   readonly keys: (options?: RangeOptions<K, P>) => Stream.Stream<K, StoreError, Snapshot>
-  /** O(1). */
+  /** O(1). Records that have expired and were not removed yet are counted. */
   readonly stat: Effect.Effect<Stat, StoreError, Store>
-  /** The number of records as they are now; reads the pages of those, and only those, that `stat` calls unresolved. */
+  /**
+   * The number of records as they are now, those included that have expired and were not removed yet; reads the pages
+   * of those, and only those, that `stat` calls unresolved.
+   */
   readonly count: Effect.Effect<number, StoreError, Store>
 }
 
 /** A keyspace: see {@link make}. */
 export interface Keyspace<K, V, P = never> extends Reads<K, V, P> {
-  readonly put: (key: K, value: V) => Effect.Effect<void, StoreError, Tx>
+  readonly put: (key: K, value: V, options?: PutOptions) => Effect.Effect<void, StoreError, Tx>
   readonly remove: (key: K) => Effect.Effect<void, StoreError, Tx>
   /** Writes if the key is absent; answers whether it was. */
-  readonly insert: (key: K, value: V) => Effect.Effect<boolean, StoreError, Tx | Snapshot>
+  readonly insert: (
+    key: K,
+    value: V,
+    options?: PutOptions
+  ) => Effect.Effect<boolean, StoreError, Tx | Snapshot>
   /** Writes if the record's version is `expected`; `undefined` expects that there is none. */
   readonly replace: (
     key: K,
     value: V,
-    expected: number | undefined
+    expected: number | undefined,
+    options?: PutOptions
   ) => Effect.Effect<void, StoreError | VersionMismatch, Tx | Snapshot>
   /** Reads, decides, writes: `f` answers a result and the new value (`None` removes). */
   readonly modify: <B>(
     key: K,
-    f: (value: Option.Option<V>) => readonly [B, Option.Option<V>]
+    f: (value: Option.Option<V>) => readonly [B, Option.Option<V>],
+    options?: PutOptions
   ) => Effect.Effect<B, StoreError, Tx | Snapshot>
   /** Removes every record at once. */
   readonly clear: Effect.Effect<void, StoreError, Tx>
@@ -100,6 +121,9 @@ export interface Reducing<K, V, O, P = never> extends Keyspace<K, V, P> {
    * Folds an operand into the value; where there is none, what the reducer makes of the operand is the value. With
    * `sum`, `min`, `max` and `last` nothing is read, and so nothing conflicts. What the others make may become too long
    * for its leaf, so they read the record, as `modify` does.
+   *
+   * What comes of a value that expires does so when that would have, and on one that has expired an operand begins
+   * anew; but `last` puts, and what it puts stays.
    */
   readonly merge: (key: K, operand: O) => Effect.Effect<void, StoreError, Tx>
   readonly keeping: () => Reducing<K, V, O, P>
@@ -152,6 +176,12 @@ export const bytes = (name: string): Bytes => {
   return Object.assign(declared, { raw: Store.useSync(({ machine }) => Raw.make(machine, declared)) })
 }
 
+const ttlMillis = (options: PutOptions | undefined): number =>
+  options?.ttl === undefined ? Infinity : Duration.toMillis(options.ttl)
+
+const entryOf = <K, V>(key: K, value: V, { expiry, lsn }: Row): Entry<K, V> =>
+  expiry === undefined ? { key, value, lsn } : { key, value, lsn, expiry }
+
 class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
   constructor(
     name: string,
@@ -179,7 +209,7 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
     Effect.flatMap(this.row(key, "keys and values"), (row) => {
       if (row === undefined) return noValue
       const value = this.decode(row)
-      return Exit.isExit(value) ? value : Exit.succeed(Option.some({ key, value: value.value, lsn: row.lsn }))
+      return Exit.isExit(value) ? value : Exit.succeed(Option.some(entryOf(key, value.value, row)))
     })
 
   readonly getMany = (keys: Iterable<K>): Effect.Effect<Array<Option.Option<V>>, StoreError, Snapshot> =>
@@ -210,7 +240,7 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
       const key = this.decodeKey(row)
       if (Exit.isExit(key)) return key
       const value = this.decode(row)
-      return Exit.isExit(value) ? value : { key: key.key, value: value.value, lsn: row.lsn }
+      return Exit.isExit(value) ? value : entryOf(key.key, value.value, row)
     })
 
   readonly keys = (options: RangeOptions<K, P> = {}): Stream.Stream<K, StoreError, Snapshot> =>
@@ -219,12 +249,12 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
       ({ key }) => key
     )
 
-  readonly put = (key: K, value: V): Effect.Effect<void, StoreError, Tx> =>
+  readonly put = (key: K, value: V, options?: PutOptions): Effect.Effect<void, StoreError, Tx> =>
     Tx.use((tx) => {
       const encoded = this.encodeKey(key)
       if (Exit.isExit(encoded)) return encoded
       const stored = this.encodeValue(value)
-      return Exit.isExit(stored) ? stored : tx.put(this, encoded, stored)
+      return Exit.isExit(stored) ? stored : tx.put(this, encoded, stored, ttlMillis(options))
     })
 
   readonly remove = (key: K): Effect.Effect<void, StoreError, Tx> =>
@@ -233,32 +263,38 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
       return Exit.isExit(encoded) ? encoded : tx.remove(this, encoded)
     })
 
-  readonly insert = (key: K, value: V): Effect.Effect<boolean, StoreError, Tx | Snapshot> =>
+  readonly insert = (
+    key: K,
+    value: V,
+    options?: PutOptions
+  ): Effect.Effect<boolean, StoreError, Tx | Snapshot> =>
     Effect.flatMap(
       this.row(key, "keys"),
-      (row) => row === undefined ? Effect.as(this.put(key, value), true) : Effect.succeed(false)
+      (row) => row === undefined ? Effect.as(this.put(key, value, options), true) : Effect.succeed(false)
     )
 
   readonly replace = (
     key: K,
     value: V,
-    expected: number | undefined
+    expected: number | undefined,
+    options?: PutOptions
   ): Effect.Effect<void, StoreError | VersionMismatch, Tx | Snapshot> =>
     Effect.flatMap(
       this.row(key, "keys"),
       (row): Effect.Effect<void, StoreError | VersionMismatch, Tx> =>
         row?.lsn === expected
-          ? this.put(key, value)
+          ? this.put(key, value, options)
           : Effect.fail(new VersionMismatch({ keyspace: this.name, expected, actual: row?.lsn }))
     )
 
   readonly modify = <B>(
     key: K,
-    f: (value: Option.Option<V>) => readonly [B, Option.Option<V>]
+    f: (value: Option.Option<V>) => readonly [B, Option.Option<V>],
+    options?: PutOptions
   ): Effect.Effect<B, StoreError, Tx | Snapshot> =>
     Effect.flatMap(this.get(key), (value) => {
       const [result, next] = f(value)
-      const write = Option.isSome(next) ? this.put(key, next.value) : this.remove(key)
+      const write = Option.isSome(next) ? this.put(key, next.value, options) : this.remove(key)
       return Effect.as(write, result)
     })
 

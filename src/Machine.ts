@@ -18,7 +18,6 @@
  * I1 Nothing is served before recovery has ended, and nothing is accepted once closing has begun.
  * I2 The first failure of the log, and every defect, stops writing for good; what is durable can still be read.
  */
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Buffer_ from "./actors/Buffer.ts"
@@ -35,6 +34,7 @@ import * as Recovery from "./actors/Recovery.ts"
 import * as Relocation from "./actors/Relocation.ts"
 import * as Restore from "./actors/Restore.ts"
 import * as Scratch from "./actors/Scratch.ts"
+import * as Time from "./actors/Time.ts"
 import * as TreeActor from "./actors/Tree.ts"
 import * as Triggers from "./actors/Triggers.ts"
 import * as Wal from "./actors/Wal.ts"
@@ -178,8 +178,7 @@ const serve = Effect.fnUntraced(function*(
   const { budget, file, generations, limits, mode, segments, slots, tree } = ground
   const { buffer, treeActor } = views
   const { pages, versions } = tree
-  const clock = yield* Clock.Clock
-  const now = (): number => clock.currentTimeMillisUnsafe()
+  const now = yield* Time.make(generations.millis)
   const running = (): boolean => mode === "readWrite" && !fuse.closed && fuse.failure === undefined
   const visible = visibleOf(views, tail, versions, fuse)
   const logBytes = (): number => tail.end - checkpoint.newest().cut.lsn

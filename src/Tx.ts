@@ -30,7 +30,13 @@ export type { Commit, Options }
 
 /** What a body may write through. Everything fails with `Ended` once the body has left it. */
 export class Tx extends Context.Service<Tx, {
-  readonly put: (keyspace: Declared, key: Uint8Array, value: Uint8Array) => Effect.Effect<void, StoreError>
+  /** What lives for `ttlMillis` from the transaction's time on, or for ever. */
+  readonly put: (
+    keyspace: Declared,
+    key: Uint8Array,
+    value: Uint8Array,
+    ttlMillis?: number
+  ) => Effect.Effect<void, StoreError>
   readonly remove: (keyspace: Declared, key: Uint8Array) => Effect.Effect<void, StoreError>
   readonly merge: (keyspace: Merging, key: Uint8Array, operand: Uint8Array) => Effect.Effect<void, StoreError>
   readonly clear: (keyspace: Declared) => Effect.Effect<void, StoreError>

@@ -22,8 +22,9 @@
  * The payload, strings as u16 length and UTF-8, counts and LSNs as f64:
  *
  * ```
- * millis f64 · keyspaces u32 · { id u32 · treeId u32 · root u32 · codecVersion u32 · reducer u32 · flags u32 · count f64
- *                   · unresolved f64 · from f64
+ * millis f64
+ * keyspaces u32 · { id u32 · treeId u32 · root u32 · codecVersion u32 · reducer u32 · flags u32
+ *                   · count f64 · unresolved f64 · from f64
  *                   · name · layout · segments u32 · { base f64 · bytes f64 } … } …
  * dropping  u32 · { root u32 } …
  * ```
@@ -169,7 +170,9 @@ const decodeOrThrow = (source: Buffer): Catalog | undefined => {
     segments: list(16, () => ({ base: f64(), bytes: f64() }))
   }))
   const dropping = list(4, u32)
-  return at === source.length && Number.isFinite(millis) ? { nextTreeId, nextKeyspaceId, millis, keyspaces, dropping } : undefined
+  return at === source.length && Number.isFinite(millis)
+    ? { nextTreeId, nextKeyspaceId, millis, keyspaces, dropping }
+    : undefined
 }
 
 /** How many pages a payload takes. */

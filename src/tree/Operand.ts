@@ -7,8 +7,8 @@
  * I1 An operand stands on the base page's record, if that is older than it; else on nothing. When the record of a base
  *    page goes to Versions for a mini-page, the operands on it there become values (`Versions.settleOperands`).
  * I2 What an operand stands on is in the leaf: whoever merges into a value that is in the log writes a value.
- * I3 What an operand stands on does not expire: in a tree with records that do, an operand is folded when it is written,
- *    as only then it is known whether the record below it counted.
+ * I3 What an operand stands on does not expire: in a tree with records that do, an operand is folded when it is
+ *    written, as only then it is known whether the record below it counted.
  *
  * It must not know who asks.
  */
