@@ -45,6 +45,8 @@ export interface Intent {
   readonly reads?: ReadSet | undefined
   /** The exclusive turn that it is made in, and ends. */
   readonly turn?: Turn | undefined
+  /** It removes only what readers do not see any more, so that nobody can lose to it. */
+  readonly unseen?: true
   /** Told that it was validated, whatever came of it: nobody asks any more what was committed since its snapshot. */
   readonly validated?: () => void
   /** Told the LSN as soon as the record is appended. */

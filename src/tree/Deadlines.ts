@@ -7,10 +7,11 @@
  * ```
  *
  * I1 What is known of a page is no later than the first expiry of any record in it, in base page or mini-page.
+ * I2 What a checkpoint is told (`earliest`) is no later than I1 asks of the pages as they were at its cut, and at any
+ *    time since: a crash may go back to that.
  *
  * Eight bytes per page id, and only in a store that has had a record that expires; beside them the least of each 256,
- * so that looking for what is due passes over the others. Nothing of it is on disk. Rejected: an index by expiry, which
- * takes a second write for each record, and a stale entry whenever a blind write prolongs one.
+ * so that looking for what is due passes over the others. On disk there is one number for each chunk of the map table.
  *
  * It must not know the clock, nor what a page holds.
  */
@@ -25,6 +26,8 @@ export class Deadlines {
   private byPage = new Float64Array(0)
   /** No later than any of the range's pages. */
   private byRange = new Float64Array(0)
+  /** Of pages that were raised since the cut of the checkpoint in flight: the least they had. */
+  private held: Map<number, number> | undefined
 
   get bytes(): number {
     return this.byPage.byteLength + this.byRange.byteLength
@@ -47,7 +50,20 @@ export class Deadlines {
 
   /** What is in a page was looked through, or is gone: nothing in it expires before `first`. */
   raise(id: number, first: number): void {
-    if (id < this.byPage.length) this.byPage[id] = first
+    if (id >= this.byPage.length) return
+    const before = this.byPage[id] as number
+    if (this.held !== undefined && before < (this.held.get(id) ?? first)) this.held.set(id, before)
+    this.byPage[id] = first
+  }
+
+  /** A checkpoint begins. */
+  hold(): void {
+    this.held = new Map()
+  }
+
+  /** It has ended. */
+  letGo(): void {
+    this.held = undefined
   }
 
   of(id: number): number {
@@ -71,10 +87,13 @@ export class Deadlines {
     return 0
   }
 
-  /** No later than anything expires. */
-  earliest(): number {
+  /** No later than anything in pages [from, until) expires (I2). */
+  earliest(from: number, until: number): number {
     let least = Infinity
-    for (const first of this.byRange) if (first < least) least = first
+    for (let id = from; id < Math.min(until, this.byPage.length); id++) {
+      const first = Math.min(this.byPage[id] as number, this.held?.get(id) ?? Infinity)
+      if (first < least) least = first
+    }
     return least
   }
 

@@ -176,7 +176,7 @@ export class Pages extends Changes {
     if (Page.level(words, at) > 0) {
       map.state[id] = state | State.Inner | State.Mutable | State.Referenced
       this.innerPages++
-    } else if (purpose === "scan" || purpose === "ahead") {
+    } else if (purpose === "scan" || purpose === "ahead" || purpose === "upkeep") {
       map.state[id] = state | State.Passing
       this.passing.push(id)
       this.passers++
@@ -244,7 +244,18 @@ export class Pages extends Changes {
   override cut(): Cut {
     const { arena, packs, ring } = this
     if (packs.size * arena.pageBytes > 2 * (ring.liveWords * 4 + sparseBytes)) this.repack(0)
+    this.deadlines.hold()
     return super.cut()
+  }
+
+  override complete(): void {
+    super.complete()
+    this.deadlines.letGo()
+  }
+
+  override abandon(): void {
+    super.abandon()
+    this.deadlines.letGo()
   }
 
   /** A guest that is clean is not changed in place any more (I1). */
