@@ -50,10 +50,11 @@ export class Deadlines {
 
   /** What is in a page was looked through, or is gone: nothing in it expires before `first`. */
   raise(id: number, first: number): void {
-    if (id >= this.byPage.length) return
-    const before = this.byPage[id] as number
+    const before = this.of(id)
+    if (before === Infinity && first === Infinity) return
     if (this.held !== undefined && before < (this.held.get(id) ?? first)) this.held.set(id, before)
-    this.byPage[id] = first
+    this.byPage[id] = Infinity
+    if (first !== Infinity) this.note(id, first)
   }
 
   /** A checkpoint begins. */
