@@ -152,7 +152,7 @@ class Life {
         const [gone] = this.held.splice(this.chance.int(3), 1)
         gone?.view.release()
       }
-      const view = Snapshot.open(this.store().machine)
+      const view = Snapshot.open(this.store().machine, "read")
       if (Exit.isExit(view)) return view
       this.held.push({ view, expected: this.models.map((model) => model.at(now)) })
       return Effect.void

@@ -149,7 +149,7 @@ describe("a reader", () => {
     "of the past sees a record that has expired and was removed",
     Effect.gen(function*() {
       yield* put("a", "1", { ttl: 10 })
-      const view = Snapshot.open(yield* Store.Store.useSync(({ machine }) => machine))
+      const view = Snapshot.open(yield* Store.Store.useSync(({ machine }) => machine), "read")
       if (Exit.isExit(view)) return yield* view
       yield* TestClock.adjust(5 * sweepMillis)
       assert.strictEqual((yield* expiry).removed, 1)
