@@ -9,7 +9,6 @@
  */
 import * as Arr from "effect/Array"
 import type * as Cause from "effect/Cause"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
@@ -18,8 +17,8 @@ import * as Stream from "effect/Stream"
 import * as Codec from "./Codec.ts"
 import type { Stat } from "./Counts.ts"
 import * as Counts from "./Counts.ts"
-import type { RangeOptions } from "./Form.ts"
-import { Form, keyBytes, noValue } from "./Form.ts"
+import type { PutOptions, RangeOptions } from "./Form.ts"
+import { expiryOf, Form, keyBytes, noValue } from "./Form.ts"
 import * as Key from "./Key.ts"
 import * as Raw from "./Raw.ts"
 import * as Reducer from "./Reducer.ts"
@@ -32,7 +31,7 @@ import { VersionMismatch } from "./StoreError.ts"
 import { Tx } from "./Tx.ts"
 
 export type { Stat } from "./Counts.ts"
-export type { RangeOptions } from "./Form.ts"
+export type { PutOptions, RangeOptions } from "./Form.ts"
 
 /** A record as it is read. */
 export interface Entry<K, V> {
@@ -42,15 +41,6 @@ export interface Entry<K, V> {
   readonly lsn: number
   /** Milliseconds since 1970 from which on it is hidden; absent where it stays. */
   readonly expiry?: number
-}
-
-/** How a record is written. */
-export interface PutOptions {
-  /**
-   * How long the record lives, from the time of the transaction on: for ever where it is absent, whatever the record
-   * before it had, and where it is infinite. One that is not above zero has expired at once: the key is removed.
-   */
-  readonly ttl?: Duration.Input | undefined
 }
 
 /** What a keyspace is, and how it is read. */
@@ -176,9 +166,6 @@ export const bytes = (name: string): Bytes => {
   return Object.assign(declared, { raw: Store.useSync(({ machine }) => Raw.make(machine, declared)) })
 }
 
-const ttlMillis = (options: PutOptions | undefined): number =>
-  options?.ttl === undefined ? Infinity : Duration.toMillis(options.ttl)
-
 const entryOf = <K, V>(key: K, value: V, { expiry, lsn }: Row): Entry<K, V> =>
   expiry === undefined ? { key, value, lsn } : { key, value, lsn, expiry }
 
@@ -223,7 +210,8 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
       return Effect.flatMap(this.rowsOf(all), (rows) =>
         Exit.map(this.values(rows), (values) =>
           values.map((found, index) =>
-            Option.map(found, (value) => ({ key: all[index] as K, value, lsn: rows[index]?.lsn ?? 0 }))
+            Option.map(found, (value) =>
+              entryOf(all[index] as K, value, rows[index] as Row))
           )))
     })
 
@@ -254,7 +242,7 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
       const encoded = this.encodeKey(key)
       if (Exit.isExit(encoded)) return encoded
       const stored = this.encodeValue(value)
-      return Exit.isExit(stored) ? stored : tx.put(this, encoded, stored, ttlMillis(options))
+      return Exit.isExit(stored) ? stored : tx.put(this, encoded, stored, expiryOf(options, tx.now))
     })
 
   readonly remove = (key: K): Effect.Effect<void, StoreError, Tx> =>

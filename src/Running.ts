@@ -34,6 +34,7 @@ export interface Merging extends Declared {
 
 export class Running {
   readonly at: number
+  readonly now: number
   readonly writes = new WriteSet()
   readonly hooks: Array<Effect.Effect<void>> = []
   /** Reads of the store; reads that the own writes answered do not count. */
@@ -49,6 +50,7 @@ export class Running {
 
   constructor(machine: Machine, view: View, durability: Durability) {
     this.at = view.at
+    this.now = view.now
     this.machine = machine
     this.view = view
     this.durability = durability
@@ -161,12 +163,10 @@ export class Running {
     keyspace: Declared,
     key: Uint8Array,
     value: Uint8Array,
-    ttlMillis = Infinity
+    expiry = Infinity
   ): Effect.Effect<void, StoreError> {
-    const { now } = this.view
-    const expiry = now + ttlMillis
     // What has expired already need not be written first.
-    return expiry <= now
+    return expiry <= this.now
       ? this.remove(keyspace, key)
       : this.set(keyspace, key, value, expiry === Infinity ? {} : { expiry })
   }

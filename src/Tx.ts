@@ -30,12 +30,14 @@ export type { Commit, Options }
 
 /** What a body may write through. Everything fails with `Ended` once the body has left it. */
 export class Tx extends Context.Service<Tx, {
-  /** What lives for `ttlMillis` from the transaction's time on, or for ever. */
+  /** Its time, in milliseconds since 1970: what expires then or before is not there. */
+  readonly now: number
+  /** What expires at `expiry`; never, where it is infinite or absent. */
   readonly put: (
     keyspace: Declared,
     key: Uint8Array,
     value: Uint8Array,
-    ttlMillis?: number
+    expiry?: number
   ) => Effect.Effect<void, StoreError>
   readonly remove: (keyspace: Declared, key: Uint8Array) => Effect.Effect<void, StoreError>
   readonly merge: (keyspace: Merging, key: Uint8Array, operand: Uint8Array) => Effect.Effect<void, StoreError>

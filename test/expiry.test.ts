@@ -8,6 +8,10 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
+import * as Codec from "../src/Codec.ts"
+import * as Index from "../src/Indexes.ts"
+import * as Key from "../src/Key.ts"
+import * as Keyspace from "../src/Keyspace.ts"
 import type { Declared } from "../src/Machine.ts"
 import * as Snapshot from "../src/Snapshot.ts"
 import * as Store from "../src/Store.ts"
@@ -245,6 +249,63 @@ describe("an operand", () => {
       assert.deepStrictEqual(Option.getOrThrow(yield* ofSum("n")).value, number(6))
       yield* TestClock.adjust(1)
       assert.isTrue(Option.isNone(yield* ofSum("n")))
+    })
+  )
+})
+
+describe("an index", () => {
+  const Sessions = Keyspace.make("sessions", { key: Key.String, value: Codec.bytes })
+  const Indexed = Index.make(Sessions, {
+    user: { key: Key.String, of: ({ value }) => [text(value)] },
+    token: { key: Key.String, of: ({ key }) => [`token of ${key}`], unique: true }
+  })
+  const by = Snapshot.read()(Effect.gen(function*() {
+    const users = yield* Stream.runCollect(Indexed.by.user.get("ada"))
+    const token = yield* Indexed.by.token.get("token of a")
+    return [users.map(({ key }) => key).join(" "), Option.isSome(token)]
+  }))
+  const session = (key: string, options?: Keyspace.PutOptions) =>
+    Tx.transact()(Indexed.put(key, bytes("ada"), options))
+
+  one(
+    "forgets a record when it expires, and finds it for as long as it was prolonged",
+    Effect.gen(function*() {
+      yield* session("a", { ttl: 100 })
+      yield* session("b", { ttl: 200 })
+      assert.deepStrictEqual(yield* by, ["a b", true])
+      yield* TestClock.adjust(99)
+      yield* session("a", { ttl: 1_000 })
+      yield* TestClock.adjust(900)
+      assert.deepStrictEqual(yield* by, ["a", true])
+      yield* session("a")
+      yield* TestClock.adjust(10 * sweepMillis)
+      assert.deepStrictEqual(yield* by, ["a", true])
+      yield* session("a", { ttl: 10 })
+      yield* session("c", { ttl: 0 })
+      yield* TestClock.adjust(10)
+      assert.deepStrictEqual(yield* by, ["", false])
+      yield* TestClock.adjust(sweepMillis)
+      // Record and pairs, of `a` and of `b`; none of them is left.
+      assert.strictEqual((yield* expiry).removed, 6)
+      assert.isEmpty((yield* dump).filter((row) => row.includes("ada") || row.includes("token of")))
+      yield* session("a")
+      assert.deepStrictEqual(yield* by, ["a", true])
+    })
+  )
+
+  one(
+    "that is built over records that expire expires with them",
+    Effect.gen(function*() {
+      yield* Tx.transact()(Effect.forEach(
+        upTo(40),
+        (n) => Sessions.put(n === 0 ? "a" : `k${n}`, bytes(n < 3 ? "ada" : "else"), n < 2 ? { ttl: 50 } : {})
+      ))
+      yield* Stream.runDrain(Index.build(Indexed))
+      assert.deepStrictEqual(yield* by, ["a k1 k2", true])
+      yield* TestClock.adjust(50)
+      assert.deepStrictEqual(yield* by, ["k2", false])
+      yield* TestClock.adjust(sweepMillis)
+      assert.deepStrictEqual(yield* by, ["k2", false])
     })
   )
 })

@@ -167,10 +167,12 @@ export class Expiry {
 
   /** Commits removals; false where they were not appended. */
   private remove({ layout, name, reducer }: Generation, keys: ReadonlyArray<Uint8Array>): boolean {
+    // What indexes say of a record expires with it: nothing in them has to follow.
+    const keyspace = { name, layout, reducer, cleared: false, dropped: false, keepsIndexes: true }
     const writes = keys.map((key) => ({ key, value: undefined }))
     let appended = false
     const intent: Intent = {
-      keyspaces: () => [{ name, layout, reducer, cleared: false, dropped: false, writes: () => writes }],
+      keyspaces: () => [{ ...keyspace, writes: () => writes }],
       durability: "memory",
       unseen: true,
       appended: () => {
