@@ -10,6 +10,7 @@ import type * as Buffer_ from "./actors/Buffer.ts"
 import type * as Checkpoint from "./actors/Checkpoint.ts"
 import type { Declared } from "./actors/Declared.ts"
 import { rootOf } from "./actors/Declared.ts"
+import type * as Expiry from "./actors/Expiry.ts"
 import type * as Flush from "./actors/Flush.ts"
 import type { Fuse } from "./actors/Fuse.ts"
 import type * as Ground from "./actors/Ground.ts"
@@ -35,7 +36,7 @@ export interface Machine {
   readonly limits: Limits
   readonly durability: Durability
   readonly tree: Tree
-  /** Milliseconds of the clock that the store was opened with. */
+  /** The time of the store, in milliseconds since 1970: it does not go back, whatever the clock does. */
   readonly now: () => number
   /** Exclusive bound of what new readers see. */
   readonly visible: () => number
@@ -80,6 +81,7 @@ export interface Parts {
   readonly flush: Flush.Flush
   readonly checkpoint: Checkpoint.Checkpoint
   readonly relocation: Relocation.Relocation
+  readonly expiry: Expiry.Expiry
 }
 
 /** Opens the doors of what has been wired. */

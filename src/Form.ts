@@ -5,6 +5,7 @@
  *
  * It must not know the store, nor what is done with the bytes.
  */
+import * as Duration from "effect/Duration"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Codec from "./Codec.ts"
@@ -30,6 +31,19 @@ export interface RangeOptions<K, P> {
   /** Most entries. */
   readonly limit?: number | undefined
 }
+
+/** How a record is written. */
+export interface PutOptions {
+  /**
+   * How long the record lives, from the time of the transaction on: for ever where it is absent, whatever the record
+   * before it had, and where it is infinite. One that is not above zero has expired at once: the key is removed.
+   */
+  readonly ttl?: Duration.Input | undefined
+}
+
+/** When what is written at `now` expires: Infinity where it stays. */
+export const expiryOf = (options: PutOptions | undefined, now: number): number =>
+  options?.ttl === undefined ? Infinity : now + Duration.toMillis(options.ttl)
 
 type Failed = Exit.Exit<never, StoreError>
 

@@ -35,7 +35,7 @@ import { Reading } from "./indexes/Reading.ts"
 import type { Record } from "./indexes/Shape.ts"
 import { Shape } from "./indexes/Shape.ts"
 import type * as Key from "./Key.ts"
-import type { Keyspace, Reads, Reducing } from "./Keyspace.ts"
+import type { Keyspace, PutOptions, Reads, Reducing } from "./Keyspace.ts"
 import type { Snapshot } from "./Snapshot.ts"
 import type { Store } from "./Store.ts"
 import type { DuplicateKey, StoreError } from "./StoreError.ts"
@@ -114,17 +114,19 @@ type Write<A, E = never> = Effect.Effect<A, E | StoreError, Tx | Snapshot>
 /** A keyspace with indexes: see {@link make}. Reads are those of the keyspace, writes do what its writes do. */
 export interface IndexedKeyspace<K, V, P, D> extends Reads<K, V, P> {
   readonly by: Indexes<K, V, D>
-  readonly put: (key: K, value: V) => Write<void, Refusal<D>>
+  readonly put: (key: K, value: V, options?: PutOptions) => Write<void, Refusal<D>>
   readonly remove: (key: K) => Write<void>
-  readonly insert: (key: K, value: V) => Write<boolean, Refusal<D>>
+  readonly insert: (key: K, value: V, options?: PutOptions) => Write<boolean, Refusal<D>>
   readonly replace: (
     key: K,
     value: V,
-    expected: number | undefined
+    expected: number | undefined,
+    options?: PutOptions
   ) => Write<void, VersionMismatch | Refusal<D>>
   readonly modify: <B>(
     key: K,
-    f: (value: Option.Option<V>) => readonly [B, Option.Option<V>]
+    f: (value: Option.Option<V>) => readonly [B, Option.Option<V>],
+    options?: PutOptions
   ) => Write<B, Refusal<D>>
   /** Removes every record, and empties the indexes. */
   readonly clear: Write<void>
@@ -199,23 +201,31 @@ const folding = <K, V, O, P>(kept: Kept<K, V, P>, { merge }: Reducing<K, V, O, P
 ) => kept.merge(key, merge(key, operand))
 
 const writes = <K, V, P>(kept: Kept<K, V, P>) => {
-  const changed = (value: V) => ({ value: Option.some(value) })
+  const changed = (value: V, options?: PutOptions) => ({ value: Option.some(value), options })
   return {
-    put: (key: K, value: V) => kept.change(key, () => Exit.succeed([undefined, changed(value)])),
+    put: (key: K, value: V, options?: PutOptions) =>
+      kept.change(key, () => Exit.succeed([undefined, changed(value, options)])),
     remove: (key: K) => kept.change(key, () => Exit.succeed([undefined, { value: Option.none() }])),
-    insert: (key: K, value: V) =>
-      kept.change(key, (entry) => Exit.succeed(Option.isSome(entry) ? [false] : [true, changed(value)])),
-    replace: (key: K, value: V, expected: number | undefined) =>
+    insert: (key: K, value: V, options?: PutOptions) =>
+      kept.change(
+        key,
+        (entry) => Exit.succeed(Option.isSome(entry) ? [false] : [true, changed(value, options)])
+      ),
+    replace: (key: K, value: V, expected: number | undefined, options?: PutOptions) =>
       kept.change(key, (entry) => {
         const actual = Option.isSome(entry) ? entry.value.lsn : undefined
         return actual === expected
-          ? Exit.succeed([undefined, changed(value)])
+          ? Exit.succeed([undefined, changed(value, options)])
           : Exit.fail(new VersionMismatch({ keyspace: kept.name, expected, actual }))
       }),
-    modify: <B>(key: K, f: (value: Option.Option<V>) => readonly [B, Option.Option<V>]) =>
+    modify: <B>(
+      key: K,
+      f: (value: Option.Option<V>) => readonly [B, Option.Option<V>],
+      options?: PutOptions
+    ) =>
       kept.change(key, (entry) => {
         const [result, value] = f(Option.map(entry, (found) => found.value))
-        return Exit.succeed([result, { value }])
+        return Exit.succeed([result, { value, options }])
       }),
     clear: kept.clear,
     drop: kept.drop

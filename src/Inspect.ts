@@ -95,13 +95,16 @@ export interface Stat extends Costs {
     readonly images: number
     readonly checkpoints: number
     readonly relocatedBytes: number
+    /** Records that the janitor removed because they had expired. */
+    readonly expired: number
   }
 }
 
 /** Looks at every record that is in a mini-page; all else is counted already. */
 export const stat = (machine: Machine): Stat => {
   const { parts, tree: { pages } } = machine
-  const { budget, buffer, checkpoint, flush, generations, relocation, segments, slots, tail, wal } = parts
+  const { budget, buffer, checkpoint, expiry, flush, generations, relocation, segments, slots, tail, wal } =
+    parts
   return {
     ...costs(machine),
     keyspaces: [...generations.all()].map(({ name, root }) => ({
@@ -136,7 +139,8 @@ export const stat = (machine: Machine): Stat => {
       evictions: buffer.counters.evicted.leaves + buffer.counters.evicted.minis,
       images: flush.counters.images,
       checkpoints: checkpoint.counters.checkpoints,
-      relocatedBytes: relocation.counters.bytes
+      relocatedBytes: relocation.counters.bytes,
+      expired: expiry.counters.removed
     }
   }
 }
@@ -206,6 +210,7 @@ export const series = (machine: Machine): ReadonlyArray<Series> => {
     { metric: metric("tx.conflicts"), read: () => wal.counters.conflicts },
     { metric: metric("tx.retries"), read: () => wal.watch.woken },
     { metric: metric("tx.turns"), read: wal.turns },
+    { metric: metric("expire.removed"), read: () => parts.expiry.counters.removed },
     { metric: metric("lsn.visible"), read: machine.visible },
     { metric: metric("lsn.durable"), read: () => tail.durableLsn },
     {

@@ -17,8 +17,8 @@ import * as Stream from "effect/Stream"
 import * as Codec from "./Codec.ts"
 import type { Stat } from "./Counts.ts"
 import * as Counts from "./Counts.ts"
-import type { RangeOptions } from "./Form.ts"
-import { Form, keyBytes, noValue } from "./Form.ts"
+import type { PutOptions, RangeOptions } from "./Form.ts"
+import { expiryOf, Form, keyBytes, noValue } from "./Form.ts"
 import * as Key from "./Key.ts"
 import * as Raw from "./Raw.ts"
 import * as Reducer from "./Reducer.ts"
@@ -31,7 +31,7 @@ import { VersionMismatch } from "./StoreError.ts"
 import { Tx } from "./Tx.ts"
 
 export type { Stat } from "./Counts.ts"
-export type { RangeOptions } from "./Form.ts"
+export type { PutOptions, RangeOptions } from "./Form.ts"
 
 /** A record as it is read. */
 export interface Entry<K, V> {
@@ -39,6 +39,8 @@ export interface Entry<K, V> {
   readonly value: V
   /** LSN of the commit that wrote it; what `replace` compares. */
   readonly lsn: number
+  /** Milliseconds since 1970 from which on it is hidden; absent where it stays. */
+  readonly expiry?: number
 }
 
 /** What a keyspace is, and how it is read. */
@@ -63,28 +65,37 @@ export interface Reads<K, V, P = never> {
   readonly range: (options?: RangeOptions<K, P>) => Stream.Stream<Entry<K, V>, StoreError, Snapshot>
   /** The same without reading values. */
   readonly keys: (options?: RangeOptions<K, P>) => Stream.Stream<K, StoreError, Snapshot>
-  /** O(1). */
+  /** O(1). Records that have expired and were not removed yet are counted. */
   readonly stat: Effect.Effect<Stat, StoreError, Store>
-  /** The number of records as they are now; reads the pages of those, and only those, that `stat` calls unresolved. */
+  /**
+   * The number of records as they are now, those included that have expired and were not removed yet; reads the pages
+   * of those, and only those, that `stat` calls unresolved.
+   */
   readonly count: Effect.Effect<number, StoreError, Store>
 }
 
 /** A keyspace: see {@link make}. */
 export interface Keyspace<K, V, P = never> extends Reads<K, V, P> {
-  readonly put: (key: K, value: V) => Effect.Effect<void, StoreError, Tx>
+  readonly put: (key: K, value: V, options?: PutOptions) => Effect.Effect<void, StoreError, Tx>
   readonly remove: (key: K) => Effect.Effect<void, StoreError, Tx>
   /** Writes if the key is absent; answers whether it was. */
-  readonly insert: (key: K, value: V) => Effect.Effect<boolean, StoreError, Tx | Snapshot>
+  readonly insert: (
+    key: K,
+    value: V,
+    options?: PutOptions
+  ) => Effect.Effect<boolean, StoreError, Tx | Snapshot>
   /** Writes if the record's version is `expected`; `undefined` expects that there is none. */
   readonly replace: (
     key: K,
     value: V,
-    expected: number | undefined
+    expected: number | undefined,
+    options?: PutOptions
   ) => Effect.Effect<void, StoreError | VersionMismatch, Tx | Snapshot>
   /** Reads, decides, writes: `f` answers a result and the new value (`None` removes). */
   readonly modify: <B>(
     key: K,
-    f: (value: Option.Option<V>) => readonly [B, Option.Option<V>]
+    f: (value: Option.Option<V>) => readonly [B, Option.Option<V>],
+    options?: PutOptions
   ) => Effect.Effect<B, StoreError, Tx | Snapshot>
   /** Removes every record at once. */
   readonly clear: Effect.Effect<void, StoreError, Tx>
@@ -100,6 +111,9 @@ export interface Reducing<K, V, O, P = never> extends Keyspace<K, V, P> {
    * Folds an operand into the value; where there is none, what the reducer makes of the operand is the value. With
    * `sum`, `min`, `max` and `last` nothing is read, and so nothing conflicts. What the others make may become too long
    * for its leaf, so they read the record, as `modify` does.
+   *
+   * What comes of a value that expires does so when that would have, and on one that has expired an operand begins
+   * anew; but `last` puts, and what it puts stays.
    */
   readonly merge: (key: K, operand: O) => Effect.Effect<void, StoreError, Tx>
   readonly keeping: () => Reducing<K, V, O, P>
@@ -152,6 +166,9 @@ export const bytes = (name: string): Bytes => {
   return Object.assign(declared, { raw: Store.useSync(({ machine }) => Raw.make(machine, declared)) })
 }
 
+const entryOf = <K, V>(key: K, value: V, { expiry, lsn }: Row): Entry<K, V> =>
+  expiry === undefined ? { key, value, lsn } : { key, value, lsn, expiry }
+
 class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
   constructor(
     name: string,
@@ -179,7 +196,7 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
     Effect.flatMap(this.row(key, "keys and values"), (row) => {
       if (row === undefined) return noValue
       const value = this.decode(row)
-      return Exit.isExit(value) ? value : Exit.succeed(Option.some({ key, value: value.value, lsn: row.lsn }))
+      return Exit.isExit(value) ? value : Exit.succeed(Option.some(entryOf(key, value.value, row)))
     })
 
   readonly getMany = (keys: Iterable<K>): Effect.Effect<Array<Option.Option<V>>, StoreError, Snapshot> =>
@@ -193,7 +210,8 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
       return Effect.flatMap(this.rowsOf(all), (rows) =>
         Exit.map(this.values(rows), (values) =>
           values.map((found, index) =>
-            Option.map(found, (value) => ({ key: all[index] as K, value, lsn: rows[index]?.lsn ?? 0 }))
+            Option.map(found, (value) =>
+              entryOf(all[index] as K, value, rows[index] as Row))
           )))
     })
 
@@ -210,7 +228,7 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
       const key = this.decodeKey(row)
       if (Exit.isExit(key)) return key
       const value = this.decode(row)
-      return Exit.isExit(value) ? value : { key: key.key, value: value.value, lsn: row.lsn }
+      return Exit.isExit(value) ? value : entryOf(key.key, value.value, row)
     })
 
   readonly keys = (options: RangeOptions<K, P> = {}): Stream.Stream<K, StoreError, Snapshot> =>
@@ -219,12 +237,12 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
       ({ key }) => key
     )
 
-  readonly put = (key: K, value: V): Effect.Effect<void, StoreError, Tx> =>
+  readonly put = (key: K, value: V, options?: PutOptions): Effect.Effect<void, StoreError, Tx> =>
     Tx.use((tx) => {
       const encoded = this.encodeKey(key)
       if (Exit.isExit(encoded)) return encoded
       const stored = this.encodeValue(value)
-      return Exit.isExit(stored) ? stored : tx.put(this, encoded, stored)
+      return Exit.isExit(stored) ? stored : tx.put(this, encoded, stored, expiryOf(options, tx.now))
     })
 
   readonly remove = (key: K): Effect.Effect<void, StoreError, Tx> =>
@@ -233,32 +251,38 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
       return Exit.isExit(encoded) ? encoded : tx.remove(this, encoded)
     })
 
-  readonly insert = (key: K, value: V): Effect.Effect<boolean, StoreError, Tx | Snapshot> =>
+  readonly insert = (
+    key: K,
+    value: V,
+    options?: PutOptions
+  ): Effect.Effect<boolean, StoreError, Tx | Snapshot> =>
     Effect.flatMap(
       this.row(key, "keys"),
-      (row) => row === undefined ? Effect.as(this.put(key, value), true) : Effect.succeed(false)
+      (row) => row === undefined ? Effect.as(this.put(key, value, options), true) : Effect.succeed(false)
     )
 
   readonly replace = (
     key: K,
     value: V,
-    expected: number | undefined
+    expected: number | undefined,
+    options?: PutOptions
   ): Effect.Effect<void, StoreError | VersionMismatch, Tx | Snapshot> =>
     Effect.flatMap(
       this.row(key, "keys"),
       (row): Effect.Effect<void, StoreError | VersionMismatch, Tx> =>
         row?.lsn === expected
-          ? this.put(key, value)
+          ? this.put(key, value, options)
           : Effect.fail(new VersionMismatch({ keyspace: this.name, expected, actual: row?.lsn }))
     )
 
   readonly modify = <B>(
     key: K,
-    f: (value: Option.Option<V>) => readonly [B, Option.Option<V>]
+    f: (value: Option.Option<V>) => readonly [B, Option.Option<V>],
+    options?: PutOptions
   ): Effect.Effect<B, StoreError, Tx | Snapshot> =>
     Effect.flatMap(this.get(key), (value) => {
       const [result, next] = f(value)
-      const write = Option.isSome(next) ? this.put(key, next.value) : this.remove(key)
+      const write = Option.isSome(next) ? this.put(key, next.value, options) : this.remove(key)
       return Effect.as(write, result)
     })
 

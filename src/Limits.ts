@@ -108,7 +108,8 @@ export const ranges = {
   sessions: range("items", 1, 16_777_216, "sessions remembered"),
   sessionIdleMillis: range("milliseconds", 1, years, "time after which an unused session is ended"),
   mailbox: range("messages", 1, 1_048_576, "requests waiting for one actor"),
-  markDelayMillis: range("milliseconds", 0, timer, "idle time after which the log marks what is durable")
+  markDelayMillis: range("milliseconds", 0, timer, "idle time after which the log marks what is durable"),
+  sweepMillis: range("milliseconds", 1, timer, "time between two looks for records that have expired")
 } satisfies Record<string, Range>
 
 export type Name = keyof typeof ranges
@@ -233,7 +234,8 @@ const waiting = (given: Given) => ({
   sessions: given.sessions ?? 10_000,
   sessionIdleMillis: given.sessionIdleMillis ?? 7 * 86_400_000,
   mailbox: given.mailbox ?? 1_024,
-  markDelayMillis: given.markDelayMillis ?? 10
+  markDelayMillis: given.markDelayMillis ?? 10,
+  sweepMillis: given.sweepMillis ?? 60_000
 })
 
 /** A relation between limits: which ones, what must hold, and what to do where it does not. */

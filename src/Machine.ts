@@ -18,12 +18,12 @@
  * I1 Nothing is served before recovery has ended, and nothing is accepted once closing has begun.
  * I2 The first failure of the log, and every defect, stops writing for good; what is durable can still be read.
  */
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Buffer_ from "./actors/Buffer.ts"
 import * as Checkpoint from "./actors/Checkpoint.ts"
 import { randomIncarnation } from "./actors/Directory.ts"
+import * as Expiry from "./actors/Expiry.ts"
 import * as Flush from "./actors/Flush.ts"
 import type { Fuse } from "./actors/Fuse.ts"
 import { make as makeFuse } from "./actors/Fuse.ts"
@@ -35,6 +35,7 @@ import * as Recovery from "./actors/Recovery.ts"
 import * as Relocation from "./actors/Relocation.ts"
 import * as Restore from "./actors/Restore.ts"
 import * as Scratch from "./actors/Scratch.ts"
+import * as Time from "./actors/Time.ts"
 import * as TreeActor from "./actors/Tree.ts"
 import * as Triggers from "./actors/Triggers.ts"
 import * as Wal from "./actors/Wal.ts"
@@ -60,6 +61,8 @@ export interface Settings extends Ground.Settings {
   readonly checkpointed: (report: Checkpoint.Report) => void
   /** Told whenever large values were moved, or could not be. */
   readonly relocated: (report: Relocation.Report) => void
+  /** Told whenever something that had expired was removed, or could not be looked at. */
+  readonly expired: (report: Expiry.Report) => void
 }
 
 /** Opens a store and runs its actors until the scope closes. */
@@ -175,11 +178,10 @@ const serve = Effect.fnUntraced(function*(
   tail: Tail,
   fuse: Fuse
 ) {
-  const { budget, file, generations, limits, mode, segments, slots, tree } = ground
+  const { generations, limits, mode, tree } = ground
   const { buffer, treeActor } = views
   const { pages, versions } = tree
-  const clock = yield* Clock.Clock
-  const now = (): number => clock.currentTimeMillisUnsafe()
+  const now = yield* Time.make(generations.millis)
   const running = (): boolean => mode === "readWrite" && !fuse.closed && fuse.failure === undefined
   const visible = visibleOf(views, tail, versions, fuse)
   const logBytes = (): number => tail.end - checkpoint.newest().cut.lsn
@@ -213,29 +215,13 @@ const serve = Effect.fnUntraced(function*(
     running,
     start: checkpoint.start
   })
-  const tidy = Janitor.make({
-    fork: fuse.fork,
-    dirty: () => running() && generations.dropping.length > 0,
-    freeSlice: (count) => treeActor.freeSlice(count),
-    load: (pageId) => buffer.load(pageId, "upkeep")
-  })
-  const parts = {
-    ...views,
-    file,
-    scratch,
-    slots,
-    budget,
-    tail,
-    segments,
-    generations,
-    wal,
-    checkpoint,
-    relocation
-  }
+  const { expiry, tidy } = upkeep(settings, ground, views, wired)
+  const parts = { ...ground, ...views, tail, scratch, wal, checkpoint, relocation, expiry }
   fuse.blown = (error) => stop(parts, versions, error)
   yield* Effect.addFinalizer(() => close(parts, fuse, running))
   // The open group: the first thing that this life says, durable before anything else is served.
   if (mode === "readWrite") yield* wal.awaitLsn(tail.groupLsn, "synced")
+  tidy()
   return Doors.make(settings, ground, parts, fuse, { now, visible })
 })
 
@@ -285,18 +271,41 @@ const visibleOf =
     return lsn
   }
 
+/** What takes down what nobody needs any more: trees, and records that have expired. */
+const upkeep = (
+  settings: Settings,
+  { generations, limits: { sweepMillis }, tree: { pages } }: Ground.Ground,
+  { buffer, treeActor }: Views,
+  { fuse: { defect, fork }, now, running, wal }: Wired
+) => {
+  const dirty = (): boolean => running() && generations.dropping.length > 0
+  const load = (pageId: number) => buffer.load(pageId, "upkeep")
+  const drop = Janitor.make({ fork, dirty, freeSlice: (count) => treeActor.freeSlice(count), load })
+  const settled = (): boolean => treeActor.backlog === 0 && wal.ready()
+  const reports = { done: settings.expired, failed: defect("janitor") }
+  const state = { pages, generations, now, running, settled }
+  const expiry = new Expiry.Expiry({ ...state, ...reports, sweepMillis, fork, load, commit: wal.inline })
+  const tidy = (): void => {
+    drop()
+    expiry.wake()
+  }
+  return { expiry, tidy }
+}
+
+interface Wired {
+  readonly wal: Wal.Wal
+  readonly tail: Tail
+  readonly now: () => number
+  readonly fuse: Fuse
+  readonly running: () => boolean
+}
+
 /** The two that make the log shorter: checkpoints, and moving large values after each. */
 const coordinate = Effect.fnUntraced(function*(
   settings: Settings,
   ground: Ground.Ground,
   { buffer, flush, treeActor }: Views,
-  { fuse, now, running, tail, wal }: {
-    readonly wal: Wal.Wal
-    readonly tail: Tail
-    readonly now: () => number
-    readonly fuse: Fuse
-    readonly running: () => boolean
-  }
+  { fuse, now, running, tail, wal }: Wired
 ) {
   const relocation = new Relocation.Relocation({
     ...ground,

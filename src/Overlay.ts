@@ -10,8 +10,9 @@
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import type { Range, Row, Scan } from "./Snapshot.ts"
 import { Fold } from "./tree/Fold.ts"
+import { rowOf as storedRow } from "./View.ts"
+import type { Range, Row, Scan } from "./View.ts"
 import type { KeyspaceWrites, Write } from "./WriteSet.ts"
 import { compare } from "./WriteSet.ts"
 
@@ -19,14 +20,14 @@ import { compare } from "./WriteSet.ts"
  * The row of an own write, or undefined where it removes. Its LSN is not known yet, so it shows that of the snapshot,
  * which no record of the snapshot can have.
  */
-export const rowOf = ({ key, value }: Write, at: number): Row | undefined =>
-  value === undefined ? undefined : { key: key.slice(), value: value.slice(), lsn: at }
+export const rowOf = ({ expiry = Infinity, key, value }: Write, at: number): Row | undefined =>
+  value === undefined ? undefined : storedRow(key.slice(), value.slice(), at, expiry)
 
-/** The row of an own operand, folded into what the store has of its key. */
+/** The row of an own operand, folded into what the store has of its key; it expires as that does. */
 export const foldedRow = (write: Write, row: Row | undefined, at: number): Row | undefined => {
   const { key, reducer, value } = write
   if (row === undefined || reducer === undefined || value === undefined) return rowOf(write, at)
-  return { key: key.slice(), value: folded(reducer, row.value, value), lsn: at }
+  return storedRow(key.slice(), folded(reducer, row.value, value), at, row.expiry ?? Infinity)
 }
 
 /** A value with an operand folded into it, as bytes of its own. */
@@ -37,12 +38,15 @@ export const folded = (reducer: number, value: Uint8Array | undefined, operand: 
 
 const fold = new Fold()
 
+/** Makes a row of an own write and what the store has of its key. */
+export type Over = (write: Write, stored: Row | undefined) => Row | undefined
+
 /** A scan of the store with the own writes laid over it; `own` finds them anew at every pull. */
 export const overlay = (
   scan: (range: Range) => Scan,
   own: () => KeyspaceWrites | undefined,
   range: Range,
-  at: number
+  over: Over
 ): Scan => {
   // Rows of the store may be hidden, so their number is open.
   const base = scan({ ...range, limit: Infinity, expected: range.limit })
@@ -64,11 +68,11 @@ export const overlay = (
     const writes = own()?.range(descending ? edge : lower, descending ? upper : after(edge)) ?? []
     if (descending) upper = edge
     else lower = after(edge)
-    return taken(merge(rows, writes, descending, at))
+    return taken(merge(rows, writes, descending, over))
   }
   /** The own writes beyond the store's last key. */
   const rest = (): ReadonlyArray<Row> => {
-    const rows = taken(merge([], own()?.range(lower, upper) ?? [], descending, at))
+    const rows = taken(merge([], own()?.range(lower, upper) ?? [], descending, over))
     left = 0
     return rows
   }
@@ -85,14 +89,14 @@ const merge = (
   rows: ReadonlyArray<Row>,
   writes: ReadonlyArray<Write>,
   descending: boolean,
-  at: number
+  over: Over
 ): ReadonlyArray<Row> => {
   if (writes.length === 0) return rows
   const own = descending ? writes.toReversed() : writes
   const result: Array<Row> = []
   let next = 0
   const take = (stored: Row | undefined): void => {
-    const row = foldedRow(own[next++] as Write, stored, at)
+    const row = over(own[next++] as Write, stored)
     if (row !== undefined) result.push(row)
   }
   for (const row of rows) {

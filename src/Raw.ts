@@ -2,9 +2,9 @@
  * The raw doors of a keyspace of bytes: for hot loops that cannot pay for an Effect per record.
  *
  * Everything here happens in the calling thread, outside any boundary: reads see the newest visible commits (two reads
- * may see two states), a page that is not in memory is read from the disk at once and counted, and each write is a
- * blind transaction of its own, appended before the call returns and durable some milliseconds later, or when
- * `Store.awaitDurable` says so. All of them throw `StoreError`.
+ * may see two states) without what has expired by the time of the call, a page that is not in memory is read from the
+ * disk at once and counted, and each write is a blind transaction of its own, appended before the call returns and
+ * durable some milliseconds later, or when `Store.awaitDurable` says so. All of them throw `StoreError`.
  *
  * I1 A write is appended whole or refused (`Overloaded`); it never waits.
  */
@@ -140,6 +140,7 @@ class Doors implements Raw {
     const at = machine.visible()
     const root = this.root(at)
     if (root === undefined) return false
+    batch.now = this.nowOf(root)
     while (!batch.ended) {
       const { position } = batch
       batch.reset()
@@ -201,7 +202,7 @@ class Doors implements Raw {
       this.load(machine.tree.missing, "read")
       answer = machine.tree.get(root, key, at)
     }
-    return answer === Found
+    return answer === Found && (!root.expires || machine.tree.foundExpiry() > machine.now())
   }
 
   /** Looks up all keys; those that miss a page as soon as it is here, so that nothing can evict it before. */
@@ -211,6 +212,7 @@ class Doors implements Raw {
     const root = this.root(at)
     many.begin(keys.length, "keys and values")
     if (root === undefined) return
+    many.now = this.nowOf(root)
     tree.getMany(root, keys, at, many)
     while (many.misses) {
       const missing = many.takeMissing()
@@ -231,6 +233,11 @@ class Doors implements Raw {
     if (Exit.isSuccess(root)) return undefined
     const failure = Exit.findErrorOption(root)
     throw failure._tag === "Some" ? failure.value : root.cause
+  }
+
+  /** The time for a call; where nothing expires, none has to be known. */
+  private nowOf(root: Root): number {
+    return root.expires ? this.machine.now() : -Infinity
   }
 
   private load(pageId: number, purpose: Purpose): void {

@@ -22,6 +22,7 @@ import { LayoutMismatch, LimitExceeded, storeError } from "./StoreError.ts"
 import { grows, Reducer } from "./tree/Fold.ts"
 import type { Columns, Range, Row, Scan, View } from "./View.ts"
 import { ended } from "./View.ts"
+import type { Write } from "./WriteSet.ts"
 import { WriteSet } from "./WriteSet.ts"
 
 /** A keyspace whose values operands are folded into. */
@@ -33,6 +34,7 @@ export interface Merging extends Declared {
 
 export class Running {
   readonly at: number
+  readonly now: number
   readonly writes = new WriteSet()
   readonly hooks: Array<Effect.Effect<void>> = []
   /** Reads of the store; reads that the own writes answered do not count. */
@@ -48,6 +50,7 @@ export class Running {
 
   constructor(machine: Machine, view: View, durability: Durability) {
     this.at = view.at
+    this.now = view.now
     this.machine = machine
     this.view = view
     this.durability = durability
@@ -80,7 +83,7 @@ export class Running {
       if (own?.cleared === true) return Exit.succeed(undefined)
       this.note(keyspace, key)
       const stored = this.view.get(keyspace, key, columns)
-      return write === undefined ? stored : Effect.map(stored, (row) => foldedRow(write, row, this.at))
+      return write === undefined ? stored : Effect.map(stored, (row) => this.fold(keyspace, write, row))
     })
   }
 
@@ -108,7 +111,7 @@ export class Running {
       return Effect.map(this.view.getMany(keyspace, asked, columns), (found) => {
         stored.forEach((index, place) => {
           const write = writes[index]
-          rows[index] = write === undefined ? found[place] : foldedRow(write, found[place], this.at)
+          rows[index] = write === undefined ? found[place] : this.fold(keyspace, write, found[place])
         })
         return rows
       })
@@ -121,7 +124,7 @@ export class Running {
       (stored) => this.view.scan(keyspace, stored),
       () => this.writes.find(keyspace.name),
       range,
-      this.at
+      (write, stored) => this.fold(keyspace, write, stored)
     )
     let left = range.limit
     const noted = Effect.matchEffect(rows, {
@@ -143,12 +146,33 @@ export class Running {
     return this.guarded(keyspace, () => noted)
   }
 
-  put(keyspace: Declared, key: Uint8Array, value: Uint8Array): Effect.Effect<void, StoreError> {
-    return this.set(keyspace, key, value)
+  /**
+   * The row of an own write over what is stored. An operand on what expires is put as what it comes to: by the time of
+   * the commit that may have expired, and the operand would begin anew, though the body saw otherwise.
+   */
+  private fold(keyspace: Declared, write: Write, stored: Row | undefined): Row | undefined {
+    const row = foldedRow(write, stored, this.at)
+    const { expiry } = stored ?? {}
+    if (row === undefined || expiry === undefined || write.reducer === undefined) return row
+    const isCurrent = this.writes.find(keyspace.name)?.get(write.key) === write
+    if (isCurrent) this.writes.set(keyspace, { key: write.key, value: row.value.slice(), expiry })
+    return row
+  }
+
+  put(
+    keyspace: Declared,
+    key: Uint8Array,
+    value: Uint8Array,
+    expiry = Infinity
+  ): Effect.Effect<void, StoreError> {
+    // What has expired already need not be written first.
+    return expiry <= this.now
+      ? this.remove(keyspace, key)
+      : this.set(keyspace, key, value, expiry === Infinity ? {} : { expiry })
   }
 
   remove(keyspace: Declared, key: Uint8Array): Effect.Effect<void, StoreError> {
-    return this.set(keyspace, key, undefined)
+    return this.set(keyspace, key, undefined, {})
   }
 
   /**
@@ -163,10 +187,11 @@ export class Running {
       const write = own?.get(key)
       const isKnown = write === undefined ? own?.cleared === true : write.reducer === undefined
       if (isKnown || reducer === Reducer.last) {
-        return this.putMerged(keyspace, key, folded(reducer, write?.value, operand))
+        const merged = folded(reducer, write?.value, operand)
+        return this.putMerged(keyspace, key, merged, reducer === Reducer.last ? undefined : write?.expiry)
       }
       const operands = folded(reducer, write?.value, operand)
-      if (!grows(reducer)) return this.set(keyspace, key, operands, reducer)
+      if (!grows(reducer)) return this.set(keyspace, key, operands, { reducer })
       this.note(keyspace, key)
       return Effect.flatMap(this.view.get(keyspace, key, "keys and values"), (row) => {
         // Another fiber of the body may have written meanwhile.
@@ -176,17 +201,23 @@ export class Running {
         const stays = row?.isLarge !== true && this.staysInLeaf(key, merged)
         const stored = keyspace.compact(merged, stays ? this.machine.limits.operandChain : 0)
         if (Exit.isExit(stored)) return stored
-        return stays && stored === merged
-          ? this.set(keyspace, key, operands, reducer)
-          : this.set(keyspace, key, stored)
+        const expiry = row?.expiry
+        return stays && stored === merged && expiry === undefined
+          ? this.set(keyspace, key, operands, { reducer })
+          : this.set(keyspace, key, stored, { expiry })
       })
     })
   }
 
   /** Puts a value that operands were added to. */
-  private putMerged(keyspace: Merging, key: Uint8Array, merged: Uint8Array): Effect.Effect<void, StoreError> {
+  private putMerged(
+    keyspace: Merging,
+    key: Uint8Array,
+    merged: Uint8Array,
+    expiry: number | undefined
+  ): Effect.Effect<void, StoreError> {
     const stored = keyspace.compact(merged, this.machine.limits.operandChain)
-    return Exit.isExit(stored) ? stored : this.set(keyspace, key, stored)
+    return Exit.isExit(stored) ? stored : this.set(keyspace, key, stored, { expiry })
   }
 
   /** Whether a leaf keeps a value of a key itself. */
@@ -258,7 +289,7 @@ export class Running {
     keyspace: Declared,
     key: Uint8Array,
     value: Uint8Array | undefined,
-    reducer?: number
+    how: Pick<Write, "reducer" | "expiry">
   ): Effect.Effect<void, StoreError> {
     return this.guarded(keyspace, () => {
       const { keyBytes, transactionBytes, valueBytes } = this.machine.limits
@@ -268,7 +299,7 @@ export class Running {
       if (size > valueBytes) return exceeded("valueBytes", size, valueBytes)
       if (bytes > transactionBytes) return exceeded("transactionBytes", bytes, transactionBytes)
       this.writes.bytes = bytes
-      this.writes.set(keyspace, { key, value, reducer })
+      this.writes.set(keyspace, { key, value, reducer: how.reducer, expiry: how.expiry })
       return Exit.void
     })
   }

@@ -16,6 +16,7 @@ import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Report } from "./actors/Checkpoint.ts"
+import type { Report as Expired } from "./actors/Expiry.ts"
 import type { Progress } from "./actors/Recovery.ts"
 import type { Report as Relocated } from "./actors/Relocation.ts"
 import type { Trigger } from "./actors/Triggers.ts"
@@ -32,13 +33,15 @@ import type { Event as PageEvent, Events as PageEvents } from "./tree/Events.ts"
 
 export type { Options } from "./Options.ts"
 export { config } from "./Options.ts"
-export type { PageEvent, Progress, Relocated, Report, Trigger }
+export type { Expired, PageEvent, Progress, Relocated, Report, Trigger }
 
 /** What happens inside a store, as it happens. */
 export type Event =
   | { readonly _tag: "Checkpoint"; readonly report: Report }
   /** Large values were moved out of old segments of the log, or could not be. */
   | { readonly _tag: "Relocation"; readonly report: Relocated }
+  /** Records that had expired were removed, or a leaf with some could not be read. */
+  | { readonly _tag: "Expiry"; readonly report: Expired }
 
 /** Events kept for a subscriber that is behind; older ones are dropped. */
 const eventsKept = 256
@@ -95,7 +98,8 @@ export const make = (
       systemCache: options.systemCache ?? "use",
       recovery: yield* Recovery,
       checkpointed: (report) => tell({ _tag: "Checkpoint", report }),
-      relocated: (report) => tell({ _tag: "Relocation", report })
+      relocated: (report) => tell({ _tag: "Relocation", report }),
+      expired: (report) => tell({ _tag: "Expiry", report })
     }).pipe(Effect.withSpan(Telemetry.Span.recovery))
     yield* Telemetry.register(options.path, Inspect.series(machine))
     return {

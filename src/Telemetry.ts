@@ -107,7 +107,12 @@ export const Attribute = {
   /** Whether the log ended in a group that is not whole, which was cut off. */
   recoveryTorn: "heartwood.recovery.torn",
   /** The superblock slot that was opened: 0 or 1. */
-  recoverySlot: "heartwood.recovery.slot"
+  recoverySlot: "heartwood.recovery.slot",
+
+  expireRemoved: "heartwood.expire.removed",
+  /** Leaves that were looked at, and those of them that were read from the disk. */
+  expireLeaves: "heartwood.expire.leaves",
+  expireLoads: "heartwood.expire.loads"
 } as const
 
 interface Described {
@@ -135,6 +140,7 @@ export const metrics = {
   "heartwood.tx.conflicts": counter("{conflict}", "Runs of transactions that lost to another one"),
   "heartwood.tx.retries": counter("{retry}", "Transactions that waited for a change and were woken by it"),
   "heartwood.tx.turns": counter("{turn}", "Exclusive turns"),
+  "heartwood.expire.removed": counter("{record}", "Records removed because they had expired"),
   "heartwood.lsn.visible": gauge("By", "Visible LSN"),
   "heartwood.lsn.durable": gauge("By", "Durable LSN"),
   "heartwood.actor.mailbox.usage": gauge("{message}", "Requests waiting (actor)"),

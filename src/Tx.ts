@@ -30,7 +30,15 @@ export type { Commit, Options }
 
 /** What a body may write through. Everything fails with `Ended` once the body has left it. */
 export class Tx extends Context.Service<Tx, {
-  readonly put: (keyspace: Declared, key: Uint8Array, value: Uint8Array) => Effect.Effect<void, StoreError>
+  /** Its time, in milliseconds since 1970: what expires then or before is not there. */
+  readonly now: number
+  /** What expires at `expiry`; never, where it is infinite or absent. */
+  readonly put: (
+    keyspace: Declared,
+    key: Uint8Array,
+    value: Uint8Array,
+    expiry?: number
+  ) => Effect.Effect<void, StoreError>
   readonly remove: (keyspace: Declared, key: Uint8Array) => Effect.Effect<void, StoreError>
   readonly merge: (keyspace: Merging, key: Uint8Array, operand: Uint8Array) => Effect.Effect<void, StoreError>
   readonly clear: (keyspace: Declared) => Effect.Effect<void, StoreError>

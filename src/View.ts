@@ -4,7 +4,8 @@
  * On a hit nothing suspends; a page that is not in memory is loaded and the read goes on from where it was. It is the
  * same with older versions in the scratch file. Values that live in the log are fetched beside each other.
  *
- * I1 A reader never sees a record whose version is at or above its LSN.
+ * I1 A reader never sees a record whose version is at or above its LSN, nor one that had expired when it began: time
+ *    that passes changes nothing under it.
  * I2 Nothing is read through a view that was released, or whose pin has expired.
  */
 import * as Cause from "effect/Cause"
@@ -29,9 +30,15 @@ export interface Row {
   readonly key: Uint8Array
   readonly value: Uint8Array
   readonly lsn: number
+  /** Milliseconds since 1970 from which on it is hidden; there where it does not stay. */
+  readonly expiry?: number
   /** There, and true, where the value was read from the log. */
   readonly isLarge?: true
 }
+
+/** A row; its expiry is Infinity where it stays. */
+export const rowOf = (key: Uint8Array, value: Uint8Array, lsn: number, expiry: number): Row =>
+  expiry === Infinity ? { key, value, lsn } : { key, value, lsn, expiry }
 
 /** Keys in [lower, upper), ascending or descending. */
 export interface Range {
@@ -49,9 +56,11 @@ export interface Range {
 /** Rows in chunks; ends by failing with `Cause.Done`. Holds no page and no lock between pulls. */
 export type Scan = Effect.Effect<ReadonlyArray<Row>, StoreError | Cause.Done>
 
-/** A store as of one LSN, which it keeps pinned until it is released. */
+/** A store as of one LSN, which it keeps pinned until it is released, and of one time. */
 export class View {
   readonly at: number
+  /** What expires at this time or before, in milliseconds since 1970, is not there. */
+  readonly now: number
   private readonly machine: Machine
   private readonly reader: Reader
   /** Whether it may be read through. */
@@ -60,7 +69,8 @@ export class View {
   constructor(machine: Machine, at: number, owner: Owner) {
     this.machine = machine
     this.at = at
-    this.reader = machine.tree.versions.enter(at, owner, machine.now())
+    this.now = machine.now()
+    this.reader = machine.tree.versions.enter(at, owner, this.now)
   }
 
   release(): void {
@@ -88,14 +98,19 @@ export class View {
     })
   }
 
-  /** The record that the tree has found. */
+  /** The record that the tree has found, if it has not expired. */
   private found(key: Uint8Array, columns: Columns): Effect.Effect<Row | undefined, StoreError> {
     const { tree } = this.machine
+    const expiry = tree.foundExpiry()
+    if (expiry <= this.now) return none
     const lsn = tree.foundVersion()
-    if (columns === "keys") return Exit.succeed({ key, value: empty, lsn })
+    if (columns === "keys") return Exit.succeed(rowOf(key, empty, lsn, expiry))
     const reference = tree.foundReference()
-    if (reference === undefined) return Exit.succeed({ key, value: tree.value(), lsn })
-    return Effect.map(this.fetch(reference), (value) => ({ key, value, lsn, isLarge: true as const }))
+    if (reference === undefined) return Exit.succeed(rowOf(key, tree.value(), lsn, expiry))
+    return Effect.map(
+      this.fetch(reference),
+      (value) => ({ ...rowOf(key, value, lsn, expiry), isLarge: true as const })
+    )
   }
 
   /** Looks into the scratch file; where that has nothing the tree is asked again, which is told what was searched. */
@@ -109,13 +124,13 @@ export class View {
     const { load, parts: { scratch }, tree } = this.machine
     const asked = { treeId, key, at: this.at, floor: tree.scratchFloor, searched }
     return Effect.flatMap(this.unlessExpired(scratch.find(asked)), ({ entry, searched }) => {
-      if (entry?.kind === Kind.Tombstone) return none
+      if (entry !== undefined && (entry.kind === Kind.Tombstone || entry.expiry <= this.now)) return none
       if (entry !== undefined) {
         tree.hits.versions++
-        const { value, version } = entry
-        if (columns === "keys") return Exit.succeed({ key, value: empty, lsn: version })
+        const { expiry, value, version } = entry
+        if (columns === "keys") return Exit.succeed(rowOf(key, empty, version, expiry))
         tree.answeredBytes += value.length
-        return Exit.succeed({ key, value, lsn: version })
+        return Exit.succeed(rowOf(key, value, version, expiry))
       }
       const again: Effect.Effect<Row | undefined, StoreError> = Effect.suspend(() => {
         const root = this.root(keyspace)
@@ -140,6 +155,7 @@ export class View {
   ): Effect.Effect<ReadonlyArray<Row | undefined>, StoreError> {
     return Effect.suspend(() => {
       const many = new Many()
+      many.now = this.now
       if (keys.length <= manyKeys) return this.getSlice(keyspace, keys, columns, many)
       const slices: Array<ReadonlyArray<Uint8Array>> = []
       for (let from = 0; from < keys.length; from += manyKeys) slices.push(keys.slice(from, from + manyKeys))
@@ -218,6 +234,7 @@ export class View {
   scan(keyspace: Declared, range: Range): Scan {
     const { readAhead, tree } = this.machine
     const batch = new Batch()
+    batch.now = this.now
     let { lower, upper } = range
     let left = range.limit
     // Read ahead is no further than one can tell that it is wanted.
@@ -278,15 +295,13 @@ export class View {
     for (let index = 0; index < count; index++) {
       const key = batch.key(index)
       const lsn = batch.version(index)
+      const expiry = batch.expiry(index)
       const reference = batch.reference(index)
-      if (reference === undefined) {
-        rows.push({ key, value: batch.value(index), lsn })
-      } else {
-        rows.push({ key, value: empty, lsn })
-        fetches.push(Effect.map(this.fetch(reference), (value) => {
-          rows[index] = { key, value, lsn }
-        }))
-      }
+      rows.push(rowOf(key, reference === undefined ? batch.value(index) : empty, lsn, expiry))
+      if (reference === undefined) continue
+      fetches.push(Effect.map(this.fetch(reference), (value) => {
+        rows[index] = rowOf(key, value, lsn, expiry)
+      }))
     }
     return fetched(fetches, rows)
   }
@@ -306,13 +321,13 @@ export class View {
       }
       const key = keys[index] as Uint8Array
       const lsn = many.version(index)
+      const expiry = many.expiry(index)
       const reference = many.reference(index)
-      rows.push({ key, value, lsn })
-      if (reference !== undefined) {
-        fetches.push(Effect.map(this.fetch(reference), (value) => {
-          rows[index] = { key, value, lsn }
-        }))
-      }
+      rows.push(rowOf(key, value, lsn, expiry))
+      if (reference === undefined) continue
+      fetches.push(Effect.map(this.fetch(reference), (value) => {
+        rows[index] = rowOf(key, value, lsn, expiry)
+      }))
     }
     return fetched(fetches, rows)
   }

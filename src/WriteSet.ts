@@ -18,6 +18,8 @@ export interface Write {
   readonly value: Uint8Array | undefined
   /** Id of the reducer that folds it into what is stored; undefined where it takes the place of that. */
   readonly reducer?: number | undefined
+  /** Milliseconds since 1970 from which on it is hidden; undefined where it stays. */
+  readonly expiry?: number | undefined
 }
 
 /** The writes to one keyspace. */

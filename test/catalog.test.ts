@@ -22,6 +22,7 @@ const randomKeyspace = (chance: Random): KeyspaceEntry => ({
   root: chance.int(2 ** 32),
   count: chance.pick([0, 1, 2 ** 32, Number.MAX_SAFE_INTEGER]),
   unresolved: chance.int(2 ** 32),
+  expires: chance.bool(0.5),
   from: chance.int(2 ** 53),
   segments: Array.from(
     { length: chance.int(4) },
@@ -32,6 +33,7 @@ const randomKeyspace = (chance: Random): KeyspaceEntry => ({
 const randomCatalog = (chance: Random, keyspaces: number): Catalog => ({
   nextTreeId: chance.int(2 ** 32),
   nextKeyspaceId: chance.int(2 ** 32),
+  millis: chance.pick([0, 1_700_000_000_000, 1.5]),
   keyspaces: Array.from({ length: chance.int(keyspaces) }, () => randomKeyspace(chance)),
   dropping: Array.from({ length: chance.int(20) }, () => chance.int(2 ** 32))
 })
@@ -92,7 +94,7 @@ describe("Catalog", () => {
   it("never throws for hostile bytes, and never holds more than they say", () => {
     const largest = (catalog: Catalog): number =>
       catalog.keyspaces.reduce(
-        (sum, { layout, name, segments }) => sum + 52 + name.length + layout.length + 16 * segments.length,
+        (sum, { layout, name, segments }) => sum + 56 + name.length + layout.length + 16 * segments.length,
         4 * catalog.dropping.length
       )
     for (let seed = 1; seed <= 3_000; seed++) {
@@ -112,9 +114,9 @@ describe("Catalog", () => {
 
   it("a count is believed only as far as its entries are there", () => {
     const entries = 1_000
-    const payload = Buffer.alloc(12 + 52 * entries + 4)
+    const payload = Buffer.alloc(20 + 56 * entries + 4)
     for (const count of [entries, entries + 1, 2 ** 31, 2 ** 32 - 1]) {
-      payload.writeUInt32LE(count, 8)
+      payload.writeUInt32LE(count, 16)
       const decoded = CatalogFile.decode(payload)
       assert.strictEqual(decoded?.keyspaces.length, count === entries ? entries : undefined, `${count}`)
     }

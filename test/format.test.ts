@@ -198,6 +198,7 @@ const catalog = (): Uint8Array => {
   const payload = Catalog.encode({
     nextTreeId: 4,
     nextKeyspaceId: 8,
+    millis: 1_700_000_000_000,
     keyspaces: [{
       id: 7,
       name: "users",
@@ -208,6 +209,7 @@ const catalog = (): Uint8Array => {
       root: 8,
       count: 1_000,
       unresolved: 1,
+      expires: true,
       from: 64,
       segments: [{ base: 65_600, bytes: 70_000 }]
     }],

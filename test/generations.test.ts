@@ -55,7 +55,7 @@ class Model {
       layout: `layout of ${name}`,
       codecVersion: keyspaceId,
       reducer: 0,
-      root: { treeId: life.treeId, reducer: 0, page: life.page, count: 0, unresolved: 0 },
+      root: { treeId: life.treeId, reducer: 0, expires: false, page: life.page, count: 0, unresolved: 0 },
       from: this.lsn,
       until: Infinity,
       large: new Map()

@@ -61,6 +61,7 @@ describe("Limits", () => {
       sessions: 10_000,
       sessionIdleMillis: 604_800_000,
       mailbox: 1_024,
+      sweepMillis: 60_000,
       markDelayMillis: 10,
       checkpoint: {
         logBytes: 67_108_864,

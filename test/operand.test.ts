@@ -73,8 +73,11 @@ class Past {
   private readonly chance: Random
   private readonly reducer: number
   private readonly keys: ReadonlyArray<string>
+  /** Whether records expire: then operands are folded when they are written. */
+  private readonly expires: boolean
 
   constructor(seed: number, reducer: number, keys: number) {
+    this.expires = seed % 2 === 0
     this.chance = random(seed)
     this.reducer = reducer
     this.keys = Array.from({ length: keys }, (_, index) => `key ${String(index).padStart(3, "0")}`)
@@ -93,12 +96,13 @@ class Past {
     const before = model.get(key, version)
     const operand = valueFor(reducer, chance, 60)
     if (dice < 0.75) {
-      const value = foldOf(reducer, before === undefined ? undefined : bytes(before.value), operand)
+      const base = before !== undefined && before.expiry > version ? before : undefined
+      const value = foldOf(reducer, base === undefined ? undefined : bytes(base.value), operand)
       if (value.length > 300) return
-      world.run(() => tree.reduce(root, bytes(key), operand, version))
-      model.write(key, version, { key, value: text(value), version, expiry: before?.expiry ?? Infinity })
+      world.run(() => tree.reduce(root, bytes(key), operand, version, version))
+      model.write(key, version, { key, value: text(value), version, expiry: base?.expiry ?? Infinity })
     } else if (dice < 0.85) {
-      const expiry = chance.bool(0.2) ? 5 : Infinity
+      const expiry = this.expires && chance.bool(0.4) ? version + chance.int(60) : Infinity
       world.run(() => tree.put(root, bytes(key), Kind.Value, operand, version, expiry))
       model.write(key, version, { key, value: text(operand), version, expiry })
     } else {

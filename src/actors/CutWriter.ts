@@ -128,6 +128,7 @@ export class CutWriter {
     const { chunks, limits, pages, slots } = this.options
     const version = image.pages.version
     const { pageBytes } = limits
+    const fanOut = MapChunk.fanOut(pageBytes)
     return Effect.gen({ self: this }, function*() {
       let changed: Iterable<number> = image.pages.changed
       for (let level = 0; level <= MapChunk.topLevel(pageIds, pageBytes); level++) {
@@ -145,7 +146,7 @@ export class CutWriter {
               }, {
                 slots: map.pack,
                 checksums: map.packChecksum
-              })
+              }, pages.deadlines.earliest(index * fanOut, (index + 1) * fanOut))
               : chunks.image(level, index)
             return { bytes, version, checksum: MapChunk.checksumOf(bytes) }
           }))

@@ -72,7 +72,8 @@ export const lay = Effect.fnUntraced(function*(settings: Settings) {
       blockBytes: limits.pageBytes
     }
   })
-  const restored = yield* Restore.restore({ file, roots, map: tree.pages.map, pageBytes: limits.pageBytes })
+  const { deadlines, map } = tree.pages
+  const restored = yield* Restore.restore({ file, roots, map, deadlines, pageBytes: limits.pageBytes })
   const generations = new Generations(restored.catalog)
   const budget = budgetOf(tree, restored, limits)
   const { storeId } = newest

@@ -33,6 +33,8 @@ export interface KeyIntent {
   readonly key: Uint8Array
   readonly value: Uint8Array | undefined
   readonly reducer?: number | undefined
+  /** Milliseconds since 1970 from which on the record is hidden. */
+  readonly expiry?: number | undefined
 }
 
 /** A transaction that asks to be committed. */
@@ -43,6 +45,8 @@ export interface Intent {
   readonly reads?: ReadSet | undefined
   /** The exclusive turn that it is made in, and ends. */
   readonly turn?: Turn | undefined
+  /** It removes only what readers do not see any more, so that nobody can lose to it. */
+  readonly unseen?: true
   /** Told that it was validated, whatever came of it: nobody asks any more what was committed since its snapshot. */
   readonly validated?: () => void
   /** Told the LSN as soon as the record is appended. */
@@ -84,7 +88,7 @@ export class Names {
     for (const keyspace of intent.keyspaces()) {
       this.guarded.note(keyspace)
       writes += this.encodeRemoval(writer, keyspace)
-      for (const { key, reducer, value } of keyspace.writes()) {
+      for (const { expiry, key, reducer, value } of keyspace.writes()) {
         let id = this.known.get(keyspace.name)?.id
         if (id === undefined) {
           // Nothing is there to be removed from.
@@ -93,6 +97,7 @@ export class Names {
           writes++
         }
         if (value === undefined) writer.remove(id, key)
+        else if (expiry !== undefined) writer.putExpiring(id, key, value, expiry)
         else if (reducer === undefined) writer.put(id, key, value)
         else writer.merge(id, reducer, key, value)
         this.encodedBytes += key.length + (value?.length ?? 0)

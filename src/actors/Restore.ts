@@ -22,6 +22,7 @@ import type { StoreError } from "../StoreError.ts"
 import * as Telemetry from "../Telemetry.ts"
 import * as Catalog from "../tree/Catalog.ts"
 import { ChunkTable } from "../tree/ChunkTable.ts"
+import type { Deadlines } from "../tree/Deadlines.ts"
 import * as MapChunk from "../tree/MapChunk.ts"
 import type { MapTable } from "../tree/MapTable.ts"
 import { unpack } from "../tree/Pack.ts"
@@ -93,6 +94,8 @@ export const restore = (
     readonly file: DiskFile
     readonly roots: Roots
     readonly map: MapTable
+    /** Told of pages in which something may expire. */
+    readonly deadlines?: Deadlines
     readonly pageBytes: number
   }
 ): Effect.Effect<Restored, StoreError> =>
@@ -111,7 +114,8 @@ export const restore = (
         used.push(place.slot)
         return true
       },
-      page: (id, place, pack) => {
+      page: (id, place, pack, earliest) => {
+        if (earliest !== Infinity) options.deadlines?.note(id, earliest)
         map.restore(id, place.slot, place.checksum, pack.slot, pack.checksum)
         used.push(place.slot)
         if (pack.slot === 0) return
@@ -184,7 +188,7 @@ export const minis = (options: {
 interface Visitor {
   /** Whether the entries of this chunk are wanted. */
   readonly chunk: (level: number, index: number, place: MapChunk.Place) => boolean
-  readonly page: (id: number, place: MapChunk.Place, pack: MapChunk.Place) => void
+  readonly page: (id: number, place: MapChunk.Place, pack: MapChunk.Place, earliest: number) => void
 }
 
 const walkMap = (
@@ -212,7 +216,7 @@ const walkMap = (
           const number = index * entries + entry
           if (level > 0) below.set(number, found)
           else if (number < superblock.pageIds) {
-            visitor.page(number, found, decoded.packs[entry] as MapChunk.Place)
+            visitor.page(number, found, decoded.packs[entry] as MapChunk.Place, decoded.earliest)
           } else {return yield* damaged(
               file.path,
               place.slot * pageBytes,

@@ -179,6 +179,7 @@ export class Tree {
 
   private write(reader: RecordReader): number {
     const { generations, kernel } = this.options
+    generations.millis = reader.millis
     const key = reader.bytes.subarray(reader.keyStart, reader.keyEnd)
     switch (reader.op) {
       case Op.put: {
@@ -187,7 +188,7 @@ export class Tree {
         const leaves = reader.large && !isNumeric(generation.reducer)
         if (leaves) return this.putLarge(generation, key, reader)
         const value = reader.bytes.subarray(reader.valueStart, reader.valueEnd)
-        return kernel.put(generation.root, key, Kind.Value, value, reader.lsn)
+        return kernel.put(generation.root, key, Kind.Value, value, reader.lsn, reader.expiryMillis)
       }
       case Op.remove:
         return kernel.remove(generations.get(reader.keyspace).root, key, reader.lsn)
@@ -195,7 +196,7 @@ export class Tree {
         const { root } = generations.get(reader.keyspace)
         invariant(reader.reducer !== 0 && reader.reducer === root.reducer, "Tree I1: a keyspace's reducer")
         const operand = reader.bytes.subarray(reader.valueStart, reader.valueEnd)
-        return kernel.reduce(root, key, operand, reader.lsn)
+        return kernel.reduce(root, key, operand, reader.lsn, reader.millis)
       }
       case Op.relocate:
         return this.charges.relocate(reader)
@@ -216,7 +217,8 @@ export class Tree {
     const { kernel } = this.options
     const bytes = reader.valueEnd - reader.valueStart
     const reference = writeReference({ lsn: reader.valueLsn, bytes, checksum: reader.valueChecksum | 0 })
-    const answer = kernel.put(generation.root, key, Kind.Reference, reference, reader.lsn)
+    const { root } = generation
+    const answer = kernel.put(root, key, Kind.Reference, reference, reader.lsn, reader.expiryMillis)
     if (answer >= 0) this.charges.add(generation, reader)
     return answer
   }

@@ -314,7 +314,7 @@ class Live {
         watch.writtenAll(space)
       }
       for (const { key } of keyspace.writes()) {
-        window.write(space, key, lsn)
+        if (intent.unseen === undefined) window.write(space, key, lsn)
         watch.written(space, key)
       }
     }

@@ -166,7 +166,7 @@ export class Builder<K, V, P> {
           if (lane.unique && (yield* lane.isTaken(snapshot, indexKey, key))) {
             return yield* new DuplicateKey({ keyspace, index: shape.name })
           }
-          yield* lane.put(tx, indexKey, key)
+          yield* lane.put(tx, indexKey, key, record.expiry)
         }
       }
     })

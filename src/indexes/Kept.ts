@@ -13,7 +13,8 @@ import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
-import type { Entry, Keyspace } from "../Keyspace.ts"
+import { expiryOf } from "../Form.ts"
+import type { Entry, Keyspace, PutOptions } from "../Keyspace.ts"
 import { Snapshot } from "../Snapshot.ts"
 import { DuplicateKey, IndexNotReady, storeError, Unindexed } from "../StoreError.ts"
 import type { StoreError } from "../StoreError.ts"
@@ -36,13 +37,19 @@ export interface Upkeep<K, V> {
 /** What becomes of a record; absent: nothing. */
 interface Next<V> {
   readonly value: Option.Option<V>
+  readonly options?: PutOptions | undefined
 }
+
+/** A record as it is there, or is to be. */
+type Found<V> = Option.Option<Pick<Entry<unknown, V>, "value" | "expiry">>
 
 /** One pair that comes or goes. */
 interface Change<K> {
   readonly lane: Lane<unknown, K>
   readonly indexKey: Uint8Array
   readonly how: "put" | "remove"
+  /** When the record expires that is put. */
+  readonly expiry: number | undefined
 }
 
 /** One write at a time in each transaction. */
@@ -77,30 +84,33 @@ export class Kept<K, V, P> {
     key: K,
     decide: (entry: Option.Option<Entry<K, V>>) => Exit.Exit<readonly [A, Next<V>?], E>
   ): Writing<A, E | DuplicateKey> {
-    return inTurn(Effect.flatMap(this.records.getEntry(key), (entry): Writing<A, E | DuplicateKey> => {
-      const decided = decide(entry)
-      if (Exit.isFailure(decided)) return Exit.failCause(decided.cause)
-      const [result, next] = decided.value
+    const decided = (entry: Option.Option<Entry<K, V>>, now: number): Writing<A, E | DuplicateKey> => {
+      const exit = decide(entry)
+      if (Exit.isFailure(exit)) return Exit.failCause(exit.cause)
+      const [result, next] = exit.value
       if (next === undefined) return Exit.succeed(result)
-      const before = Option.map(entry, ({ value }) => value)
-      const write = Option.isSome(next.value)
-        ? this.records.put(key, next.value.value)
+      const expiry = expiryOf(next.options, now)
+      const after = Option.filter(Option.map(next.value, (value) => ({ value, expiry })), () => expiry > now)
+      const write = Option.isSome(after)
+        ? this.records.put(key, after.value.value, next.options)
         : this.records.remove(key)
-      return Effect.as(this.keep(key, before, next.value, write), result)
-    }))
+      return Effect.as(this.keep(key, entry, after, write), result)
+    }
+    return inTurn(
+      Tx.use(({ now }) => Effect.flatMap(this.records.getEntry(key), (entry) => decided(entry, now)))
+    )
   }
 
   /** Folds an operand, looks at what has come of it, and keeps the lanes; all of it or nothing. */
   merge(key: K, fold: Effect.Effect<void, StoreError, Tx>): Writing<void, DuplicateKey> {
     const { records, upkeep } = this
-    const keep = (before: Option.Option<V>, after: Option.Option<V>) =>
-      this.keep(key, before, after, Effect.void)
+    const keep = (before: Found<V>, after: Found<V>) => this.keep(key, before, after, Effect.void)
     return inTurn(savepoint(Effect.gen(function*() {
       // Before anything is written: a keyspace that is empty gets its indexes now.
       yield* upkeep
-      const before = yield* records.get(key)
+      const before = yield* records.getEntry(key)
       yield* fold
-      yield* keep(before, yield* records.get(key))
+      yield* keep(before, yield* records.getEntry(key))
     })))
   }
 
@@ -188,8 +198,8 @@ export class Kept<K, V, P> {
   /** Has the lanes follow one record, together with the write that changes it. */
   private keep(
     key: K,
-    before: Option.Option<V>,
-    after: Option.Option<V>,
+    before: Found<V>,
+    after: Found<V>,
     write: Effect.Effect<void, StoreError, Tx>
   ): Writing<void, DuplicateKey> {
     return Effect.flatMap(this.upkeep, (upkeep) => {
@@ -212,11 +222,12 @@ export class Kept<K, V, P> {
     record: {
       readonly key: K
       readonly bytes: Uint8Array
-      readonly before: Option.Option<V>
-      readonly after: Option.Option<V>
+      readonly before: Found<V>
+      readonly after: Found<V>
     }
   ): Effect.Effect<ReadonlyArray<Change<K>>, StoreError | DuplicateKey, Snapshot> {
     const { after, before, bytes, key } = record
+    const [was, expiry] = [before, after].map((found) => Option.getOrUndefined(found)?.expiry ?? Infinity)
     const changes: Array<Change<K>> = []
     let asks = false
     for (const { lanes, shape } of upkeep) {
@@ -226,8 +237,9 @@ export class Kept<K, V, P> {
       if (Exit.isExit(now)) return now
       for (const [from, to, how] of [[old, now, "remove"], [now, old, "put"]] as const) {
         for (const [text, indexKey] of from) {
-          if (to.has(text)) continue
-          for (const lane of lanes) changes.push({ lane, indexKey, how })
+          // What stays may have to stay for another time.
+          if (to.has(text) && (how === "remove" || was === expiry)) continue
+          for (const lane of lanes) changes.push({ lane, indexKey, how, expiry })
           asks ||= lanes.some((lane) => lane.unique)
         }
       }
@@ -258,9 +270,9 @@ export class Kept<K, V, P> {
 const entriesOf = <K, V>(
   shape: Shape<K, V, unknown>,
   key: K,
-  value: Option.Option<V>
+  found: Found<V>
 ): Entries | Exit.Exit<never, StoreError> =>
-  Option.isNone(value) ? none : shape.entries({ key, value: value.value })
+  Option.isNone(found) ? none : shape.entries({ key, value: found.value.value })
 
 const applied = <K>(
   tx: Tx["Service"],
@@ -269,7 +281,7 @@ const applied = <K>(
 ): Effect.Effect<void, StoreError> =>
   Effect.forEach(
     changes,
-    ({ how, indexKey, lane }) =>
-      how === "put" ? lane.put(tx, indexKey, bytes) : lane.remove(tx, indexKey, bytes),
+    ({ expiry, how, indexKey, lane }) =>
+      how === "put" ? lane.put(tx, indexKey, bytes, expiry) : lane.remove(tx, indexKey, bytes),
     { discard: true }
   )

@@ -12,6 +12,8 @@
  * "As a part" is the form inside a tuple (`Key.ts`), so both ends need no length, and the order is that of the index
  * keys, then of the record keys. Broken when: bytes follow the last part.
  *
+ * A pair expires with its record, so that readers, who see both at one time, see both or neither.
+ *
  * I1 Before a pair is put into a unique lane, somebody has seen that no other record has its index key (`isTaken`).
  */
 import * as Effect from "effect/Effect"
@@ -105,11 +107,16 @@ export class Lane<I, K> extends Parts<I> {
     )
   }
 
-  /** Adds a pair that is not taken. */
-  put(writer: Writer, indexKey: Uint8Array, key: Uint8Array): Effect.Effect<void, StoreError> {
+  /** Adds a pair that is not taken; it expires when its record does. */
+  put(
+    writer: Writer,
+    indexKey: Uint8Array,
+    key: Uint8Array,
+    expiry: number | undefined
+  ): Effect.Effect<void, StoreError> {
     return this.unique
-      ? writer.put(this, indexKey, key)
-      : writer.put(this, Buffer.concat([indexKey, key]), nothing)
+      ? writer.put(this, indexKey, key, expiry)
+      : writer.put(this, Buffer.concat([indexKey, key]), nothing, expiry)
   }
 
   /** Removes a pair; not one that another record has. */

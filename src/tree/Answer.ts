@@ -84,10 +84,12 @@ export class Finding {
     return this.foundKind() === Leaf.Kind.Reference ? readReference(this.copy()) : undefined
   }
 
-  /** Gives the record found to `many` as the answer for key `index`. */
+  /** Gives the record found to `many` as the answer for key `index`, unless it has expired. */
   giveTo(many: Many, index: number): void {
     const kind = this.foundKind()
-    many.setRow(index, kind, this.foundVersion(), this.foundExpiry())
+    const expiry = this.foundExpiry()
+    if (expiry <= many.now) return
+    many.setRow(index, kind, this.foundVersion(), expiry)
     if (many.columns === "keys") return
     if (kind !== Leaf.Kind.Reference) this.answeredBytes += this.valueBytes()
     if (this.foundEntry >= 0) {

@@ -71,6 +71,8 @@ function balanceAt(ground: Ground, parent: number, index: number, need: number):
   if (!moveSeparator(ground, parent, index, rightId)) return false
   pages.touch(leftId)
   pages.touch(rightId)
+  pages.deadlines.inherit(leftId, rightId)
+  pages.deadlines.inherit(rightId, leftId)
   const first = bench.copy("left", left, p)
   const second = bench.copy("right", right, r)
   fill(left, p, first, second, low, bench.separator, 0, cut, size - leftWords)

@@ -22,11 +22,14 @@
  * The payload, strings as u16 length and UTF-8, counts and LSNs as f64:
  *
  * ```
- * keyspaces u32 · { id u32 · treeId u32 · root u32 · codecVersion u32 · reducer u32 · count f64
- *                   · unresolved f64 · from f64
+ * millis f64
+ * keyspaces u32 · { id u32 · treeId u32 · root u32 · codecVersion u32 · reducer u32 · flags u32
+ *                   · count f64 · unresolved f64 · from f64
  *                   · name · layout · segments u32 · { base f64 · bytes f64 } … } …
  * dropping  u32 · { root u32 } …
  * ```
+ *
+ * `millis` is the time of the last commit; the flag 1 of a keyspace says that records of it may expire.
  *
  * A catalog is broken when a page's checksum differs from what points to it, when the chain ends early or goes on too
  * long, or when the payload is not exactly used up.
@@ -39,6 +42,9 @@ import type { Cut as PagesCut } from "./Pages.ts"
 const headerBytes = 32
 const format = 1
 const kind = 4
+
+/** Flag of a keyspace. */
+const expires = 1
 
 /** Large values of a keyspace in one segment of the log. */
 export interface LargeValues {
@@ -58,6 +64,8 @@ export interface KeyspaceEntry {
   readonly treeId: number
   /** Page id of the root. */
   readonly root: number
+  /** Whether a record that expires was ever written to it. */
+  readonly expires: boolean
   /** Records, as far as it was known, and those of which it was not (`Root`, Split.ts). */
   readonly count: number
   readonly unresolved: number
@@ -69,6 +77,8 @@ export interface KeyspaceEntry {
 export interface Catalog {
   readonly nextTreeId: number
   readonly nextKeyspaceId: number
+  /** Time of the last commit, which no later one goes below. */
+  readonly millis: number
   readonly keyspaces: ReadonlyArray<KeyspaceEntry>
   /** Roots of trees that a clear or a drop unlinked and whose pages are not all freed yet. */
   readonly dropping: ReadonlyArray<number>
@@ -81,7 +91,7 @@ export interface CutImage {
   readonly pages: PagesCut
 }
 
-export const empty: Catalog = { nextTreeId: 1, nextKeyspaceId: 1, keyspaces: [], dropping: [] }
+export const empty: Catalog = { nextTreeId: 1, nextKeyspaceId: 1, millis: 0, keyspaces: [], dropping: [] }
 
 export const encode = (catalog: Catalog): Uint8Array => {
   const parts: Array<Buffer> = []
@@ -101,9 +111,12 @@ export const encode = (catalog: Catalog): Uint8Array => {
     length.writeUInt16LE(text.length)
     parts.push(length, text)
   }
-  u32(catalog.nextTreeId, catalog.nextKeyspaceId, catalog.keyspaces.length)
+  u32(catalog.nextTreeId, catalog.nextKeyspaceId)
+  f64(catalog.millis)
+  u32(catalog.keyspaces.length)
   for (const keyspace of catalog.keyspaces) {
     u32(keyspace.id, keyspace.treeId, keyspace.root, keyspace.codecVersion, keyspace.reducer)
+    u32(keyspace.expires ? expires : 0)
     f64(keyspace.count, keyspace.unresolved, keyspace.from)
     string(keyspace.name)
     string(keyspace.layout)
@@ -141,12 +154,14 @@ const decodeOrThrow = (source: Buffer): Catalog | undefined => {
   }
   const nextTreeId = u32()
   const nextKeyspaceId = u32()
-  const keyspaces = list(52, () => ({
+  const millis = f64()
+  const keyspaces = list(56, () => ({
     id: u32(),
     treeId: u32(),
     root: u32(),
     codecVersion: u32(),
     reducer: u32(),
+    expires: (u32() & expires) !== 0,
     count: f64(),
     unresolved: f64(),
     from: f64(),
@@ -155,7 +170,9 @@ const decodeOrThrow = (source: Buffer): Catalog | undefined => {
     segments: list(16, () => ({ base: f64(), bytes: f64() }))
   }))
   const dropping = list(4, u32)
-  return at === source.length ? { nextTreeId, nextKeyspaceId, keyspaces, dropping } : undefined
+  return at === source.length && Number.isFinite(millis)
+    ? { nextTreeId, nextKeyspaceId, millis, keyspaces, dropping }
+    : undefined
 }
 
 /** How many pages a payload takes. */

@@ -8,6 +8,7 @@
  * I1 Keys of a range strictly ascend, or descend; each is there at most once.
  * I2 A reader sees a record's version below its LSN, or the entry of Versions whose span holds its LSN: the newer of
  *    the two. Both are there where a mini-page overwrote what overwrote the base page's record.
+ * I3 What a reader would see and has expired by the batch's `now` is passed over, and so is all that is older.
  *
  * Where entries of Versions are in the scratch file, a leaf is taken in windows, and what is in the file of a window is
  * copied to Versions while it is at hand (`Recall.ts`).
@@ -63,6 +64,7 @@ export function pull(
 ): number {
   const ascending = range.order === "ascending"
   way.reducer = root.reducer
+  way.now = root.expires ? batch.now : -Infinity
   way.lower.load(ascending && batch.position !== undefined ? batch.position : range.lower)
   const upper = !ascending && batch.position !== undefined ? batch.position : range.upper
   way.bounded = upper !== undefined
@@ -100,6 +102,15 @@ export function pull(
 
 const versionAt = (index: number): number => Leaf.versionAt(way.words, Leaf.recordAt(way.words, way.p, index))
 
+/** Whether record `index` of the leaf has expired. */
+function isExpired(index: number): boolean {
+  const { now, p, words } = way
+  if (now === -Infinity) return false
+  const record = Leaf.recordAt(words, p, index)
+  return ((words[record] as number) >>> 24 & Leaf.expires) !== 0
+    && Leaf.expiryAt(words, record, Page.slotBytes(words, p, index)) <= now
+}
+
 /** Adds record `index` of the leaf, whose key is loaded. */
 function addRecord(index: number, range: Range, batch: Batch): void {
   const { p, words } = way
@@ -125,7 +136,7 @@ function takeLeaf(range: Range, at: number, batch: Batch): boolean {
   const step = ascending ? 1 : -1
   const end = ascending ? way.to : way.from - 1
   for (let index = ascending ? way.from : way.to - 1; index !== end; index += step) {
-    if (versionAt(index) >= at) continue
+    if (versionAt(index) >= at || isExpired(index)) continue
     Leaf.loadKey(way.words, way.p, index, way.key)
     addRecord(index, range, batch)
     if (batch.count >= range.limit || batch.used >= batchBytes) return stop(range, batch)
@@ -211,7 +222,7 @@ function mergeLeaf(versions: Versions, treeId: number, range: Range, at: number,
       const kind = versions.kindOf(entry)
       if (kind === Leaf.Kind.Operand) addOperand(versions, entry, order < 0 ? -1 : index, range, batch)
       else if (kind !== Leaf.Kind.Tombstone) addEntry(versions, entry, range, batch)
-    } else {
+    } else if (!isExpired(index)) {
       addRecord(index, range, batch)
     }
     if (order >= 0) index += step
@@ -228,6 +239,7 @@ function mergeLeaf(versions: Versions, treeId: number, range: Range, at: number,
 
 /** Adds an entry of Versions; its key is in `way.key` then. */
 function addEntry(versions: Versions, entry: number, range: Range, batch: Batch): void {
+  if (versions.expiryOf(entry) <= way.now) return
   loadEntryKey(versions, entry, way.key)
   batch.add(way.key, versions.kindOf(entry), versions.versionOf(entry), versions.expiryOf(entry))
   if (range.columns === "keys") return
@@ -241,6 +253,7 @@ function addOperand(versions: Versions, entry: number, index: number, range: Ran
   const operand = versions.valueOf(entry)
   if (index < 0) folding.alone(reducer, operand)
   else folding.into(words, p, index, reducer, operand)
+  if (folding.expiry <= way.now) return
   loadEntryKey(versions, entry, way.key)
   batch.add(way.key, Leaf.Kind.Value, versions.versionOf(entry), folding.expiry)
   if (range.columns === "keys and values") batch.addValue(folding.words, 0, folding.length)

@@ -37,6 +37,8 @@ export interface LargeValue {
 export class Generations {
   nextTreeId: number
   nextKeyspaceId: number
+  /** Time of the last commit. */
+  millis: number
   /** Root page ids of trees that are being taken down. */
   readonly dropping: Array<number>
   private readonly open = new Map<number, Generation>()
@@ -47,13 +49,14 @@ export class Generations {
   constructor(catalog: Catalog) {
     this.nextTreeId = catalog.nextTreeId
     this.nextKeyspaceId = catalog.nextKeyspaceId
+    this.millis = catalog.millis
     this.dropping = [...catalog.dropping]
-    for (const { count, id, root, segments, treeId, unresolved, ...rest } of catalog.keyspaces) {
+    for (const { count, expires, id, root, segments, treeId, unresolved, ...rest } of catalog.keyspaces) {
       const large = new Map(segments.map(({ base, bytes }) => [base, bytes]))
       this.begin({
         ...rest,
         keyspaceId: id,
-        root: { treeId, reducer: rest.reducer, page: root, count, unresolved },
+        root: { treeId, reducer: rest.reducer, expires, page: root, count, unresolved },
         until: Infinity,
         large
       })
@@ -86,6 +89,11 @@ export class Generations {
       if (generation.from < at) return at <= generation.until ? generation : undefined
     }
     return undefined
+  }
+
+  /** The generation of a tree that somebody may still read. */
+  ofTree(treeId: number): Generation | undefined {
+    return this.byTree.get(treeId)
   }
 
   /** The root of a tree that somebody may still read. */
@@ -176,6 +184,7 @@ export class Generations {
     return {
       nextTreeId: this.nextTreeId,
       nextKeyspaceId: this.nextKeyspaceId,
+      millis: this.millis,
       keyspaces: [...this.open.values()].map((
         { codecVersion, from, keyspaceId, large, layout, name, reducer, root }
       ) => ({
@@ -189,6 +198,7 @@ export class Generations {
         root: root.page,
         count: root.count,
         unresolved: root.unresolved,
+        expires: root.expires,
         segments: [...without(large, past.filter(({ treeId }) => treeId === root.treeId))]
           .map(([base, bytes]) => ({ base, bytes }))
       })),

@@ -43,7 +43,9 @@ export class InPlace {
   ): number {
     const { bench, pages } = this.ground
     const { arena, map } = pages
-    const address = map.block[bench.ids[bench.depth] as number] as number
+    const id = bench.ids[bench.depth] as number
+    if (expiry !== Infinity) pages.deadlines.note(id, expiry)
+    const address = map.block[id] as number
     const words = arena.words[address >>> arena.shift] as Int32Array
     const bytes = arena.bytes[address >>> arena.shift] as Uint8Array
     const p = address & arena.mask
@@ -64,12 +66,13 @@ export class InPlace {
     return Again
   }
 
-  /** Merges an operand into a record; answers as `put` does. */
-  reduce(root: Root, key: KeyScratch, operand: Uint8Array, version: number): number {
+  /** Merges an operand into a record, if that has not expired by `millis`; answers as `put` does. */
+  reduce(root: Root, key: KeyScratch, operand: Uint8Array, version: number, millis = -Infinity): number {
     const { bench, pages: { arena, map } } = this.ground
     const address = map.block[bench.ids[bench.depth] as number] as number
     const { folding } = this
-    folding.onto(arena.wordsOf(address), address & arena.mask, key, root.reducer, operand, Infinity)
+    const words = arena.wordsOf(address)
+    folding.onto(words, address & arena.mask, key, root.reducer, operand, Infinity, millis)
     return this.put(root, key, Leaf.Kind.Value, folding.value(), version, folding.expiry)
   }
 

@@ -16,11 +16,14 @@
  * |      6 |    1 | level                                                   |
  * |      7 |    1 | zero                                                    |
  * |      8 |    4 | index of this chunk within its level                    |
- * |     12 |   20 | zero                                                    |
+ * |     12 |    4 | zero                                                    |
+ * |     16 |    8 | level 0: when a record in these pages expires first, or |
+ * |        |      | earlier; float64 milliseconds since 1970, 0 = none does |
+ * |     24 |    8 | zero                                                    |
  * |     32 | 16·n | entries: slot u32 (0 = none), checksum u32 of the image; |
  * |        |      | the same of the pack; zeros above level 0               |
  *
- * A chunk is broken when its checksum, kind, level or index differ from what its parent says.
+ * A chunk is broken when its checksum, kind, level or index differ from what its parent says, or its time is none.
  */
 import { crc32 } from "node:zlib"
 
@@ -60,11 +63,12 @@ export const topLevel = (pageIds: number, pageBytes: number): number => {
   return level
 }
 
-/** Encodes chunk `index` of `level`; only level 0 has packs. */
+/** Encodes chunk `index` of `level`; only level 0 has packs, and a time at which something expires first. */
 export const encode = (
   options: { readonly pageBytes: number; readonly level: number; readonly index: number },
   { checksums, slots }: Places,
-  packs?: Places
+  packs?: Places,
+  earliest = Infinity
 ): Uint8Array => {
   const { index, level, pageBytes } = options
   const page = new Uint8Array(pageBytes)
@@ -73,6 +77,7 @@ export const encode = (
   page[5] = kind
   page[6] = level
   view.setUint32(8, index, true)
+  view.setFloat64(16, earliest === Infinity ? 0 : earliest, true)
   const entries = fanOut(pageBytes)
   const first = index * entries
   const last = Math.min(first + entries, slots.length)
@@ -92,7 +97,13 @@ export const checksumOf = (page: Uint8Array): number =>
   new DataView(page.buffer, page.byteOffset, page.byteLength).getInt32(0, true)
 
 export type Decoded =
-  | { readonly _tag: "Chunk"; readonly places: Array<Place>; readonly packs: Array<Place> }
+  | {
+    readonly _tag: "Chunk"
+    readonly places: Array<Place>
+    readonly packs: Array<Place>
+    /** No later than anything in these pages expires; Infinity where nothing does. */
+    readonly earliest: number
+  }
   | { readonly _tag: "Invalid"; readonly expected: string; readonly actual: string }
 
 /** Decodes a chunk page that its parent says is `index` of `level` with checksum `checksum`. */
@@ -110,13 +121,15 @@ export const decode = (
   if (page[6] !== expected.level) return invalid("level", expected.level, page[6] as number)
   const index = view.getUint32(8, true)
   if (index !== expected.index) return invalid("chunk", expected.index, index)
+  const earliest = view.getFloat64(16, true)
+  if (!(earliest >= 0)) return invalid("a time from 1970 on, at least", 0, earliest)
   const places: Array<Place> = []
   const packs: Array<Place> = []
   for (let at = headerBytes; at + entryBytes <= page.length; at += entryBytes) {
     places.push({ slot: view.getUint32(at, true), checksum: view.getInt32(at + 4, true) })
     packs.push({ slot: view.getUint32(at + 8, true), checksum: view.getInt32(at + 12, true) })
   }
-  return { _tag: "Chunk", places, packs }
+  return { _tag: "Chunk", places, packs, earliest: earliest === 0 ? Infinity : earliest }
 }
 
 const invalid = (what: string, expected: number, actual: number): Decoded => ({

@@ -75,6 +75,7 @@ function mergeAt(ground: Ground, root: Root, parentId: number, index: number): b
   if (!merged) return false
   map.state[leftId] = (map.state[leftId] as number) | State.Mutable
   const lsn = Page.pageLsn(right, r)
+  ground.pages.deadlines.inherit(leftId, rightId)
   ground.pages.free(rightId)
   Page.raisePageLsn(left, p, lsn)
   ground.pages.touch(parentId)

@@ -66,22 +66,25 @@ export class MiniWriter {
   }
 
   /**
-   * Merges an operand into a record: folded at once where the value is here, else as an operand. Answers as `put` does.
+   * Merges an operand into a record: folded at once where the value is here, else as an operand; Missing where the base
+   * page must be here because its record may expire (`Operand.ts`, I3). Answers as `put` does otherwise.
    */
-  reduce(root: Root, key: KeyScratch, operand: Uint8Array, version: number): number {
+  reduce(root: Root, key: KeyScratch, operand: Uint8Array, version: number, millis: number): number {
     const { bench, pages } = this.ground
     const id = bench.ids[bench.depth] as number
     const { folding } = this
-    const kind = this.foldBeside(root, id, key, operand)
-    if (kind === Kind.Operand && (pages.map.block[id] as number) >= 0) {
-      this.foldOnBase(root, id, key)
+    const kind = this.foldBeside(root, id, key, operand, millis)
+    const isHere = (pages.map.block[id] as number) >= 0
+    if (kind === Kind.Operand && !isHere && root.expires) return Missing
+    if (kind === Kind.Operand && isHere) {
+      this.foldOnBase(root, id, key, millis)
       return this.put(root, key, Kind.Value, folding.value(), version, folding.expiry)
     }
     return this.put(root, key, kind, folding.value(), version, folding.expiry)
   }
 
   /** Folds an operand into what the mini-page has of the key, in `folding`: the kind of what comes of it. */
-  private foldBeside(root: Root, id: number, key: KeyScratch, operand: Uint8Array): number {
+  private foldBeside(root: Root, id: number, key: KeyScratch, operand: Uint8Array, millis: number): number {
     const { folding } = this
     folding.alone(root.reducer, operand)
     if ((this.ground.pages.map.mini[id] as number) < 0) return Kind.Operand
@@ -91,17 +94,18 @@ export class MiniWriter {
     if (index < 0) return Kind.Operand
     const kind = Leaf.kindAt(words, Leaf.recordAt(words, p, index))
     if (kind === Kind.Tombstone || kind === Kind.Phantom) return Kind.Value
-    folding.into(words, p, index, root.reducer, operand)
-    return kind
+    folding.into(words, p, index, root.reducer, operand, millis)
+    return kind === Kind.Operand ? kind : Kind.Value
   }
 
   /** Folds all operands of the key into what the base page, which is here, has of it. */
-  private foldOnBase(root: Root, id: number, key: KeyScratch): void {
+  private foldOnBase(root: Root, id: number, key: KeyScratch, millis: number): void {
     const { arena, map } = this.ground.pages
     const { folding, pair } = this
     const address = map.block[id] as number
     pair.alone(root.reducer, folding.value())
-    folding.onto(arena.wordsOf(address), address & arena.mask, key, root.reducer, pair.value(), Infinity)
+    const words = arena.wordsOf(address)
+    folding.onto(words, address & arena.mask, key, root.reducer, pair.value(), Infinity, millis)
   }
 
   /** Removes a record: Removed, Written, Absent, NoSpace or Missing. */
@@ -243,6 +247,7 @@ export class MiniWriter {
     const index = Leaf.find(words, p, key)
     const need = Leaf.neededWords(words, p, key.length, value.length, expiry)
     pages.touchMini(id)
+    if (expiry !== Infinity) pages.deadlines.note(id, expiry)
     if (index < 0) {
       const status = this.inBase(id, key)
       Leaf.insert(words, bytes, p, ~index, need, key, kind | status << 8, value, version, expiry)

@@ -7,6 +7,8 @@
  * I1 An operand stands on the base page's record, if that is older than it; else on nothing. When the record of a base
  *    page goes to Versions for a mini-page, the operands on it there become values (`Versions.settleOperands`).
  * I2 What an operand stands on is in the leaf: whoever merges into a value that is in the log writes a value.
+ * I3 What an operand stands on does not expire: in a tree with records that do, an operand is folded when it is
+ *    written, as only then it is known whether the record below it counted.
  *
  * It must not know who asks.
  */
@@ -34,12 +36,20 @@ export class Folding extends Fold {
     this.of(reducer, undefined, operand)
   }
 
-  /** Folds an operand into record `index` of a page. */
-  into(words: Int32Array, p: number, index: number, reducer: number, operand: Uint8Array): void {
+  /** Folds an operand into record `index` of a page, or into nothing where that has expired by `millis`. */
+  into(
+    words: Int32Array,
+    p: number,
+    index: number,
+    reducer: number,
+    operand: Uint8Array,
+    millis = -Infinity
+  ): void {
     const record = Leaf.recordAt(words, p, index)
     const keyBytes = Page.slotBytes(words, p, index)
-    invariant(Leaf.kindAt(words, record) !== Leaf.Kind.Reference, "Operand I2")
     this.expiry = Leaf.expiryAt(words, record, keyBytes)
+    if (this.expiry <= millis) return this.alone(reducer, operand)
+    invariant(Leaf.kindAt(words, record) !== Leaf.Kind.Reference, "Operand I2")
     this.of(reducer, valueOf(words, record, keyBytes), operand)
   }
 
@@ -50,13 +60,14 @@ export class Folding extends Fold {
     key: KeyScratch,
     reducer: number,
     operand: Uint8Array,
-    version: number
+    version: number,
+    millis = -Infinity
   ): void {
     const index = Leaf.find(words, p, key)
     if (index < 0 || Leaf.versionAt(words, Leaf.recordAt(words, p, index)) >= version) {
       this.alone(reducer, operand)
     } else {
-      this.into(words, p, index, reducer, operand)
+      this.into(words, p, index, reducer, operand, millis)
     }
   }
 }

@@ -14,6 +14,8 @@ import { readReference } from "./Reference.ts"
 const loopWords = 32
 
 export class Packed {
+  /** Records that expire at this time or before, in milliseconds, are left out. */
+  now = -Infinity
   /** What is packed, each from a whole word on. */
   bytes = new Uint8Array(4096)
   /** The same memory by words. */

@@ -26,6 +26,7 @@ import type { BufferMode } from "../Limits.ts"
 import type { Arena } from "./Arena.ts"
 import type { Cut, Image } from "./Changes.ts"
 import { Changes } from "./Changes.ts"
+import { Deadlines } from "./Deadlines.ts"
 import type { Purpose } from "./Events.ts"
 import { Fifo } from "./Fifo.ts"
 import { KeyScratch } from "./KeyScratch.ts"
@@ -61,6 +62,8 @@ export class Pages extends Changes {
   readonly kept = new Set<number>()
   /** Leaves whose mini-pages have grown so far that they should be merged soon. */
   ripe: Array<number> = []
+  /** When something in each leaf expires first. */
+  readonly deadlines = new Deadlines()
   /** Pages that were made since the start. */
   created = 0
   /** Inner nodes in memory. */
@@ -76,7 +79,7 @@ export class Pages extends Changes {
   /** Memory held beside the arena. */
   get bytes(): number {
     return this.map.bytes + this.changeBytes + this.ring.bytes + this.guests.bytes + this.leaving.bytes +
-      this.passing.bytes + this.ripe.length * 8
+      this.passing.bytes + this.ripe.length * 8 + this.deadlines.bytes
   }
 
   /**
@@ -113,6 +116,7 @@ export class Pages extends Changes {
     this.forsake(id)
     if ((map.block[id] as number) >= 0) this.giveBlock(id)
     if ((map.mini[id] as number) >= 0) this.giveMini(id)
+    this.deadlines.raise(id, Infinity)
     map.free(id)
   }
 
@@ -172,7 +176,7 @@ export class Pages extends Changes {
     if (Page.level(words, at) > 0) {
       map.state[id] = state | State.Inner | State.Mutable | State.Referenced
       this.innerPages++
-    } else if (purpose === "scan" || purpose === "ahead") {
+    } else if (purpose === "scan" || purpose === "ahead" || purpose === "upkeep") {
       map.state[id] = state | State.Passing
       this.passing.push(id)
       this.passers++
@@ -240,7 +244,18 @@ export class Pages extends Changes {
   override cut(): Cut {
     const { arena, packs, ring } = this
     if (packs.size * arena.pageBytes > 2 * (ring.liveWords * 4 + sparseBytes)) this.repack(0)
+    this.deadlines.hold()
     return super.cut()
+  }
+
+  override complete(): void {
+    super.complete()
+    this.deadlines.letGo()
+  }
+
+  override abandon(): void {
+    super.abandon()
+    this.deadlines.letGo()
   }
 
   /** A guest that is clean is not changed in place any more (I1). */

@@ -32,6 +32,8 @@ export interface Root {
   readonly treeId: number
   /** What folds its operands (`Fold.ts`); 0 = there are none. */
   readonly reducer: number
+  /** Whether a record that expires was ever written to it. */
+  expires: boolean
   /** Page id of the root. */
   page: number
   /** Records in the tree, as far as it is known: exact where nothing is unresolved. */
@@ -82,6 +84,7 @@ export function splitLeaf(
   invariant(Page.count(words, p) > 1, "Split: a record is within the limits")
   pages.touch(leftId)
   const rightId = pages.create(pages.placeOf(leftId))
+  pages.deadlines.inherit(rightId, leftId)
   const source = bench.copy("left", words, p)
   const cut = chooseCut(source, bench, key, at)
   const low = bench.loadLow(source, 0)

@@ -86,7 +86,7 @@ export class Tree extends Lookup {
     const address = this.pages.map.block[page] as number
     const words = arena.wordsOf(address)
     Page.begin(words, address & arena.mask, { size: arena.pageWords, level: 0, pageId: page, treeId })
-    return { treeId, reducer, page, count: 0, unresolved: 0 }
+    return { treeId, reducer, expires: false, page, count: 0, unresolved: 0 }
   }
 
   /**
@@ -155,6 +155,7 @@ export class Tree extends Lookup {
 
   /** The same for the key in `key`. */
   putLoaded(root: Root, kind: number, value: Uint8Array, version: number, expiry: number): number {
+    if (expiry !== Infinity) root.expires = true
     while (true) {
       const id = this.descend(root, this.key)
       if (id < 0) return Missing
@@ -188,20 +189,21 @@ export class Tree extends Lookup {
 
   /**
    * Merges an operand into a record by the tree's reducer: Added, Replaced, Written (not known which), Missing or
-   * NoSpace. What comes of it must fit as a put's record must (`Operand.ts`, I2).
+   * NoSpace. What comes of it must fit as a put's record must (`Operand.ts`, I2). A record that had expired by
+   * `millis`, the time of its commit, counts as none; otherwise what comes of it expires as the record does.
    */
-  reduce(root: Root, key: Uint8Array, operand: Uint8Array, version: number): number {
+  reduce(root: Root, key: Uint8Array, operand: Uint8Array, version: number, millis = -Infinity): number {
     this.key.load(key)
     while (true) {
       const id = this.descend(root, this.key)
       if (id < 0) return Missing
       if (this.takesInPlace(id)) {
-        const answer = this.inPlace.reduce(root, this.key, operand, version)
+        const answer = this.inPlace.reduce(root, this.key, operand, version, millis)
         if (answer !== Again) return this.asked(answer, this.inPlace.blocksNeeded, id)
         continue
       }
       const blind = this.pages.mode === "miniPages"
-      const answer = blind ? this.minis.reduce(root, this.key, operand, version) : Missing
+      const answer = blind ? this.minis.reduce(root, this.key, operand, version, millis) : Missing
       if (answer !== Missing) return this.asked(answer, this.minis.blocksNeeded, 0)
       const merged = this.mergeFor(root, id)
       if (merged < 0) return merged

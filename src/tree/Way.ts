@@ -32,6 +32,8 @@ class Way {
   from = 0
   to = 0
   reducer = 0
+  /** What expires at this time or before is passed over; -Infinity in a tree without such records. */
+  now = -Infinity
   readonly folding = new Folding()
 }
 

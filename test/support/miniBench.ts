@@ -67,7 +67,7 @@ export class MiniBench {
   private readonly versions = new Spy({ durable: 0, visible: 0 })
   private readonly bench: Workbench
   private readonly writer: MiniWriter
-  private readonly root: Root = { treeId: 7, page: 1, count: 0, unresolved: 0, reducer: 0 }
+  private readonly root: Root = { treeId: 7, page: 1, count: 0, unresolved: 0, reducer: 0, expires: false }
   private readonly leaf: number
   private readonly base: number
   private readonly inBase = new Map<string, { readonly value: string; readonly version: number }>()

@@ -186,13 +186,15 @@ export const checkpointOf = (
       if (checked._tag !== "Sound") throw new Error(`page ${id}: ${checked.expected}, not ${checked.actual}`)
       tree.pages.install(id, map.generation[id] as number, bytes)
     }
-    const state = new Map(catalog.keyspaces.map(({ count, name, reducer, root, treeId, unresolved }) => {
-      const rows = rowsOf(tree, { treeId, reducer, page: root, count, unresolved }, load)
-      if (unresolved === 0 && rows.length !== count) {
-        throw new Error(`${name} has ${rows.length} records, its catalog says ${count}`)
-      }
-      return [name, rows] as const
-    }))
+    const state = new Map(
+      catalog.keyspaces.map(({ count, expires, name, reducer, root, treeId, unresolved }) => {
+        const rows = rowsOf(tree, { treeId, reducer, expires, page: root, count, unresolved }, load)
+        if (unresolved === 0 && rows.length !== count) {
+          throw new Error(`${name} has ${rows.length} records, its catalog says ${count}`)
+        }
+        return [name, rows] as const
+      })
+    )
     return { lsn: cut.lsn, state }
   })
 
