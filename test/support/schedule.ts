@@ -1,0 +1,191 @@
+/**
+ * One seed, one interleaving: a scheduler, a clock and a loop in which nothing happens that the seed did not decide.
+ *
+ * The scheduler chooses which ready task runs next and where a fiber is taken off in the middle of its work; the clock
+ * stands still until nothing is ready (or, so that timers fire early, at random). The loop runs a program to its end
+ * within one call: no event loop, no real time, no thread takes part, so a seed replays a whole run. `TestClock` was
+ * rejected: it warns by a real timer and waits by real turns of the event loop.
+ *
+ * I1 Every decision goes into the trace, so that runs with equal traces did the same in the same order.
+ */
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import * as Random from "effect/Random"
+import * as Scheduler from "effect/Scheduler"
+import type { Random as Chance } from "./random.ts"
+import { random } from "./random.ts"
+
+/** Decisions after which a program is taken for one that never ends. */
+const decisionsMost = 4_000_000
+/** Where Effect itself takes a fiber off. */
+const operationsMost = 2_048
+
+type Task = () => void
+
+interface Sleeper {
+  readonly at: number
+  readonly wake: Task
+}
+
+/** How a schedule is drawn: some seeds tear everything apart, others leave most of it in order. */
+interface Manner {
+  /** Operations of fibers between two preemptions, on average. */
+  readonly preemptEvery: number
+  /** Of the tasks that are ready: any, or most often the one that waits longest or shortest. */
+  readonly pick: "any" | "oldest" | "newest"
+  /** How likely a timer fires although there is work to do. */
+  readonly hurry: number
+}
+
+const mannerOf = (chance: Chance): Manner => ({
+  preemptEvery: chance.pick([Infinity, 300, 40, 8]),
+  pick: chance.pick(["any", "any", "oldest", "newest"]),
+  hurry: chance.pick([0, 0.01, 0.1])
+})
+
+export class Schedule implements Scheduler.Scheduler {
+  readonly executionMode = "async"
+  /** For whatever else of the run is left to chance. */
+  readonly chance: Chance
+  readonly clock: Clock.Clock
+  private readonly seed: number
+  private readonly manner: Manner
+  private readonly ready: Array<Task> = []
+  /** The earliest is the last. */
+  private readonly sleepers: Array<Sleeper> = []
+  private readonly low = new Uint32Array([0x811c9dc5])
+  private readonly high = new Uint32Array([0x9e3779b9])
+  private millis = 1_000_000
+  private decisions = 0
+  private untilPreempted: number
+
+  constructor(seed: number) {
+    this.seed = seed
+    this.chance = random(seed)
+    this.manner = mannerOf(this.chance)
+    this.untilPreempted = this.nextPreemption()
+    this.clock = this.makeClock()
+  }
+
+  /** Hash of every decision and of everything that was noted. */
+  get trace(): string {
+    return [this.high[0], this.low[0]].map((half) => (half as number).toString(16).padStart(8, "0")).join("")
+  }
+
+  /** Adds to the trace. */
+  note(what: number | string): void {
+    if (typeof what === "number") return this.mix(what)
+    for (let index = 0; index < what.length; index++) this.mix(what.charCodeAt(index))
+  }
+
+  private mix(word: number): void {
+    this.low[0] = Math.imul((this.low[0] as number) ^ word, 0x01000193)
+    this.high[0] = Math.imul((this.high[0] as number) + word | 0, 0x85ebca6b) ^ (this.low[0] as number) >>> 15
+  }
+
+  shouldYield(fiber: Fiber.Fiber<unknown, unknown>): boolean {
+    if (fiber.currentOpCount >= operationsMost) return true
+    if (--this.untilPreempted > 0) return false
+    this.untilPreempted = this.nextPreemption()
+    this.mix(this.untilPreempted)
+    return true
+  }
+
+  private nextPreemption(): number {
+    const { preemptEvery } = this.manner
+    return preemptEvery === Infinity ? Infinity : 1 + this.chance.int(2 * preemptEvery)
+  }
+
+  makeDispatcher(): Scheduler.SchedulerDispatcher {
+    return {
+      scheduleTask: (task) => void this.ready.push(task),
+      flush: () => {
+        while (this.ready.length > 0) this.step()
+      }
+    }
+  }
+
+  /** Runs an effect to its end. Throws where it can never end, or left something behind. */
+  run<A, E>(effect: Effect.Effect<A, E>): Exit.Exit<A, E> {
+    const seeded = effect.pipe(
+      Random.withSeed(this.seed),
+      Effect.provideService(Clock.Clock, this.clock)
+    )
+    const fiber = Effect.runFork(seeded, { scheduler: this })
+    for (let exit = fiber.pollUnsafe(); exit === undefined; exit = fiber.pollUnsafe()) {
+      if (!this.step()) throw new Error("everybody waits for somebody else")
+    }
+    // Fibers that were interrupted last have a word to say yet.
+    while (this.ready.length > 0) this.step()
+    if (this.sleepers.length > 0) throw new Error(`${this.sleepers.length} fibers were left asleep`)
+    return fiber.pollUnsafe() as Exit.Exit<A, E>
+  }
+
+  /** Runs one task, or lets time pass; false where there is neither. */
+  private step(): boolean {
+    if (++this.decisions > decisionsMost) throw new Error(`no end after ${decisionsMost} decisions`)
+    const { chance, manner, ready, sleepers } = this
+    const early = sleepers.length > 0 && manner.hurry > 0 && chance.bool(manner.hurry)
+    if (ready.length === 0 || early) {
+      const sleeper = sleepers.pop()
+      if (sleeper === undefined) return false
+      this.millis = Math.max(this.millis, sleeper.at)
+      this.mix(-1)
+      this.mix(this.millis)
+      sleeper.wake()
+      return true
+    }
+    const index = this.pick(ready.length)
+    this.mix(index)
+    const [task] = ready.splice(index, 1)
+    task?.()
+    return true
+  }
+
+  private pick(count: number): number {
+    const { chance, manner: { pick } } = this
+    if (count === 1) return 0
+    if (pick === "any" || chance.bool(0.1)) return chance.int(count)
+    return pick === "oldest" ? 0 : count - 1
+  }
+
+  private sleep(millis: number): Effect.Effect<void> {
+    if (millis <= 0) return Effect.yieldNow
+    if (!Number.isFinite(millis)) return Effect.never
+    return Effect.callback((resume) => {
+      const sleeper = { at: this.millis + millis, wake: () => resume(Effect.void) }
+      const { sleepers } = this
+      let index = sleepers.length
+      while (index > 0 && (sleepers[index - 1] as Sleeper).at <= sleeper.at) index--
+      sleepers.splice(index, 0, sleeper)
+      return Effect.sync(() => {
+        const place = sleepers.indexOf(sleeper)
+        if (place >= 0) sleepers.splice(place, 1)
+      })
+    })
+  }
+
+  private makeClock(): Clock.Clock {
+    const nanos = (): bigint => BigInt(this.millis) * 1_000_000n
+    return {
+      currentTimeMillisUnsafe: () => this.millis,
+      currentTimeMillis: Effect.sync(() => this.millis),
+      currentTimeNanosUnsafe: nanos,
+      currentTimeNanos: Effect.sync(nanos),
+      monotonicTimeNanosUnsafe: nanos,
+      monotonicTimeNanos: Effect.sync(nanos),
+      sleep: (duration) => this.sleep(Duration.toMillis(duration))
+    }
+  }
+
+  /** Lets others run, or time pass, for a while that the seed decides. */
+  readonly pause: Effect.Effect<void> = Effect.suspend(() => {
+    const kind = this.chance.int(8)
+    if (kind < 3) return Effect.void
+    if (kind === 7) return Effect.sleep(1 + this.chance.int(8))
+    return Effect.repeat(Effect.yieldNow, { times: kind - 3 })
+  })
+}
