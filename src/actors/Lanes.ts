@@ -47,6 +47,8 @@ export class Lanes<Job> {
   })
 
   private readonly rest: Effect.Effect<void> = Effect.callback<void>((resume) => {
+    // A fiber may be taken off between its look for a job and here, and miss the one that was given meanwhile.
+    if (this.jobs.length > 0) return resume(Effect.void)
     this.resting.push(() => resume(Effect.void))
   })
 }

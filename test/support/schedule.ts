@@ -14,12 +14,13 @@ import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
-import * as Scheduler from "effect/Scheduler"
+import type * as Scheduler from "effect/Scheduler"
 import type { Random as Chance } from "./random.ts"
 import { random } from "./random.ts"
 
-/** Decisions after which a program is taken for one that never ends. */
+/** Decisions and milliseconds after which a program is taken for one that never ends. */
 const decisionsMost = 4_000_000
+const millisMost = 24 * 3_600_000
 /** Where Effect itself takes a fiber off. */
 const operationsMost = 2_048
 
@@ -115,8 +116,10 @@ export class Schedule implements Scheduler.Scheduler {
       Effect.provideService(Clock.Clock, this.clock)
     )
     const fiber = Effect.runFork(seeded, { scheduler: this })
+    const deadline = this.millis + millisMost
     for (let exit = fiber.pollUnsafe(); exit === undefined; exit = fiber.pollUnsafe()) {
-      if (!this.step()) throw new Error("everybody waits for somebody else")
+      // What repeats itself at intervals goes on although nobody else can.
+      if (!this.step() || this.millis > deadline) throw new Error("everybody waits for somebody else")
     }
     // Fibers that were interrupted last have a word to say yet.
     while (this.ready.length > 0) this.step()

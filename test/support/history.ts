@@ -1,0 +1,144 @@
+/**
+ * A history: what transactions of several fibers read, wrote and were told, in the lives of one store.
+ *
+ * It says what a user could see, and one thing more: the LSN under which the log took a commit, so that one whose
+ * answer was lost in a crash has a known place as well. Checkers judge a history and know nothing of the engine.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type { Durability } from "../../src/Limits.ts"
+import type * as Store from "../../src/Store.ts"
+import type { Result, State, Step } from "./storeModel.ts"
+
+/** One run of a body: only the last of a transaction can be committed. */
+export interface Attempt {
+  /** Exclusive bound of the commits that it sees. */
+  readonly at: number
+  /** What was carried out to its end. */
+  readonly steps: Array<Step>
+  /** Answers of these steps, and perhaps of a step that was not. */
+  readonly results: Array<Result>
+}
+
+export type Outcome =
+  | { readonly _tag: "committed"; readonly lsn: number }
+  /** The body failed, and so nothing was written. */
+  | { readonly _tag: "failed" }
+  | { readonly _tag: "interrupted" }
+  /** The store failed: it may have been committed, or not. */
+  | { readonly _tag: "unknown" }
+
+/** `transact` and `read` are the boundaries, `raw` a write through the door for hot loops. */
+export interface Transaction {
+  readonly id: number
+  readonly door: "transact" | "read" | "raw"
+  readonly durability: Durability
+  /** Times count events of the history. */
+  readonly invoked: number
+  readonly ended: number
+  readonly attempts: ReadonlyArray<Attempt>
+  /** Under which LSN the log took it, if it did. */
+  readonly appended: number | undefined
+  readonly outcome: Outcome
+  /** Whether its `onCommit` ran. */
+  readonly hooked: boolean
+}
+
+/** How a life ended. Closed: all was let go of in order. Killed: the process died. Cut: the power did. */
+export type End = "closed" | "killed" | "cut"
+
+export interface Life {
+  /** What was there when the store was opened. */
+  readonly found: State
+  readonly transactions: ReadonlyArray<Transaction>
+  /** Everything below was promised to survive, by `awaitDurable` or a checkpoint. */
+  readonly promised: number
+  /** When its end began; promises about the order in real time end here. */
+  readonly broken: number
+  readonly end: End
+}
+
+/** Lives one after another; the last one only shows what was left. */
+export type History = ReadonlyArray<Life>
+
+type Writable<A> = { -readonly [K in keyof A]: A[K] }
+export type Entry = Writable<Transaction> & { readonly attempts: Array<Attempt> }
+export type OpenLife = Writable<Life> & { readonly transactions: Array<Entry> }
+
+/** The transaction that a fiber is in, for whoever watches the log. */
+const Recorded: Context.Reference<Entry | undefined> = Context.Reference("test/history/Recorded", {
+  defaultValue: (): Entry | undefined => undefined
+})
+
+export const recorded = (entry: Entry) => <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.provideService(effect, Recorded, entry)
+
+/** The same store; what it hands to the log is noted in the history. */
+export const watched = (store: Store.Store["Service"]): Store.Store["Service"] => {
+  const { machine } = store
+  const submit: typeof machine.submit = (intent) =>
+    Effect.withFiber((fiber) => {
+      const entry = Context.get(fiber.context, Recorded)
+      const appended = (lsn: number): void => {
+        intent.appended?.(lsn)
+        if (entry !== undefined) entry.appended = lsn
+      }
+      return machine.submit({ ...intent, appended })
+    })
+  return { ...store, machine: { ...machine, submit } }
+}
+
+/** Writes a history down. */
+export class Recorder {
+  readonly lives: Array<OpenLife> = []
+  private time = 0
+  private ids = 0
+
+  get life(): OpenLife {
+    return this.lives.at(-1) as OpenLife
+  }
+
+  get isBroken(): boolean {
+    return this.life.broken < Infinity
+  }
+
+  now(): number {
+    return ++this.time
+  }
+
+  open(found: State): void {
+    this.lives.push({ found, transactions: [], promised: 0, broken: Infinity, end: "closed" })
+  }
+
+  begin(door: Transaction["door"], durability: Durability): Entry {
+    const entry: Entry = {
+      id: ++this.ids,
+      door,
+      durability,
+      invoked: this.now(),
+      ended: Infinity,
+      attempts: [],
+      appended: undefined,
+      outcome: { _tag: "unknown" },
+      hooked: false
+    }
+    this.life.transactions.push(entry)
+    return entry
+  }
+
+  end(entry: Entry, outcome: Outcome): void {
+    entry.outcome = outcome
+    entry.ended = this.now()
+  }
+
+  /** The end of this life has begun. */
+  breaks(end: End): void {
+    if (this.life.broken < Infinity) return
+    this.life.broken = this.now()
+    this.life.end = end
+  }
+
+  promise(lsn: number): void {
+    this.life.promised = Math.max(this.life.promised, lsn)
+  }
+}

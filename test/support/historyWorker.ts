@@ -1,0 +1,175 @@
+/**
+ * One fiber of a history: it transacts, reads, writes through the raw door, and notes what it was told.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Keyspace from "../../src/Keyspace.ts"
+import type { Durability } from "../../src/Limits.ts"
+import * as Snapshot from "../../src/Snapshot.ts"
+import * as Store from "../../src/Store.ts"
+import { StoreError } from "../../src/StoreError.ts"
+import * as Tx from "../../src/Tx.ts"
+import type { Attempt, Entry, Outcome, Recorder } from "./history.ts"
+import { recorded } from "./history.ts"
+import type { Move, Workload } from "./historyWorkload.ts"
+import { carryOut, lookOut } from "./historyWorkload.ts"
+import type { Schedule } from "./schedule.ts"
+
+export interface Options {
+  readonly schedule: Schedule
+  readonly recorder: Recorder
+  readonly workload: Workload
+  readonly store: Store.Store["Service"]
+}
+
+const durabilities: ReadonlyArray<Durability> = ["memory", "buffered", "synced"]
+
+const raw = { one: Keyspace.bytes("one"), two: Keyspace.bytes("two") }
+
+export class Worker {
+  private readonly options: Options
+
+  constructor(options: Options) {
+    this.options = options
+  }
+
+  /** Goes on until it has done enough, or the store has died. */
+  work(count: number): Effect.Effect<void, StoreError> {
+    const { recorder, schedule } = this.options
+    if (count === 0) return Effect.void
+    return Effect.andThen(
+      schedule.pause,
+      Effect.suspend(() =>
+        recorder.isBroken ? Effect.void : Effect.andThen(this.act, Effect.suspend(() => this.work(count - 1)))
+      )
+    )
+  }
+
+  private readonly act: Effect.Effect<void, StoreError> = Effect.suspend(() => {
+    const { schedule: { chance }, store, workload } = this.options
+    const kind = chance.next()
+    if (kind < 0.7) return this.transact(workload.moves(), chance.pick(durabilities))
+    if (kind < 0.78) return this.transact(workload.looks(), "synced")
+    if (kind < 0.86) return this.read(workload.looks())
+    if (kind < 0.92) return this.put
+    return kind < 0.95
+      ? this.promised(() => store.checkpoint)
+      : this.promised((visible) => store.awaitDurable(visible))
+  })
+
+  /** A transaction on its own; what it answered, or why it did not. */
+  transact(moves: ReadonlyArray<Move>, durability: Durability): Effect.Effect<void, StoreError> {
+    return Effect.suspend(() => {
+      const { recorder, schedule: { chance, pause } } = this.options
+      const entry = recorder.begin("transact", durability)
+      const hook = Tx.onCommit(Effect.sync(() => {
+        entry.hooked = true
+      }))
+      const body = this.attempt(entry, (attempt) => carryOut(moves, attempt, pause))
+      const commit = Tx.commit({ durability })(chance.bool(0.2) ? Effect.andThen(hook, body) : body)
+      const run = recorded(entry)(Effect.map(commit, ({ lsn }) => lsn))
+      return this.noted(entry, chance.bool(0.1) ? this.interrupted(run) : Effect.exit(run))
+    })
+  }
+
+  private read(moves: ReadonlyArray<Move>): Effect.Effect<void, StoreError> {
+    return Effect.suspend(() => {
+      const { recorder, schedule: { pause } } = this.options
+      const entry = recorder.begin("read", "memory")
+      const body = this.attempt(entry, (attempt) => Effect.as(lookOut(moves, attempt, pause), attempt.at))
+      return this.noted(entry, Effect.exit(Snapshot.read()(body)))
+    })
+  }
+
+  /** A write through the raw door, if the log takes it at once. */
+  private readonly put: Effect.Effect<void, StoreError> = Effect.suspend(() => {
+    const { recorder, store, workload } = this.options
+    const { key, keyspace, value } = workload.raw()
+    return Effect.provideService(raw[keyspace].raw, Store.Store, store).pipe(
+      Effect.map((doors) => {
+        const entry = recorder.begin("raw", "memory")
+        try {
+          const lsn = doors.putUnsafe(Buffer.from(key), Buffer.from(value))
+          entry.appended = lsn
+          entry.attempts.push({ at: lsn, steps: [{ _tag: "put", keyspace, key, value }], results: [] })
+          this.end(entry, { _tag: "committed", lsn })
+        } catch (error) {
+          if (!(error instanceof StoreError)) throw error
+          if (error.reason._tag !== "Overloaded" && !recorder.isBroken) throw error
+          this.end(entry, { _tag: "failed" })
+        }
+      })
+    )
+  })
+
+  /** What is visible now is safe once this has answered. */
+  private promised<A>(
+    ask: (visible: number) => Effect.Effect<A, StoreError>
+  ): Effect.Effect<void, StoreError> {
+    const { recorder, store } = this.options
+    return Effect.flatMap(store.visibleLsn, (visible) =>
+      Effect.matchEffect(ask(visible), {
+        onSuccess: () =>
+          Effect.sync(() => {
+            if (!recorder.isBroken) recorder.promise(visible)
+          }),
+        onFailure: (error) => recorder.isBroken ? Effect.void : Effect.fail(error)
+      }))
+  }
+
+  /** A run of a body. */
+  private attempt<A, E, R>(
+    entry: Entry,
+    body: (attempt: Attempt) => Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E, R | Snapshot.Snapshot> {
+    return Snapshot.Snapshot.use((snapshot) => {
+      const attempt: Attempt = { at: snapshot.at, steps: [], results: [] }
+      entry.attempts.push(attempt)
+      return body(attempt)
+    })
+  }
+
+  /** Interrupted after a while, unless it has ended by then. */
+  private interrupted<A, E, R>(run: Effect.Effect<A, E, R>): Effect.Effect<Exit.Exit<A, E>, never, R> {
+    const { schedule: { chance, pause } } = this.options
+    return Effect.gen(function*() {
+      const fiber = yield* Effect.forkChild(run)
+      yield* Effect.repeat(pause, { times: chance.int(6) })
+      yield* Fiber.interrupt(fiber)
+      return yield* Fiber.await(fiber)
+    })
+  }
+
+  /** Waits for the end of a transaction and notes it; a store that fails without a reason fails the history. */
+  private noted<E>(
+    entry: Entry,
+    run: Effect.Effect<Exit.Exit<number, E | StoreError>, never, Store.Store>
+  ): Effect.Effect<void, StoreError> {
+    const { recorder, store } = this.options
+    return Effect.flatMap(Effect.provideService(run, Store.Store, store), (exit) => {
+      if (Exit.isSuccess(exit)) {
+        return Effect.sync(() => this.end(entry, { _tag: "committed", lsn: exit.value }))
+      }
+      const error = Exit.findErrorOption(exit)
+      if (error._tag === "Some" && error.value instanceof StoreError) {
+        const { value } = error
+        return recorder.isBroken
+          ? Effect.sync(() => this.end(entry, { _tag: "unknown" }))
+          : Effect.fail(value)
+      }
+      const outcome = Cause.hasInterruptsOnly(exit.cause) ? "interrupted" : "failed"
+      if (outcome === "failed" && error._tag === "None" && !String(exit.cause).includes("a body that dies")) {
+        return Effect.die(exit.cause)
+      }
+      return Effect.sync(() => this.end(entry, { _tag: outcome }))
+    })
+  }
+
+  private end(entry: Entry, outcome: Outcome): void {
+    const { recorder, schedule } = this.options
+    recorder.end(entry, outcome)
+    schedule.note(JSON.stringify([entry.id, outcome, entry.appended, entry.attempts]))
+  }
+}
