@@ -58,6 +58,9 @@ export interface Life {
   readonly end: End
 }
 
+/** From the best to the worst. */
+const ends: ReadonlyArray<End> = ["closed", "killed", "cut"]
+
 /** Lives one after another; the last one only shows what was left. */
 export type History = ReadonlyArray<Life>
 
@@ -131,11 +134,15 @@ export class Recorder {
     entry.ended = this.now()
   }
 
-  /** The end of this life has begun. */
+  /** The end of this life has begun, or has become a worse one. */
   breaks(end: End): void {
-    if (this.life.broken < Infinity) return
-    this.life.broken = this.now()
-    this.life.end = end
+    this.worsens(end)
+    this.life.broken = Math.min(this.life.broken, this.now())
+  }
+
+  /** What was not durable when it ended may be lost later. */
+  worsens(end: End): void {
+    if (ends.indexOf(end) > ends.indexOf(this.life.end)) this.life.end = end
   }
 
   promise(lsn: number): void {

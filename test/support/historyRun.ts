@@ -161,6 +161,8 @@ class Run {
     this.died = true
     this.schedule.note(end)
     if (this.serving) this.recorder.breaks(end)
+    // What a dead process left to the system is lost with the power.
+    else if (this.recorder.lives.at(-1)?.end === "killed") this.recorder.worsens(end)
     return end === "killed" ? this.faults.kill : this.faults.cut({ seed: this.chance.int(2 ** 31) })
   })
 

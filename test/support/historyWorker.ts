@@ -155,6 +155,9 @@ export class Worker {
       const error = Exit.findErrorOption(exit)
       if (error._tag === "Some" && error.value instanceof StoreError) {
         const { value } = error
+        // Time may pass faster here than any body runs.
+        const isLate = String(value.reason._tag) === "TurnExpired"
+        if (isLate) return Effect.sync(() => this.end(entry, { _tag: "failed" }))
         return recorder.isBroken
           ? Effect.sync(() => this.end(entry, { _tag: "unknown" }))
           : Effect.fail(value)
