@@ -99,7 +99,7 @@ class Run {
     const { close, store } = yield* this.opened
     const { recorder, schedule, workload } = this
     const options = { schedule, recorder, workload, store: watched(store) }
-    if (isFirst) yield* new Worker(options).transact(workload.start(this.chance.bool(0.1) ? 60 : 0), "synced")
+    if (isFirst) yield* new Worker(options).begin(workload.start(this.chance.bool(0.1) ? 60 : 0))
     this.doom ??= this.drawDoom()
     const workers = yield* Effect.forEach(
       Array.from({ length: 2 + this.chance.int(4) }),

@@ -24,6 +24,12 @@ export interface Options {
   readonly store: Store.Store["Service"]
 }
 
+/** A transaction that is written down, and the effect that answers its LSN. */
+interface Run {
+  readonly entry: Entry
+  readonly effect: Effect.Effect<number, StoreError | "rolled back", Store.Store>
+}
+
 const durabilities: ReadonlyArray<Durability> = ["memory", "buffered", "synced"]
 
 const raw = { one: Keyspace.bytes("one"), two: Keyspace.bytes("two") }
@@ -59,19 +65,32 @@ export class Worker {
       : this.promised((visible) => store.awaitDurable(visible))
   })
 
-  /** A transaction on its own; what it answered, or why it did not. */
-  transact(moves: ReadonlyArray<Move>, durability: Durability): Effect.Effect<void, StoreError> {
+  /** A transaction that may be interrupted; what it answered, or why it did not. */
+  private transact(moves: ReadonlyArray<Move>, durability: Durability): Effect.Effect<void, StoreError> {
     return Effect.suspend(() => {
-      const { recorder, schedule: { chance, pause } } = this.options
-      const entry = recorder.begin("transact", durability)
-      const hook = Tx.onCommit(Effect.sync(() => {
-        entry.hooked = true
-      }))
-      const body = this.attempt(entry, (attempt) => carryOut(moves, attempt, pause))
-      const commit = Tx.commit({ durability })(chance.bool(0.2) ? Effect.andThen(hook, body) : body)
-      const run = recorded(entry)(Effect.map(commit, ({ lsn }) => lsn))
-      return this.noted(entry, chance.bool(0.1) ? this.interrupted(run) : Effect.exit(run))
+      const { chance } = this.options.schedule
+      const run = this.run(moves, durability)
+      return this.noted(run, chance.bool(0.1) ? this.interrupted(run.effect) : Effect.exit(run.effect))
     })
+  }
+
+  /** A transaction before anybody else is at work. */
+  begin(moves: ReadonlyArray<Move>): Effect.Effect<void, StoreError> {
+    return Effect.suspend(() => {
+      const run = this.run(moves, "synced")
+      return this.noted(run, Effect.exit(run.effect))
+    })
+  }
+
+  private run(moves: ReadonlyArray<Move>, durability: Durability): Run {
+    const { recorder, schedule: { chance, pause } } = this.options
+    const entry = recorder.begin("transact", durability)
+    const hook = Tx.onCommit(Effect.sync(() => {
+      entry.hooked = true
+    }))
+    const body = this.attempt(entry, (attempt) => carryOut(moves, attempt, pause))
+    const commit = Tx.commit({ durability })(chance.bool(0.2) ? Effect.andThen(hook, body) : body)
+    return { entry, effect: recorded(entry)(Effect.map(commit, ({ lsn }) => lsn)) }
   }
 
   private read(moves: ReadonlyArray<Move>): Effect.Effect<void, StoreError> {
@@ -79,7 +98,7 @@ export class Worker {
       const { recorder, schedule: { pause } } = this.options
       const entry = recorder.begin("read", "memory")
       const body = this.attempt(entry, (attempt) => Effect.as(lookOut(moves, attempt, pause), attempt.at))
-      return this.noted(entry, Effect.exit(Snapshot.read()(body)))
+      return this.noted({ entry }, Effect.exit(Snapshot.read()(body)))
     })
   }
 
@@ -144,7 +163,7 @@ export class Worker {
 
   /** Waits for the end of a transaction and notes it; a store that fails without a reason fails the history. */
   private noted<E>(
-    entry: Entry,
+    { entry }: Pick<Run, "entry">,
     run: Effect.Effect<Exit.Exit<number, E | StoreError>, never, Store.Store>
   ): Effect.Effect<void, StoreError> {
     const { recorder, store } = this.options
@@ -156,7 +175,7 @@ export class Worker {
       if (error._tag === "Some" && error.value instanceof StoreError) {
         const { value } = error
         // Time may pass faster here than any body runs.
-        const isLate = String(value.reason._tag) === "TurnExpired"
+        const isLate = value.reason._tag === "TurnExpired"
         if (isLate) return Effect.sync(() => this.end(entry, { _tag: "failed" }))
         return recorder.isBroken
           ? Effect.sync(() => this.end(entry, { _tag: "unknown" }))
