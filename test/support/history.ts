@@ -6,6 +6,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import type { Durability } from "../../src/Limits.ts"
 import type * as Store from "../../src/Store.ts"
 import type { Result, State, Step } from "./storeModel.ts"
@@ -79,15 +80,16 @@ export const recorded = (entry: Entry) => <A, E, R>(effect: Effect.Effect<A, E, 
 /** The same store; what it hands to the log is noted in the history. */
 export const watched = (store: Store.Store["Service"]): Store.Store["Service"] => {
   const { machine } = store
-  const submit: typeof machine.submit = (intent) =>
-    Effect.withFiber((fiber) => {
-      const entry = Context.get(fiber.context, Recorded)
-      const appended = (lsn: number): void => {
-        intent.appended?.(lsn)
-        if (entry !== undefined) entry.appended = lsn
-      }
-      return machine.submit({ ...intent, appended })
-    })
+  // No effect around it: an answer that is there at once must be seen to be.
+  const submit: typeof machine.submit = (intent) => {
+    const fiber = Fiber.getCurrent()
+    const entry = fiber === undefined ? undefined : Context.get(fiber.context, Recorded)
+    const appended = (lsn: number): void => {
+      intent.appended?.(lsn)
+      if (entry !== undefined) entry.appended = lsn
+    }
+    return machine.submit({ ...intent, appended })
+  }
   return { ...store, machine: { ...machine, submit } }
 }
 

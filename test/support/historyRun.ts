@@ -9,6 +9,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import { Disk } from "../../src/disk/Disk.ts"
 import { FaultDisk, layer } from "../../src/disk/FaultDisk.ts"
+import type { Store } from "../../src/Store.ts"
 import type { StoreError } from "../../src/StoreError.ts"
 import type { End, History } from "./history.ts"
 import { Recorder, watched } from "./history.ts"
@@ -33,11 +34,18 @@ export interface Ran {
   readonly crashes: number
 }
 
+/** A fault that is planted into a store or its disk, for the checkers to find. */
+export interface Sabotage {
+  /** What the fibers get instead of the store. */
+  readonly store?: (store: Store["Service"]) => Store["Service"]
+  readonly disk?: (faults: FaultDisk["Service"]) => Effect.Effect<void>
+}
+
 /** Runs a seed to its end. Throws where the store fails without a cause, or never ends. */
-export const runSchedule = (seed: number): Ran => {
+export const runSchedule = (seed: number, sabotage: Sabotage = {}): Ran => {
   const schedule = new Schedule(seed)
   const program = Effect.gen(function*() {
-    const run = new Run(schedule, yield* FaultDisk, yield* Disk)
+    const run = new Run(schedule, yield* FaultDisk, yield* Disk, sabotage)
     yield* run.all
     const image = run.faults.killImage().digest()
     const { conflicts, crashes, recorder } = run
@@ -61,6 +69,7 @@ class Run {
   conflicts = 0
   crashes = 0
   private readonly schedule: Schedule
+  private readonly sabotage: Sabotage
   private readonly chance: Random
   private readonly disk: Disk["Service"]
   private readonly options: Options
@@ -71,8 +80,9 @@ class Run {
   /** Whether the disk has died and was not restarted yet. */
   private died = false
 
-  constructor(schedule: Schedule, faults: FaultDisk["Service"], disk: Disk["Service"]) {
+  constructor(schedule: Schedule, faults: FaultDisk["Service"], disk: Disk["Service"], sabotage: Sabotage) {
     this.schedule = schedule
+    this.sabotage = sabotage
     this.chance = schedule.chance
     this.faults = faults
     this.disk = slowed(disk, schedule.pause, this.operation)
@@ -98,8 +108,9 @@ class Run {
     if (!isFirst && this.chance.bool(0.15)) this.doom = { end: "cut", left: this.chance.int(40) }
     const { close, store } = yield* this.opened
     const { recorder, schedule, workload } = this
-    const options = { schedule, recorder, workload, store: watched(store) }
+    const options = { schedule, recorder, workload, store: watched(this.sabotage.store?.(store) ?? store) }
     if (isFirst) yield* new Worker(options).begin(workload.start(this.chance.bool(0.1) ? 60 : 0))
+    if (isFirst) yield* this.sabotage.disk?.(this.faults) ?? Effect.void
     this.doom ??= this.drawDoom()
     const workers = yield* Effect.forEach(
       Array.from({ length: 2 + this.chance.int(4) }),

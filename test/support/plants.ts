@@ -1,0 +1,93 @@
+/**
+ * Faults that are planted into the engine from outside, so that the checkers of histories can show what they find.
+ *
+ * The engine has no switch for any of them: methods are replaced for as long as a test runs, and put back.
+ */
+import { hashOf, ReadSet } from "../../src/actors/ReadSet.ts"
+import type { RangeRead } from "../../src/actors/ReadSet.ts"
+import { Window } from "../../src/actors/Window.ts"
+import { Running } from "../../src/Running.ts"
+import { View } from "../../src/View.ts"
+import type { Sabotage } from "./historyRun.ts"
+
+export interface Plant extends Sabotage {
+  readonly name: string
+  /** Breaks something; answers what mends it. */
+  readonly install?: () => () => void
+}
+
+/** Replaces a method; answers what puts it back. */
+const replaced =
+  <T extends object, K extends keyof T>(target: T, name: K, make: (original: T[K]) => T[K]) => () => {
+    const original = target[name]
+    target[name] = make(original)
+    return () => {
+      target[name] = original
+    }
+  }
+
+/** The same view, looking further than it may. */
+const beyond = (view: View): View => Object.create(view, { at: { value: Number.MAX_SAFE_INTEGER } }) as View
+
+const everything = (): () => void => {
+  const { get, getMany, scan } = View.prototype
+  View.prototype.get = function(...args) {
+    return get.apply(beyond(this), args)
+  }
+  View.prototype.getMany = function(...args) {
+    return getMany.apply(beyond(this), args)
+  }
+  View.prototype.scan = function(...args) {
+    return scan.apply(beyond(this), args)
+  }
+  return () => Object.assign(View.prototype, { get, getMany, scan })
+}
+
+export const plants: ReadonlyArray<Plant> = [
+  {
+    name: "no validation",
+    install: replaced(Window.prototype, "conflict", () => () => undefined)
+  },
+  {
+    name: "no validation of keys",
+    install: replaced(ReadSet.prototype, "key", () =>
+      function(this: ReadSet) {
+        this.size++
+      })
+  },
+  {
+    name: "no validation of ranges",
+    install: replaced(ReadSet.prototype, "range", () =>
+      function(this: ReadSet, space: number): RangeRead {
+        this.size++
+        return { space, lower: undefined, upper: undefined }
+      })
+  },
+  {
+    // What is written is not validated as read: of two that read and write one record, both pass.
+    name: "lost update",
+    install: replaced(Running.prototype, "put", (put) =>
+      function(this: Running, keyspace, key, value) {
+        const { hashes, spaces } = this.reads
+        const own = spaces.map((space) => hashOf(space, key))
+        const kept = hashes.filter((hash) => !own.includes(hash))
+        hashes.splice(0, hashes.length, ...kept)
+        return put.call(this, keyspace, key, value)
+      })
+  },
+  { name: "dirty reads", install: everything },
+  {
+    // Of what is visible, a snapshot shows only what is durable.
+    name: "stale snapshot",
+    store: (store) => {
+      const { machine } = store
+      return { ...store, machine: { ...machine, visible: () => machine.tree.versions.pins.durable } }
+    }
+  },
+  {
+    // What was acknowledged as synced never reached the medium.
+    name: "lost syncs of the log",
+    disk: (faults) =>
+      faults.fail({ operation: "sync", path: /\/log-/, times: Infinity, outcome: { _tag: "Lost" } })
+  }
+]
