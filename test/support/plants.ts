@@ -8,10 +8,14 @@ import type { RangeRead } from "../../src/actors/ReadSet.ts"
 import { Window } from "../../src/actors/Window.ts"
 import { Running } from "../../src/Running.ts"
 import { View } from "../../src/View.ts"
+import { WriteSet } from "../../src/WriteSet.ts"
+import type { Problem } from "./historyReplay.ts"
 import type { Sabotage } from "./historyRun.ts"
 
 export interface Plant extends Sabotage {
   readonly name: string
+  /** Checkers that see it, each by itself. */
+  readonly seenBy: ReadonlyArray<Problem["checker"]>
   /** Breaks something; answers what mends it. */
   readonly install?: () => () => void
 }
@@ -46,10 +50,12 @@ const everything = (): () => void => {
 export const plants: ReadonlyArray<Plant> = [
   {
     name: "no validation",
+    seenBy: ["replay", "cycles", "registers", "bank"],
     install: replaced(Window.prototype, "conflict", () => () => undefined)
   },
   {
     name: "no validation of keys",
+    seenBy: ["replay", "cycles", "registers", "bank"],
     install: replaced(ReadSet.prototype, "key", () =>
       function(this: ReadSet) {
         this.size++
@@ -57,6 +63,7 @@ export const plants: ReadonlyArray<Plant> = [
   },
   {
     name: "no validation of ranges",
+    seenBy: ["replay"],
     install: replaced(ReadSet.prototype, "range", () =>
       function(this: ReadSet, space: number): RangeRead {
         this.size++
@@ -66,6 +73,7 @@ export const plants: ReadonlyArray<Plant> = [
   {
     // What is written is not validated as read: of two that read and write one record, both pass.
     name: "lost update",
+    seenBy: ["replay", "cycles", "registers", "bank"],
     install: replaced(Running.prototype, "put", (put) =>
       function(this: Running, keyspace, key, value) {
         const { hashes, spaces } = this.reads
@@ -75,10 +83,16 @@ export const plants: ReadonlyArray<Plant> = [
         return put.call(this, keyspace, key, value)
       })
   },
-  { name: "dirty reads", install: everything },
+  { name: "dirty reads", seenBy: ["snapshot", "replay", "cycles", "bank"], install: everything },
+  {
+    name: "steps that failed and are kept",
+    seenBy: ["replay"],
+    install: replaced(WriteSet.prototype, "restore", () => () => {})
+  },
   {
     // Of what is visible, a snapshot shows only what is durable.
     name: "stale snapshot",
+    seenBy: ["realtime", "cycles", "registers"],
     store: (store) => {
       const { machine } = store
       return { ...store, machine: { ...machine, visible: () => machine.tree.versions.pins.durable } }
@@ -87,6 +101,7 @@ export const plants: ReadonlyArray<Plant> = [
   {
     // What was acknowledged as synced never reached the medium.
     name: "lost syncs of the log",
+    seenBy: ["durability"],
     disk: (faults) =>
       faults.fail({ operation: "sync", path: /\/log-/, times: Infinity, outcome: { _tag: "Lost" } })
   }
