@@ -2,6 +2,8 @@
  * One fiber of a history: it transacts, reads, writes through the raw door, and notes what it was told.
  */
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -9,12 +11,13 @@ import * as Keyspace from "../../src/Keyspace.ts"
 import type { Durability } from "../../src/Limits.ts"
 import * as Snapshot from "../../src/Snapshot.ts"
 import * as Store from "../../src/Store.ts"
+import type { Conflict } from "../../src/StoreError.ts"
 import { StoreError } from "../../src/StoreError.ts"
 import * as Tx from "../../src/Tx.ts"
 import type { Attempt, Entry, Outcome, Recorder } from "./history.ts"
 import { recorded } from "./history.ts"
+import { carryOut, lookOut } from "./historyBody.ts"
 import type { Move, Workload } from "./historyWorkload.ts"
-import { carryOut, lookOut } from "./historyWorkload.ts"
 import type { Schedule } from "./schedule.ts"
 
 export interface Options {
@@ -24,10 +27,12 @@ export interface Options {
   readonly store: Store.Store["Service"]
 }
 
+type Failure = StoreError | Conflict | "rolled back"
+
 /** A transaction that is written down, and the effect that answers its LSN. */
 interface Run {
   readonly entry: Entry
-  readonly effect: Effect.Effect<number, StoreError | "rolled back", Store.Store>
+  readonly effect: Effect.Effect<number, Failure, Store.Store>
 }
 
 const durabilities: ReadonlyArray<Durability> = ["memory", "buffered", "synced"]
@@ -58,7 +63,8 @@ export class Worker {
     const kind = chance.next()
     if (kind < 0.7) return this.transact(workload.moves(), chance.pick(durabilities))
     if (kind < 0.78) return this.transact(workload.looks(), "synced")
-    if (kind < 0.86) return this.read(workload.looks())
+    if (kind < 0.84) return this.read(workload.looks())
+    if (kind < 0.87) return this.hold(workload.looks(), workload.looks())
     if (kind < 0.92) return this.put
     return kind < 0.95
       ? this.promised(() => store.checkpoint)
@@ -89,8 +95,21 @@ export class Worker {
       entry.hooked = true
     }))
     const body = this.attempt(entry, (attempt) => carryOut(moves, attempt, pause))
-    const commit = Tx.commit({ durability })(chance.bool(0.2) ? Effect.andThen(hook, body) : body)
+    const hooked = chance.bool(0.2) ? Effect.andThen(hook, body) : body
+    const last = chance.bool(0.05) ? Effect.andThen(hooked, this.once(entry)) : hooked
+    const commit: Effect.Effect<Tx.Commit<void>, Failure, Store.Store> = chance.bool(0.1)
+      ? Tx.commit({ durability, attempts: 1 + chance.int(2) })(last)
+      : Tx.commit({ durability })(last)
     return { entry, effect: recorded(entry)(Effect.map(commit, ({ lsn }) => lsn)) }
+  }
+
+  /** Retries the first run: until something that it read is written, or a while later. */
+  private once({ attempts }: Entry): Effect.Effect<void, never, Tx.Tx> {
+    const { chance } = this.options.schedule
+    return Effect.flatMap(
+      Clock.currentTimeMillis,
+      (now) => attempts.length > 1 ? Effect.void : Tx.retryUntil(DateTime.makeUnsafe(now + 1 + chance.int(5)))
+    )
   }
 
   private read(moves: ReadonlyArray<Move>): Effect.Effect<void, StoreError> {
@@ -99,6 +118,25 @@ export class Worker {
       const entry = recorder.begin("read", "memory")
       const body = this.attempt(entry, (attempt) => Effect.as(lookOut(moves, attempt, pause), attempt.at))
       return this.noted({ entry }, Effect.exit(Snapshot.read()(body)))
+    })
+  }
+
+  /** A snapshot that is held while others write, and read through twice. */
+  private hold(first: ReadonlyArray<Move>, second: ReadonlyArray<Move>): Effect.Effect<void, StoreError> {
+    return Effect.suspend(() => {
+      const { recorder, schedule: { pause } } = this.options
+      const entry = recorder.begin("read", "memory")
+      const looks = Effect.gen(function*() {
+        const snapshot = yield* Snapshot.make()
+        const attempt: Attempt = { at: snapshot.lsn, steps: [], results: [] }
+        entry.attempts.push(attempt)
+        const through = Snapshot.read({ snapshot })
+        yield* through(lookOut(first, attempt, pause))
+        yield* Effect.repeat(pause, { times: 6 })
+        yield* through(lookOut(second, attempt, pause))
+        return snapshot.lsn
+      })
+      return this.noted({ entry }, Effect.exit(Effect.scoped(looks)))
     })
   }
 
@@ -175,8 +213,10 @@ export class Worker {
       if (error._tag === "Some" && error.value instanceof StoreError) {
         const { value } = error
         // Time may pass faster here than any body runs.
-        const isLate = value.reason._tag === "TurnExpired"
-        if (isLate) return Effect.sync(() => this.end(entry, { _tag: "failed" }))
+        const isFast = value.reason._tag === "TurnExpired"
+        // Small stores cannot keep what is held for long.
+        const isHeld = value.reason._tag === "SnapshotExpired"
+        if (isFast || isHeld) return Effect.sync(() => this.end(entry, { _tag: "failed" }))
         return recorder.isBroken
           ? Effect.sync(() => this.end(entry, { _tag: "unknown" }))
           : Effect.fail(value)

@@ -9,15 +9,8 @@
  * | `sums`    | counters that operands are added to                                     |
  * | `bank`    | accounts: their sum never changes                                       |
  */
-import * as Effect from "effect/Effect"
-import type * as Snapshot from "../../src/Snapshot.ts"
-import type { StoreError } from "../../src/StoreError.ts"
-import * as Tx from "../../src/Tx.ts"
-import type { Attempt } from "./history.ts"
 import type { Random } from "./random.ts"
-import type { Look } from "./storeDoor.ts"
-import { look, perform } from "./storeDoor.ts"
-import type { Range, Result, Row, Step } from "./storeModel.ts"
+import type { Range, Step } from "./storeModel.ts"
 
 export const keyspaces = ["one", "two", "journal", "sums", "bank"] as const
 
@@ -33,6 +26,8 @@ export type Move =
   | { readonly _tag: "transfer"; readonly from: string; readonly to: string; readonly amount: number }
   | { readonly _tag: "pause" }
   | { readonly _tag: "savepoint"; readonly moves: ReadonlyArray<Move>; readonly fails: boolean }
+  /** The first moves are given up for the others. */
+  | { readonly _tag: "orElse"; readonly moves: ReadonlyArray<Move>; readonly others: ReadonlyArray<Move> }
   | { readonly _tag: "fail" }
   | { readonly _tag: "die" }
 
@@ -99,7 +94,11 @@ export class Workload {
             fails: this.chance.bool(0.5)
           }]
         }
-        return [kind < 0.35 ? this.look() : this.write()]
+        if (kind < 0.13 && depth < 2) {
+          const [moves, others] = [this.some(1, depth + 1), this.some(1, depth + 1)]
+          return [{ _tag: "orElse", moves, others }]
+        }
+        return [kind < 0.37 ? this.look() : this.write()]
       }).flat()
     )
   }
@@ -221,95 +220,3 @@ const step = (step: Step): Move => ({ _tag: "step", step })
 const get = (keyspace: string, key: string): Move => step({ _tag: "get", keyspace, key })
 const put = (keyspace: string, key: string, value: string): Move =>
   step({ _tag: "put", keyspace, key, value })
-
-type Access = Tx.Tx | Snapshot.Snapshot
-
-/** Where steps are noted; those of a savepoint by themselves. */
-type Notes = Pick<Attempt, "steps" | "results">
-
-/** Carries out the moves of a body. */
-export const carryOut = (
-  moves: ReadonlyArray<Move>,
-  notes: Notes,
-  pause: Effect.Effect<void>
-): Effect.Effect<void, StoreError | "rolled back", Access> =>
-  Effect.forEach(moves, (move) => carryOutOne(move, notes, pause), { discard: true })
-
-/** The same of moves that only look. */
-export const lookOut = (
-  moves: ReadonlyArray<Move>,
-  notes: Notes,
-  pause: Effect.Effect<void>
-): Effect.Effect<void, StoreError, Snapshot.Snapshot> =>
-  Effect.forEach(moves, (move) => {
-    if (move._tag !== "step") return pause
-    return Effect.map(look(move.step as Look), (result) => {
-      notes.results.push(result)
-      notes.steps.push(move.step)
-    })
-  }, { discard: true })
-
-const carryOutOne = (
-  move: Move,
-  notes: Notes,
-  pause: Effect.Effect<void>
-): Effect.Effect<void, StoreError | "rolled back", Access> => {
-  switch (move._tag) {
-    case "step":
-      return Effect.asVoid(done(move.step, notes))
-    case "pause":
-      return pause
-    case "fail":
-      return Effect.fail("rolled back")
-    case "die":
-      return Effect.die("a body that dies")
-    case "append":
-      return Effect.flatMap(
-        done({ _tag: "get", keyspace: "journal", key: move.key }, notes),
-        (seen) => putInstead("journal", move.key, (valueOf(seen) ?? "") + move.element, notes)
-      )
-    case "transfer":
-      return transfer(move, notes)
-    case "savepoint": {
-      const inner: Notes = { steps: [], results: notes.results }
-      const { fails } = move
-      const body = Effect.andThen(
-        carryOut(move.moves, inner, pause),
-        fails ? Effect.fail("step failed" as const) : Effect.void
-      )
-      return Tx.savepoint(body).pipe(
-        Effect.catchIf((error) => error === "step failed", () => Effect.void),
-        Effect.map(() => void notes.steps.push({ _tag: "savepoint", steps: inner.steps, fails }))
-      ) as Effect.Effect<void, StoreError | "rolled back", Access>
-    }
-  }
-}
-
-/** Carries out a step and answers what it answered. */
-const done = (step: Step, notes: Notes): Effect.Effect<Result | undefined, StoreError, Access> =>
-  Effect.suspend(() => {
-    const before = notes.results.length
-    return Effect.map(perform([step], notes.results), () => {
-      notes.steps.push(step)
-      return notes.results[before]
-    })
-  })
-
-const putInstead = (keyspace: string, key: string, value: string, notes: Notes) =>
-  Effect.asVoid(done({ _tag: "put", keyspace, key, value }, notes))
-
-const valueOf = (result: Result | undefined): string | undefined =>
-  typeof result === "object" ? (result[0] as Row | undefined)?.value : undefined
-
-/** Moves as much as there is, in one of the ways in which a program may do it. */
-const transfer = (
-  { amount, from, to }: Move & { readonly _tag: "transfer" },
-  notes: Notes
-): Effect.Effect<void, StoreError, Access> =>
-  Effect.gen(function*() {
-    const source = Number(valueOf(yield* done({ _tag: "get", keyspace: "bank", key: from }, notes)))
-    const target = Number(valueOf(yield* done({ _tag: "get", keyspace: "bank", key: to }, notes)))
-    const moved = Math.min(amount, source)
-    yield* putInstead("bank", from, String(source - moved), notes)
-    yield* putInstead("bank", to, String(target + moved), notes)
-  })
