@@ -127,12 +127,13 @@ class Live<Message> {
   }
 
   send(message: Message): Effect.Effect<void> {
-    if (this.stopped !== undefined) {
-      this.behavior.refuse(message, this.stopped)
-      return Effect.void
-    }
-    if (this.tell(message)) return Effect.void
+    // In one step: a fiber may be taken off between two, and miss that there is room again, or will be none any more.
     return Effect.callback<void>((resume) => {
+      if (this.stopped !== undefined) {
+        this.behavior.refuse(message, this.stopped)
+        return resume(Effect.void)
+      }
+      if (this.tell(message)) return resume(Effect.void)
       const sender = { message, admitted: () => resume(Effect.void) }
       this.senders.push(sender)
       return Effect.sync(() => {
