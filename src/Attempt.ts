@@ -22,6 +22,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Tracer from "effect/Tracer"
+import type { SerialUse } from "./actors/Sessions.ts"
 import type { Turn } from "./actors/Turns.ts"
 import type { Durability } from "./Limits.ts"
 import type { Machine } from "./Machine.ts"
@@ -42,6 +43,11 @@ export interface Options {
   readonly attempts?: number | undefined
 }
 
+/** Options, and the serial of a transaction that is of a session. */
+export interface Own extends Options {
+  readonly session?: SerialUse
+}
+
 /** What a committed transaction answers. */
 export interface Commit<A> {
   readonly value: A
@@ -57,20 +63,20 @@ type Failure<E> = E | StoreError | Conflict
 /** Runs what `body` makes of a transaction, and commits it. */
 export const attempt = <A, E, R>(
   machine: Machine,
-  options: Options,
+  options: Own,
   body: (running: Running) => Effect.Effect<A, E, R>
 ): Effect.Effect<Commit<A>, Failure<E>, R> =>
   Effect.uninterruptibleMask((restore) => new Attempts(machine, options, body, restore).run(0, undefined))
 
 class Attempts<A, E, R> {
   private readonly machine: Machine
-  private readonly options: Options
+  private readonly options: Own
   private readonly body: (running: Running) => Effect.Effect<A, E, R>
   private readonly restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
   constructor(
     machine: Machine,
-    options: Options,
+    options: Own,
     body: (running: Running) => Effect.Effect<A, E, R>,
     restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   ) {
@@ -84,6 +90,8 @@ class Attempts<A, E, R> {
   run(losses: number, turn: Turn | undefined): Effect.Effect<Commit<A>, Failure<E>, R> {
     return Effect.suspend((): Effect.Effect<Commit<A>, Failure<E>, R> => {
       const { machine, options } = this
+      const closed = options.session?.serials.closed
+      if (closed !== undefined) return Effect.fail(closed)
       const view = open(machine, "transaction")
       if (Exit.isExit(view)) return view
       const running = new Running(machine, view, options.durability ?? machine.durability)
@@ -117,10 +125,10 @@ class Attempts<A, E, R> {
     losses: number,
     turn: Turn | undefined
   ): Effect.Effect<Commit<A>, Failure<E>, R> {
-    const { machine } = this
+    const { machine, options: { session } } = this
     const { at, durability, hooks, leave, reads, writes } = running
     // Nothing was written: what the body returned must not be taken back by a crash (P5).
-    if (writes.isEmpty) {
+    if (writes.isEmpty && session === undefined) {
       leave()
       const durable = readable(machine, at)
       return Effect.map(durable, () => {
@@ -135,6 +143,7 @@ class Attempts<A, E, R> {
         durability,
         reads: reads.size > 0 ? reads : undefined,
         turn,
+        session,
         validated: leave,
         span
       })

@@ -17,6 +17,7 @@ import type * as Ground from "./actors/Ground.ts"
 import type * as Relocation from "./actors/Relocation.ts"
 import type * as Scratch from "./actors/Scratch.ts"
 import type { Segments } from "./actors/Segments.ts"
+import type { Sessions } from "./actors/Sessions.ts"
 import type * as TreeActor from "./actors/Tree.ts"
 import * as Values from "./actors/Values.ts"
 import type * as Wal from "./actors/Wal.ts"
@@ -58,6 +59,9 @@ export interface Machine {
   /** Waits until everything appended is visible. */
   readonly caughtUp: Effect.Effect<void, StoreError>
   readonly awaitDurable: (lsn: number) => Effect.Effect<void, StoreError>
+  /** Opens a session. */
+  readonly claim: Wal.Wal["claim"]
+  readonly endSessions: Wal.Wal["endSessions"]
   readonly checkpoint: Effect.Effect<Checkpoint.Report, StoreError>
   readonly fork: (effect: Effect.Effect<void>) => void
   /** Runs an effect beside everything else; closing waits for it. */
@@ -82,6 +86,7 @@ export interface Parts {
   readonly checkpoint: Checkpoint.Checkpoint
   readonly relocation: Relocation.Relocation
   readonly expiry: Expiry.Expiry
+  readonly sessions: Sessions
 }
 
 /** Opens the doors of what has been wired. */
@@ -117,6 +122,8 @@ export const make = (
     endTurn: wal.endTurn,
     caughtUp: Effect.suspend(() => wal.awaitLsn(tail.end, "memory")),
     awaitDurable: mode === "readOnly" ? () => Effect.void : (lsn) => wal.awaitLsn(lsn, "synced"),
+    claim: wal.claim,
+    endSessions: mode === "readOnly" ? () => refused("end a session") : wal.endSessions,
     checkpoint: mode === "readOnly" ? refused("take a checkpoint") : checkpoint.start("request"),
     fork: fuse.fork,
     finish: fuse.finish,

@@ -75,12 +75,20 @@ export interface Stat extends Costs {
     readonly images: number
     /** Records that wait to be applied. */
     readonly parked: number
+    /** Those that are remembered, and their names. */
+    readonly sessions: number
   }
   readonly file: {
     readonly slots: number
     readonly live: number
     readonly free: number
     readonly retired: number
+  }
+  readonly sessions: {
+    /** By the log. */
+    readonly remembered: number
+    readonly open: number
+    readonly ended: number
   }
   readonly counters: {
     readonly commits: number
@@ -103,8 +111,20 @@ export interface Stat extends Costs {
 /** Looks at every record that is in a mini-page; all else is counted already. */
 export const stat = (machine: Machine): Stat => {
   const { parts, tree: { pages } } = machine
-  const { budget, buffer, checkpoint, expiry, flush, generations, relocation, segments, slots, tail, wal } =
-    parts
+  const {
+    budget,
+    buffer,
+    checkpoint,
+    expiry,
+    flush,
+    generations,
+    relocation,
+    segments,
+    sessions,
+    slots,
+    tail,
+    wal
+  } = parts
   return {
     ...costs(machine),
     keyspaces: [...generations.all()].map(({ name, root }) => ({
@@ -128,6 +148,11 @@ export const stat = (machine: Machine): Stat => {
     snapshots: snapshots(machine),
     memory: { limit: budget.memoryBytes, total: budget.bytes, pages: budget.pageBytes, ...budget.held },
     file: { slots: slots.slots, live: slots.liveSlots, free: slots.freeCount, retired: slots.retiredCount },
+    sessions: {
+      remembered: sessions.remembered,
+      open: sessions.opened,
+      ended: sessions.counters.ended
+    },
     counters: {
       commits: wal.counters.commits,
       conflicts: wal.counters.conflicts,
@@ -197,6 +222,19 @@ const regions = ({ parts: { checkpoint, tail }, visible }: Machine): Stat["lsn"]
   visible: visible()
 })
 
+const sessionSeries = ({ limits, parts: { sessions } }: Machine): ReadonlyArray<Series> => {
+  const usage = (kind: string, read: () => number): Series => ({
+    metric: metric("sessions.usage"),
+    attributes: { [Attribute.kind]: kind },
+    read
+  })
+  return [
+    usage("open", () => sessions.opened),
+    usage("idle", () => sessions.idling),
+    { metric: metric("sessions.limit"), read: () => limits.sessions }
+  ]
+}
+
 /** What the numbers of a store are called for whoever collects metrics. */
 export const series = (machine: Machine): ReadonlyArray<Series> => {
   const { parts } = machine
@@ -206,6 +244,7 @@ export const series = (machine: Machine): ReadonlyArray<Series> => {
   return [
     ...costSeries(machine),
     ...snapshotSeries(machine),
+    ...sessionSeries(machine),
     { metric: metric("tx.commits"), read: () => wal.counters.commits },
     { metric: metric("tx.conflicts"), read: () => wal.counters.conflicts },
     { metric: metric("tx.retries"), read: () => wal.watch.woken },

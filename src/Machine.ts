@@ -28,6 +28,7 @@ import * as Flush from "./actors/Flush.ts"
 import type { Fuse } from "./actors/Fuse.ts"
 import { make as makeFuse } from "./actors/Fuse.ts"
 import * as Ground from "./actors/Ground.ts"
+import * as IdleSessions from "./actors/IdleSessions.ts"
 import { Names } from "./actors/Intent.ts"
 import * as Janitor from "./actors/Janitor.ts"
 import * as Mover from "./actors/Mover.ts"
@@ -35,19 +36,21 @@ import * as Recovery from "./actors/Recovery.ts"
 import * as Relocation from "./actors/Relocation.ts"
 import * as Restore from "./actors/Restore.ts"
 import * as Scratch from "./actors/Scratch.ts"
+import { Sessions } from "./actors/Sessions.ts"
 import * as Time from "./actors/Time.ts"
 import * as TreeActor from "./actors/Tree.ts"
 import * as Triggers from "./actors/Triggers.ts"
 import * as Wal from "./actors/Wal.ts"
 import type { Disk } from "./disk/Disk.ts"
 import * as Doors from "./Doors.ts"
-import type { Machine, Parts } from "./Doors.ts"
+import type { Machine } from "./Doors.ts"
+import { close, stop } from "./Ending.ts"
 import * as Guards from "./Guards.ts"
 import type { Durability } from "./Limits.ts"
 import { inlinePairBytesOf } from "./Limits.ts"
 import { Tail } from "./log/Tail.ts"
-import { Closed, storeError } from "./StoreError.ts"
 import type { StoreError } from "./StoreError.ts"
+import { SessionReplay } from "./tree/SessionReplay.ts"
 import type { Tree } from "./tree/Tree.ts"
 
 export type { Declared } from "./actors/Declared.ts"
@@ -127,7 +130,7 @@ const build = Effect.fnUntraced(function*(ground: Ground.Ground, fuse: Fuse) {
 
 type Views = Effect.Success<ReturnType<typeof build>>
 
-/** Applies the log above the checkpoint, and answers the tail to go on from. */
+/** Applies the log above the checkpoint, and answers the tail to go on from, with the sessions that it ends with. */
 const replay = Effect.fnUntraced(
   function*(settings: Settings, ground: Ground.Ground, { treeActor }: Views, fuse: Fuse) {
     const { budget, disk, limits, roots, segments, tree } = ground
@@ -136,11 +139,13 @@ const replay = Effect.fnUntraced(
       tree.versions.setVisible(treeActor.visibleLsn)
       tree.versions.setDurable(treeActor.visibleLsn)
     }
+    const replayed = new SessionReplay(ground.catalog.sessions)
     const { end } = yield* Recovery.replay({
       disk,
       directory: settings.directory,
       roots,
-      mode: "readWrite",
+      mode: ground.mode,
+      sessions: replayed,
       segments,
       apply: (reader) => {
         treeActor.apply(reader)
@@ -159,7 +164,10 @@ const replay = Effect.fnUntraced(
       pooledBytes: limits.undurableBytes
     })
     budget.hold("tail", () => tail.memoryBytes)
-    return tail
+    const now = yield* Time.make(ground.generations.millis)
+    const sessions = new Sessions(replayed.entries(), limits, now)
+    budget.hold("sessions", () => sessions.bytes)
+    return { tail, sessions, now }
   }
 )
 
@@ -175,18 +183,18 @@ const serve = Effect.fnUntraced(function*(
   settings: Settings,
   ground: Ground.Ground,
   views: Views,
-  tail: Tail,
+  { now, sessions, tail }: Effect.Success<ReturnType<typeof replay>>,
   fuse: Fuse
 ) {
-  const { generations, limits, mode, tree } = ground
+  const { limits, mode, tree } = ground
   const { buffer, treeActor } = views
   const { pages, versions } = tree
-  const now = yield* Time.make(generations.millis)
   const running = (): boolean => mode === "readWrite" && !fuse.closed && fuse.failure === undefined
   const visible = visibleOf(views, tail, versions, fuse)
   const logBytes = (): number => tail.end - checkpoint.newest().cut.lsn
   const wal = yield* committing(ground, views, {
     tail,
+    sessions,
     now,
     fuse,
     visible,
@@ -203,7 +211,7 @@ const serve = Effect.fnUntraced(function*(
     versions.setDurable(Math.min(tail.durableLsn, treeActor.visibleLsn))
     if (treeActor.resuming) wal.progress()
   }
-  const wired = { wal, tail, now, fuse, running }
+  const wired = { wal, tail, sessions, now, fuse, running }
   const { checkpoint, relocation } = yield* coordinate(settings, ground, views, wired)
   const scratch = yield* Scratch.make(settings.directory, { ...ground, versions, fuse, running })
   const check = yield* Triggers.make({
@@ -216,7 +224,7 @@ const serve = Effect.fnUntraced(function*(
     start: checkpoint.start
   })
   const { expiry, tidy } = upkeep(settings, ground, views, wired)
-  const parts = { ...ground, ...views, tail, scratch, wal, checkpoint, relocation, expiry }
+  const parts = { ...ground, ...views, sessions, tail, scratch, wal, checkpoint, relocation, expiry }
   fuse.blown = (error) => stop(parts, versions, error)
   yield* Effect.addFinalizer(() => close(parts, fuse, running))
   // The open group: the first thing that this life says, durable before anything else is served.
@@ -229,8 +237,9 @@ const serve = Effect.fnUntraced(function*(
 const committing = (
   { generations, limits, segments, tree: { pages, versions } }: Ground.Ground,
   { treeActor }: Views,
-  { durable, fuse, logBytes, now, tail, visible }: {
+  { durable, fuse, logBytes, now, sessions, tail, visible }: {
     readonly tail: Tail
+    readonly sessions: Sessions
     readonly now: () => number
     readonly fuse: Fuse
     readonly visible: () => number
@@ -243,10 +252,11 @@ const committing = (
     tail,
     segments,
     names: new Names(generations.names(), generations.nextKeyspaceId),
+    sessions,
     now,
     fork: fuse.fork,
     apply: (reader) => treeActor.apply(reader),
-    cut: (cut) => treeActor.cut(cut),
+    cut: (cut) => treeActor.cut(cut, sessions.image()),
     visible,
     admits: () =>
       treeActor.backlog < limits.mailbox
@@ -295,17 +305,18 @@ const upkeep = (
 interface Wired {
   readonly wal: Wal.Wal
   readonly tail: Tail
+  readonly sessions: Sessions
   readonly now: () => number
   readonly fuse: Fuse
   readonly running: () => boolean
 }
 
-/** The two that make the log shorter: checkpoints, and moving large values after each. */
+/** Those that tidy up: checkpoints and moving large values make the log shorter, and unused sessions are ended. */
 const coordinate = Effect.fnUntraced(function*(
   settings: Settings,
   ground: Ground.Ground,
   { buffer, flush, treeActor }: Views,
-  { fuse, now, running, tail, wal }: Wired
+  { fuse, now, running, sessions, tail, wal }: Wired
 ) {
   const relocation = new Relocation.Relocation({
     ...ground,
@@ -355,39 +366,6 @@ const coordinate = Effect.fnUntraced(function*(
     },
     failed: fuse.defect("checkpoint")
   })
+  IdleSessions.start({ sessions, fork: fuse.fork, now, running, end: wal.endSessions })
   return { checkpoint, relocation }
 })
-
-/** Stops writing for good. Reading goes on from what is durable, unless an actor died of a defect. */
-const stop = (
-  { buffer, checkpoint, flush, treeActor, wal }: Parts,
-  versions: Tree["versions"],
-  error: StoreError
-): void => {
-  versions.setVisible(versions.pins.durable)
-  wal.stop(error)
-  checkpoint.stop(error)
-  treeActor.halt(error)
-  if (error.reason._tag !== "Defective") return
-  buffer.stop(error)
-  flush.stop(error)
-}
-
-/** Syncs what was committed, takes a checkpoint, and stops everybody. */
-const close = (
-  { buffer, checkpoint, flush, tail, treeActor, wal }: Parts,
-  fuse: Fuse,
-  running: () => boolean
-) =>
-  Effect.gen(function*() {
-    yield* fuse.finished
-    const open = running()
-    fuse.closed = true
-    if (open) yield* Effect.exit(wal.awaitLsn(tail.end, "synced"))
-    if (open && fuse.failure === undefined && treeActor.recordsSinceCut > 0) {
-      yield* Effect.exit(checkpoint.start("close"))
-    }
-    yield* fuse.interruptAll
-    const error = storeError(new Closed())
-    for (const actor of [wal, checkpoint, buffer, flush]) actor.stop(error)
-  })

@@ -243,8 +243,11 @@ export class SnapshotExpired extends Data.TaggedError("SnapshotExpired")<{
 }
 
 /** What a fiber reads or writes through was left by the body that opened it. */
-export class Ended extends Data.TaggedError("Ended")<{ readonly what: "snapshot" | "transaction" }> {
+export class Ended
+  extends Data.TaggedError("Ended")<{ readonly what: "snapshot" | "transaction" | "session" }>
+{
   override get message(): string {
+    if (this.what === "session") return "The session was closed or ended: open it again"
     return `The ${this.what} has ended: wait inside its body for everything that the body forks`
   }
 }
@@ -254,6 +257,13 @@ export class TurnExpired extends Data.TaggedError("TurnExpired")<{ readonly mill
   override get message(): string {
     return `The exclusive turn of a transaction ended after ${this.millis} ms: `
       + "wait for nothing slow in its body, or raise the limit turnMillis"
+  }
+}
+
+/** A transaction of a session was begun inside another transaction. */
+export class Nested extends Data.TaggedError("Nested")<{ readonly session: string }> {
+  override get message(): string {
+    return `A transaction of session "${this.session}" cannot be part of another one: begin it outside`
   }
 }
 
@@ -270,6 +280,7 @@ export type Reason =
   | LayoutMismatch
   | LimitExceeded
   | Locked
+  | Nested
   | NotAStore
   | Overloaded
   | ReadOnly
@@ -328,6 +339,24 @@ export class DuplicateKey extends Data.TaggedError("DuplicateKey")<{
   override get message(): string {
     return `Another record of keyspace "${this.keyspace}" has this key of its unique index "${this.index}": `
       + "choose another one, or change that record first"
+  }
+}
+
+/** The session is open already; names of sessions are for one holder at a time. */
+export class SessionInUse extends Data.TaggedError("SessionInUse")<{ readonly session: string }> {
+  override get message(): string {
+    return `Session "${this.session}" is open already: close it there, or choose another name`
+  }
+}
+
+/** A serial is out of turn, and nothing that comes before it is under way (see `Tx.once`). */
+export class SerialGap extends Data.TaggedError("SerialGap")<{
+  readonly serial: number
+  /** What the session commits next. */
+  readonly expected: number
+}> {
+  override get message(): string {
+    return `Serial ${this.serial} is not the next one of its session: send ${this.expected} first`
   }
 }
 

@@ -184,6 +184,8 @@ export const metrics = {
   "heartwood.snapshot.open": gauge("{snapshot}", "Open snapshots (owner)"),
   "heartwood.snapshot.oldest.age": gauge("s", "Age of the oldest open snapshot (owner)"),
   "heartwood.versions.usage": gauge("By", "Older versions kept for snapshots (kind: memory, disk)"),
+  "heartwood.sessions.usage": gauge("{session}", "Sessions remembered (kind: open, idle)"),
+  "heartwood.sessions.limit": gauge("{session}", "Sessions that may be remembered"),
   "heartwood.recovery.duration": histogram("s", "Time recovery took (outcome)")
 } as const satisfies Record<string, Described>
 

@@ -20,13 +20,17 @@ import type { Commit, Options } from "./Attempt.ts"
 import { attempt } from "./Attempt.ts"
 import type { Durability } from "./Limits.ts"
 import type { Declared } from "./Machine.ts"
+import type { Outcome } from "./Once.ts"
+import { inOrder } from "./Once.ts"
 import type { Merging, Running } from "./Running.ts"
+import type { Session } from "./Session.ts"
 import { Snapshot } from "./Snapshot.ts"
 import { Store } from "./Store.ts"
-import type { Conflict, StoreError } from "./StoreError.ts"
+import type { Conflict, SerialGap, StoreError } from "./StoreError.ts"
+import { Nested, storeError } from "./StoreError.ts"
 import * as Telemetry from "./Telemetry.ts"
 
-export type { Commit, Options }
+export type { Commit, Options, Outcome }
 
 /** What a body may write through. Everything fails with `Ended` once the body has left it. */
 export class Tx extends Context.Service<Tx, {
@@ -82,6 +86,15 @@ interface CommitWith {
   ) => Effect.Effect<Commit<A>, E | StoreError | Conflict, Outside<R>>
 }
 
+/** Options of a transaction of a session. */
+export interface OnceOptions {
+  readonly session: Session
+  /** Serials begin at 1 and leave nothing out; `session.serial + 1` is next. */
+  readonly serial: number
+  /** When it counts as committed; the store's default where absent. */
+  readonly durability?: Durability | undefined
+}
+
 /** Runs an effect as one transaction and answers its value. Inside another transaction it is a savepoint. */
 export const transact: Transact =
   (options: Options = {}) =>
@@ -93,6 +106,36 @@ export const commit: CommitWith =
   (options: Options = {}) =>
   <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<Commit<A>, E | StoreError, Outside<R>> =>
     bounded(options, self)
+
+/**
+ * Runs an effect as the transaction of a session that has this serial: it commits exactly once, however often it is
+ * sent. Where the serial has committed the body is not run, and the answer is `Repeated`; either way the answer waits
+ * for what `durability` says. A serial whose body failed is free to be used again: only a commit consumes one, and a
+ * commit that wrote nothing does.
+ *
+ * Serials may be sent beside each other: each waits for those before it that are under way, and one that is under way
+ * is joined. Where nothing before it is under way, a serial that is not the next one fails with `SerialGap`. Inside
+ * another transaction it fails with `Nested`.
+ */
+export const once = ({ durability, serial, session }: OnceOptions) =>
+<A, E, R>(
+  self: Effect.Effect<A, E, R>
+): Effect.Effect<Outcome<A>, E | SerialGap | StoreError, Exclude<R, Snapshot | Tx>> =>
+  Effect.withFiber((fiber) => {
+    const { machine } = session
+    if (Context.getOrUndefined(fiber.context, Snapshot)?.joins() === true) {
+      return Effect.fail(storeError(new Nested({ session: session.name })))
+    }
+    const expected = { session, serial, durability: durability ?? machine.durability }
+    return traced(
+      fiber.context,
+      inOrder(expected, (session) => {
+        // Without `attempts` it never fails with `Conflict`.
+        const run = attempt(machine, { durability, session }, bodyOf(self))
+        return run as Effect.Effect<Commit<A>, E | StoreError, Exclude<R, Snapshot | Tx>>
+      })
+    )
+  })
 
 /** `Conflict` is in the answer only where there are `attempts`: the types of the two above say so. */
 const bounded = <A, E, R>(
@@ -106,21 +149,32 @@ const bounded = <A, E, R>(
   return Effect.withFiber((fiber) => {
     const { machine } = Context.getUnsafe(fiber.context, Store)
     const outer = Context.getOrUndefined(fiber.context, Snapshot)
-    // Two steps on top of the context: merging one in would copy it.
-    const body = (running: Running): Effect.Effect<A, E, Outside<R>> =>
-      Effect.updateContext(
-        self,
-        (context: Context.Context<Outside<R>>) =>
-          Context.add(Context.add(context, Snapshot, running), Tx, running) as unknown as Context.Context<R>
-      )
     const run = outer?.joins() === true
       ? nested(self as Effect.Effect<A, E, Outside<R>>, durability, outer.at)
-      : attempt(machine, options, body) as Effect.Effect<Commit<A>, E | StoreError, Outside<R>>
-    // A span costs more than a commit: one is opened only where the caller is inside one.
-    const traced = Context.getOrUndefined(fiber.context, Tracer.ParentSpan) !== undefined
-    return !traced ? run : Effect.withSpan(run, Telemetry.Span.transact)
+      : attempt(machine, options, bodyOf(self)) as Effect.Effect<Commit<A>, E | StoreError, Outside<R>>
+    return traced(fiber.context, run)
   })
 }
+
+/** What is run of a body: it reads and writes through what runs it. */
+const bodyOf =
+  <A, E, R>(self: Effect.Effect<A, E, R>) =>
+  (running: Running): Effect.Effect<A, E, Exclude<R, Snapshot | Tx>> =>
+    // Two steps on top of the context: merging one in would copy it.
+    Effect.updateContext(
+      self,
+      (context: Context.Context<Exclude<R, Snapshot | Tx>>) =>
+        Context.add(Context.add(context, Snapshot, running), Tx, running) as unknown as Context.Context<R>
+    )
+
+/** A span costs more than a commit: one is opened only where the caller is inside one. */
+const traced = <A, E, R>(
+  context: Context.Context<never>,
+  run: Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R> =>
+  Context.getOrUndefined(context, Tracer.ParentSpan) === undefined
+    ? run
+    : Effect.withSpan(run, Telemetry.Span.transact) as Effect.Effect<A, E, R>
 
 /** Both services are in the context already. */
 const nested = <A, E, R>(

@@ -3,7 +3,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as CatalogFile from "../src/tree/Catalog.ts"
-import type { Catalog, KeyspaceEntry } from "../src/tree/Catalog.ts"
+import type { Catalog, KeyspaceEntry, SessionEntry } from "../src/tree/Catalog.ts"
 import * as MapChunk from "../src/tree/MapChunk.ts"
 import type { Place } from "../src/tree/MapChunk.ts"
 import { flips, forged, pageSizes, word } from "./support/pages.ts"
@@ -30,12 +30,21 @@ const randomKeyspace = (chance: Random): KeyspaceEntry => ({
   )
 })
 
+const randomSession = (chance: Random, index: number): SessionEntry => ({
+  id: 2 ** 32 - 1 - index,
+  name: `${index}${chance.pick(texts)}`,
+  serial: chance.int(2 ** 53),
+  lsn: chance.int(2 ** 53),
+  millis: chance.next() * 2e12
+})
+
 const randomCatalog = (chance: Random, keyspaces: number): Catalog => ({
   nextTreeId: chance.int(2 ** 32),
   nextKeyspaceId: chance.int(2 ** 32),
   millis: chance.pick([0, 1_700_000_000_000, 1.5]),
   keyspaces: Array.from({ length: chance.int(keyspaces) }, () => randomKeyspace(chance)),
-  dropping: Array.from({ length: chance.int(20) }, () => chance.int(2 ** 32))
+  dropping: Array.from({ length: chance.int(20) }, () => chance.int(2 ** 32)),
+  sessions: Array.from({ length: chance.int(keyspaces) }, (_, index) => randomSession(chance, index))
 })
 
 /** Writes a catalog as a checkpoint does, last page first, and answers the place of the first one. */
@@ -95,7 +104,7 @@ describe("Catalog", () => {
     const largest = (catalog: Catalog): number =>
       catalog.keyspaces.reduce(
         (sum, { layout, name, segments }) => sum + 56 + name.length + layout.length + 16 * segments.length,
-        4 * catalog.dropping.length
+        4 * catalog.dropping.length + 30 * catalog.sessions.length
       )
     for (let seed = 1; seed <= 3_000; seed++) {
       const chance = random(seed)
@@ -112,9 +121,19 @@ describe("Catalog", () => {
     }
   })
 
+  it("is broken where two sessions have one id or one name, or one has the id 0", () => {
+    const session = (id: number, name: string): SessionEntry => ({ id, name, serial: 1, lsn: 64, millis: 5 })
+    const decoded = (...sessions: ReadonlyArray<SessionEntry>) =>
+      CatalogFile.decode(CatalogFile.encode({ ...CatalogFile.empty, sessions }))
+    assert.isUndefined(decoded(session(1, "a"), session(1, "b")))
+    assert.isUndefined(decoded(session(1, "a"), session(2, "a")))
+    assert.isUndefined(decoded(session(0, "a")))
+    assert.strictEqual(decoded(session(1, "a"), session(2, "b"))?.sessions.length, 2)
+  })
+
   it("a count is believed only as far as its entries are there", () => {
     const entries = 1_000
-    const payload = Buffer.alloc(20 + 56 * entries + 4)
+    const payload = Buffer.alloc(20 + 56 * entries + 8)
     for (const count of [entries, entries + 1, 2 ** 31, 2 ** 32 - 1]) {
       payload.writeUInt32LE(count, 16)
       const decoded = CatalogFile.decode(payload)

@@ -38,6 +38,11 @@ const runs: Record<string, Run> = {
     expected: [/newest: 9, 6/, /count: 3, sum: 19, max: 9/, /before: 3, after: 4/]
   },
   "recovery.ts": { args: (store) => [store], expected: [/none is lost/], again: [/none is lost/] },
+  "sessions.ts": {
+    args: (store) => [store],
+    expected: [/first process: killed/, /second process: killed/, /203 lines, \d+ words: each line once/],
+    again: [/from line 204\n203 lines, \d+ words: each line once/]
+  },
   "config.ts": {
     args: (store) => ["--path", store, "--durability", "buffered"],
     env: { HEARTWOOD_MEMORY: "64MiB" },

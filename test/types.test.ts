@@ -11,9 +11,10 @@ import * as Index from "../src/Indexes.ts"
 import * as Key from "../src/Key.ts"
 import * as Keyspace from "../src/Keyspace.ts"
 import * as Reducer from "../src/Reducer.ts"
+import type * as Session from "../src/Session.ts"
 import * as Snapshot from "../src/Snapshot.ts"
 import type * as Store from "../src/Store.ts"
-import type { Conflict, DuplicateKey, StoreError, VersionMismatch } from "../src/StoreError.ts"
+import type { Conflict, DuplicateKey, SerialGap, StoreError, VersionMismatch } from "../src/StoreError.ts"
 import * as Tx from "../src/Tx.ts"
 
 const Users = Keyspace.make("users", { key: Key.String, value: Schema.Struct({ age: Schema.Int }) })
@@ -223,6 +224,15 @@ export const transactions = () => {
   const waiting: Runnable<never> = Effect.andThen(Users.get("ada"), Tx.retry).pipe(Tx.transact())
   const either: Effect.Effect<void, StoreError, Tx.Tx> = Tx.retry.pipe(Tx.orElse(put))
 
+  const session = {} as Session.Session
+  const once: Effect.Effect<Tx.Outcome<void>, StoreError | SerialGap> = put.pipe(
+    Tx.once({ session, serial: 1 })
+  )
+
+  // @ts-expect-error a value of what may not have run
+  const repeated = Effect.map(once, (outcome) => outcome.value)
+  // @ts-expect-error a serial that may be out of turn
+  const inOrder: Effect.Effect<unknown, StoreError> = once
   // @ts-expect-error with attempts it may lose for good
   const forgotten: Runnable<void> = put.pipe(Tx.transact({ attempts: 3 }))
   // @ts-expect-error waiting for a change inside a read, which changes nothing
@@ -233,7 +243,21 @@ export const transactions = () => {
   const timeless = Tx.retryUntil("tomorrow")
   // @ts-expect-error no number of attempts
   const unbounded = Tx.transact({ attempts: "many" })
-  return [unlimited, limited, counted, waiting, either, forgotten, idle, endless, timeless, unbounded]
+  return [
+    unlimited,
+    limited,
+    counted,
+    waiting,
+    either,
+    once,
+    repeated,
+    inOrder,
+    forgotten,
+    idle,
+    endless,
+    timeless,
+    unbounded
+  ]
 }
 
 describe("types", () => {

@@ -38,6 +38,14 @@ import * as Actor from "./Actor.ts"
 import { CutWriter } from "./CutWriter.ts"
 import type { Trigger } from "./Triggers.ts"
 
+/** How far a session has come in a checkpoint: it holds its serials up to this one, and none above. */
+export interface CommitPoint {
+  readonly name: string
+  readonly serial: number
+  /** Of that commit. */
+  readonly lsn: number
+}
+
 /** What a finished checkpoint did. */
 export interface Report {
   readonly version: number
@@ -50,6 +58,8 @@ export interface Report {
   /** Log and slots that were freed. */
   readonly reclaimedBytes: number
   readonly millis: number
+  /** Of each session that has committed since the checkpoint before; of the others nothing has changed. */
+  readonly sessions: ReadonlyArray<CommitPoint>
 }
 
 export type Message =
@@ -187,6 +197,7 @@ class Coordinator {
       this.above = trigger === "close" ? Infinity : yield* this.options.move
       yield* this.options.rescue
       const image = yield* this.cut
+      const sessions = commitPoints(image, this.newest)
       const superblock = yield* this.flush(image).pipe(
         Effect.tapError(() => Effect.sync(() => this.options.pages.abandon()))
       )
@@ -202,7 +213,8 @@ class Coordinator {
         pages: this.writer.written,
         bytes: this.writer.written * this.options.limits.pageBytes,
         reclaimedBytes,
-        millis: this.options.now() - started
+        millis: this.options.now() - started,
+        sessions
       }
       yield* Effect.annotateCurrentSpan({
         [Telemetry.Attribute.checkpointLsn]: report.lsn,
@@ -304,4 +316,13 @@ class Coordinator {
     const oldest = this.options.beginOf(Math.min(this.options.oldestHeld() ?? lsn, ...bases))
     return oldest !== undefined && oldest.lsn < lsn ? oldest : { lsn, sequence }
   }
+}
+
+/** Only what changed: with a million sessions a report of all of them would be larger than most checkpoints. */
+const commitPoints = (
+  { catalog: { sessions } }: CutImage,
+  before: Superblock
+): ReadonlyArray<CommitPoint> => {
+  const changed = sessions.filter(({ lsn, serial }) => lsn >= before.cut.lsn && serial > 0)
+  return changed.map(({ lsn, name, serial }) => ({ name, serial, lsn }))
 }

@@ -14,6 +14,7 @@ import { LayoutMismatch, storeError, Unindexed } from "../StoreError.ts"
 import type { StoreError } from "../StoreError.ts"
 import { Guarded, isOfIndexes } from "./Guarded.ts"
 import type { ReadSet } from "./ReadSet.ts"
+import type { SerialUse } from "./Sessions.ts"
 import type { Turn } from "./Turns.ts"
 
 /** What an intent says of one keyspace. Later writes to a key replace earlier ones, so each key occurs once. */
@@ -49,6 +50,8 @@ export interface Intent {
   readonly unseen?: true
   /** Told that it was validated, whatever came of it: nobody asks any more what was committed since its snapshot. */
   readonly validated?: () => void
+  /** The serial that it consumes, where it is of a session; it is a record then even if it writes nothing. */
+  readonly session?: SerialUse | undefined
   /** Told the LSN as soon as the record is appended. */
   readonly appended?: (lsn: number) => void
   /** The transaction's span, where it has one. */

@@ -6,7 +6,8 @@
  *
  * I1 Only groups that the scan accepted are applied, in order, from the cut on; a reader beside a living owner applies
  *    only what is known to be durable.
- * I2 What was adopted without being known durable is written again and synced before anything builds on it, because a
+ * I2 Each session's serials follow one another without a hole (`tree/SessionReplay.ts`).
+ * I3 What was adopted without being known durable is written again and synced before anything builds on it, because a
  *    page cache may show bytes that the disk does not have.
  */
 import * as Effect from "effect/Effect"
@@ -25,6 +26,7 @@ import {
 import { FormatTooNew, storeError } from "../StoreError.ts"
 import type { StoreError } from "../StoreError.ts"
 import * as Telemetry from "../Telemetry.ts"
+import type { SessionReplay } from "../tree/SessionReplay.ts"
 import { damaged } from "./Restore.ts"
 import type { Roots } from "./Restore.ts"
 import type { Segments } from "./Segments.ts"
@@ -49,6 +51,8 @@ interface ReplayOptions {
   readonly directory: string
   readonly roots: Roots
   readonly mode: "readWrite" | "readOnly"
+  /** Those of the checkpoint; they take in what is applied. */
+  readonly sessions: SessionReplay
   /** Takes over the segments of the log. */
   readonly segments: Segments
   /** Applies a record; an effect where that takes time. */
@@ -83,7 +87,7 @@ export const replay = (options: ReplayOptions): Effect.Effect<Replayed, StoreErr
         adopted.push(answer, scan.durableLsn)
         const durable = adopted.takeDurable(scan.durableLsn)
         const groups = mode === "readWrite" ? [answer] : durable
-        for (const group of groups) records += yield* applyAll(group, options.apply)
+        for (const group of groups) records += yield* applyAll(group, options)
         yield* options.progress({ lsn: answer.end, bytes: answer.end - cut.lsn, records })
       } else {
         const end = yield* ended(options, answer)
@@ -132,14 +136,19 @@ const ended = (
   })
 
 const applyAll = (
-  { bytes, kind, lsn, records }: ScannedGroup,
-  apply: (reader: RecordReader) => Effect.Effect<void, StoreError> | undefined
+  { bytes, kind, lsn, records, segment }: ScannedGroup,
+  { apply, directory, sessions }: ReplayOptions
 ): Effect.Effect<number, StoreError> =>
   Effect.gen(function*() {
     if (kind !== GroupKind.data) return 0
     const reader = new RecordReader()
     reader.open(bytes, GROUP_HEADER_BYTES, bytes.length, lsn + GROUP_HEADER_BYTES, records)
     while (reader.nextRecord()) {
+      const mismatch = sessions.take(reader)
+      if (mismatch !== undefined) {
+        const path = `${directory}/${segmentName(segment.sequence)}`
+        return yield* damaged(path, fileOffset(segment, reader.lsn), mismatch.expected, mismatch.actual)
+      }
       const wait = apply(reader)
       if (wait !== undefined) yield* wait
     }

@@ -6,9 +6,10 @@
 import * as Exit from "effect/Exit"
 import type { Durability } from "../Limits.ts"
 import type { Cut } from "../log/Group.ts"
-import type { StoreError } from "../StoreError.ts"
+import type { SessionInUse, StoreError } from "../StoreError.ts"
 import type { Reply } from "./Actor.ts"
 import type { Intent } from "./Intent.ts"
+import type { Serials } from "./Serials.ts"
 import type { Turn } from "./Turns.ts"
 
 /** A large value that is to be written anew, if the record of that version still has it from LSN `from`. */
@@ -35,8 +36,16 @@ export interface Relocate {
   readonly done: Reply<void, StoreError>
 }
 
+/** Sessions that are to be ended, if nobody but `by` has them open; answers how many were. */
+export interface EndSessions {
+  readonly _tag: "EndSessions"
+  readonly names: ReadonlyArray<string>
+  readonly by: Serials | undefined
+  readonly done: Reply<number, StoreError>
+}
+
 /** What becomes a record of the log. */
-export type Append = Commit | Relocate
+export type Append = Commit | Relocate | EndSessions
 
 export type Message =
   | Append
@@ -51,6 +60,12 @@ export type Message =
   | { readonly _tag: "Turn"; readonly turn: Turn; readonly done: Reply<void, StoreError> }
   /** A turn that was held has ended without a commit. */
   | { readonly _tag: "TurnOver"; readonly turn: Turn }
+  /** Opens a session. */
+  | {
+    readonly _tag: "Claim"
+    readonly name: string
+    readonly done: Reply<Serials, SessionInUse | StoreError>
+  }
   | { readonly _tag: "Cut"; readonly done: Reply<Cut, StoreError> }
   | { readonly _tag: "Idle" }
   | {

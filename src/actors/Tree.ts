@@ -22,7 +22,7 @@ import { Op } from "../log/Record.ts"
 import { decodeDefinition } from "../log/RecordForm.ts"
 import { RecordReader } from "../log/RecordReader.ts"
 import type { StoreError } from "../StoreError.ts"
-import type { CutImage } from "../tree/Catalog.ts"
+import type { CutImage, SessionEntry } from "../tree/Catalog.ts"
 import { isNumeric } from "../tree/Fold.ts"
 import type { Generation, Generations } from "../tree/Generations.ts"
 import { writeReference } from "../tree/Reference.ts"
@@ -47,7 +47,7 @@ export interface Options {
 /** Something that waits its turn: a record, as a copy of its bytes, or a cut. */
 type Parked =
   | { readonly _tag: "Record"; readonly bytes: Buffer; readonly lsn: number; applied: number }
-  | { readonly _tag: "Cut"; readonly cut: Cut }
+  | { readonly _tag: "Cut"; readonly cut: Cut; readonly sessions: ReadonlyArray<SessionEntry> }
 
 export class Tree {
   visibleLsn: number
@@ -89,9 +89,9 @@ export class Tree {
   }
 
   /** Takes the state at a cut as soon as everything below it is applied; `drained` hands it out. */
-  cut(cut: Cut): void {
-    if (this.parked.length > 0) this.parked.push({ _tag: "Cut", cut })
-    else this.take(cut)
+  cut(cut: Cut, sessions: ReadonlyArray<SessionEntry>): void {
+    if (this.parked.length > 0) this.parked.push({ _tag: "Cut", cut, sessions })
+    else this.take(cut, sessions)
   }
 
   /** Replies with the image of the cut that was asked for last. */
@@ -131,7 +131,7 @@ export class Tree {
 
   private next(parked: Parked): boolean {
     if (parked._tag === "Cut") {
-      this.take(parked.cut)
+      this.take(parked.cut, parked.sessions)
       return true
     }
     const reader = this.scratch.open(parked.bytes, 0, parked.bytes.length, parked.lsn, 1)
@@ -207,6 +207,10 @@ export class Tree {
       case Op.dropKeyspace:
         generations.end(generations.get(reader.keyspace), reader.lsn)
         return Absent
+      case Op.openSession:
+      case Op.endSession:
+        // No page has them: the Wal knows them as of the end of the log, and recovery before it.
+        return Absent
       default:
         invariant(false, `Tree I1: operation ${reader.op}`)
     }
@@ -252,10 +256,10 @@ export class Tree {
     return Absent
   }
 
-  private take(cut: Cut): void {
+  private take(cut: Cut, sessions: ReadonlyArray<SessionEntry>): void {
     this.recordsSinceCut = 0
     const { generations, kernel } = this.options
-    const catalog = generations.catalog(this.charges.past())
+    const catalog = generations.catalog(this.charges.past(), sessions)
     this.cutImage = { cut, catalog, pages: kernel.pages.cut() }
     this.handOut()
   }

@@ -24,14 +24,16 @@ import { invariant } from "../Invariant.ts"
 import type { Durability } from "../Limits.ts"
 import type { Cut } from "../log/Group.ts"
 import { RecordReader } from "../log/RecordReader.ts"
-import type { StoreError } from "../StoreError.ts"
+import type { SessionInUse, StoreError } from "../StoreError.ts"
 import type { Distribution } from "../Telemetry.ts"
 import * as Actor from "./Actor.ts"
 import type { Counters, Options as GroupOptions } from "./GroupCommit.ts"
 import { GroupCommit } from "./GroupCommit.ts"
 import type { Intent, Names } from "./Intent.ts"
-import type { Append, Commit, Message, Move, Relocate } from "./Request.ts"
+import type { Append, Commit, EndSessions, Message, Move, Relocate } from "./Request.ts"
 import { reply } from "./Request.ts"
+import type { Serials } from "./Serials.ts"
+import type { Sessions } from "./Sessions.ts"
 import type { Turn } from "./Turns.ts"
 import { Turns } from "./Turns.ts"
 import { Watch } from "./Watch.ts"
@@ -41,6 +43,7 @@ export type { Message } from "./Request.ts"
 
 export interface Options extends GroupOptions {
   readonly names: Names
+  readonly sessions: Sessions
   readonly now: () => number
   /** Hands the record that the reader is at to the Tree. */
   readonly apply: (reader: RecordReader) => void
@@ -65,6 +68,10 @@ export interface Wal extends Actor.Actor<Message> {
   /** Writes values anew, and waits until that is synced. */
   readonly relocate: (moves: ReadonlyArray<Move>) => Effect.Effect<void, StoreError>
   readonly cut: Effect.Effect<Cut, StoreError>
+  /** Opens a session as of everything that was handed over before. */
+  readonly claim: (name: string) => Effect.Effect<Serials, SessionInUse | StoreError>
+  /** Ends sessions that nobody but `by` has open, and waits until that is synced; answers how many. */
+  readonly endSessions: (names: ReadonlyArray<string>, by?: Serials) => Effect.Effect<number, StoreError>
   /** Something that commits may have waited for has moved: visible LSN, length of the log. */
   readonly progress: () => void
   /** Whether a commit handed over now would be appended at once. */
@@ -112,6 +119,9 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       Actor.ask(actor, (done): Message => ({ _tag: "Await", lsn, durability, done })),
     relocate: (moves) => Actor.ask(actor, (done): Message => ({ _tag: "Relocate", moves, done })),
     cut: Actor.ask(actor, (done): Message => ({ _tag: "Cut", done })),
+    claim: (name) => Actor.ask(actor, (done): Message => ({ _tag: "Claim", name, done })),
+    endSessions: (names, by) =>
+      Actor.ask(actor, (done): Message => ({ _tag: "EndSessions", names, by, done })),
     progress: () => live.progress(),
     ready: () => live.ready(),
     stalledMillis: () => live.stalledMillis(),
@@ -172,7 +182,10 @@ class Live {
           ? this.commit(message)
           : this.park(message)
       case "Relocate":
-        return this.mayAppend() && this.parked.length === 0 ? this.relocate(message) : this.park(message)
+      case "EndSessions":
+        return this.mayAppend() && this.parked.length === 0 ? this.append(message) : this.park(message)
+      case "Claim":
+        return message.done(this.options.sessions.claim(message.name))
       case "Turn":
         return this.turns.ask(message.turn)
       case "TurnOver":
@@ -213,7 +226,7 @@ class Live {
     if (this.parked.length === 0 || !this.hasRoom()) return -1
     if (!this.turns.isHeld) return 0
     return this.parked.findIndex((message) =>
-      message._tag === "Relocate" || this.turns.admits(message.intent.turn)
+      message._tag !== "Commit" || this.turns.admits(message.intent.turn)
     )
   }
 
@@ -262,18 +275,20 @@ class Live {
 
   private append(message: Append): void {
     if (message._tag === "Commit") this.commit(message)
-    else this.relocate(message)
+    else if (message._tag === "Relocate") this.relocate(message)
+    else this.endSessions(message)
   }
 
   private commit({ done, intent }: Commit): void {
-    const { names, tail } = this.options
+    const { names, sessions, tail } = this.options
     const isValid = this.validate(intent)
     intent.validated?.()
     if (intent.turn !== undefined) this.turns.end(intent.turn)
     if (!isValid) return done(Exit.succeed(undefined))
-    const mismatch = names.mismatch(intent)
-    if (mismatch !== undefined) return done(Exit.fail(mismatch))
-    if (names.encode(tail.begin(this.millis()), intent) > 0) return this.appendCommit(intent, done)
+    const refusal = names.mismatch(intent) ?? sessions.refusal(intent.session)
+    if (refusal !== undefined) return done(Exit.fail(refusal))
+    const writes = names.encode(sessions.begin(tail, this.millis(), intent.session), intent)
+    if (writes > 0 || intent.session !== undefined) return this.appendCommit(intent, done)
     tail.cancel()
     this.wait(intent.durability, tail.end, reply(done, tail.end))
   }
@@ -297,6 +312,11 @@ class Live {
     counters.commitBytes = names.encodedBytes
     span.add(intent.span)
     intent.appended?.(lsn)
+    if (intent.session !== undefined) {
+      this.options.sessions.committed(intent.session, lsn, this.lastMillis)
+      // Never told at once: what comes next in its session would run in the middle of this.
+      this.group.waiters.add("memory", tail.end, intent.session.visible)
+    }
     this.apply()
     this.remember(intent, lsn)
     this.wait(intent.durability, tail.end, reply(done, lsn))
@@ -327,8 +347,18 @@ class Live {
     for (const { from, key, keyspace, value, version } of moves) {
       writer.relocate(keyspace, key, value, from, version)
     }
-    tail.append()
-    this.wait("synced", tail.end, reply(done, undefined))
+    this.appendSynced(reply(done, undefined))
+  }
+
+  /** No commit either; a record that ends nobody does no harm. */
+  private endSessions({ by, done, names }: EndSessions): void {
+    const { sessions, tail } = this.options
+    this.appendSynced(reply(done, sessions.end(tail.begin(this.millis()), names, by)))
+  }
+
+  private appendSynced(complete: (error: StoreError | undefined) => void): void {
+    this.options.tail.append()
+    this.wait("synced", this.options.tail.end, complete)
     this.apply()
   }
 

@@ -119,6 +119,11 @@ export class RecordReader {
     return this.header(at) && this.blocks(at) && this.rules(at)
   }
 
+  /** Op of the record's first write, before it is visited; 0 where there is none. */
+  get firstOp(): number {
+    return this.writeCount === 0 || this.seenWrites > 0 ? 0 : this.bytes[this.cursor] ?? 0
+  }
+
   /** Goes to the next write of the record; false at its end, or at a broken rule. */
   nextWrite(): boolean {
     if (this.fault !== undefined) return false

@@ -1,8 +1,8 @@
 /**
  * One budget for all memory of a store: what others hold of it, the pages do not get.
  *
- * Map table, slots, versions, the log's tail, images and buffers on their way, records that wait: each says how much it
- * holds, and the arena's limit is what is left. Pages give way, as they alone can come back from the disk.
+ * Map table, slots, versions, the log's tail, images and buffers on their way, records that wait, sessions: each says
+ * how much it holds, and the arena's limit is what is left. Pages give way, as they alone can come back from the disk.
  *
  * I1 The limit falls no faster than blocks are given back, and stays above the arena's reserve: merges, which free
  *    memory, always have some to work in; only those who would take more wait.
@@ -16,7 +16,7 @@
 import type { Arena } from "./Arena.ts"
 
 /** Who holds memory beside the pages. */
-export type Holder = "map" | "slots" | "versions" | "tail" | "images" | "parked"
+export type Holder = "map" | "slots" | "versions" | "tail" | "images" | "parked" | "sessions"
 
 /** So many pages work in any case. */
 const pagesLeast = 64
@@ -43,7 +43,7 @@ export class Budget {
 
   /** Bytes that each holds. */
   get held(): Record<Holder, number> {
-    const held = { map: 0, slots: 0, versions: 0, tail: 0, images: 0, parked: 0 }
+    const held = { map: 0, slots: 0, versions: 0, tail: 0, images: 0, parked: 0, sessions: 0 }
     for (const [holder, bytes] of this.holders) held[holder] += bytes()
     return held
   }

@@ -1,9 +1,9 @@
 /**
  * The catalog: what a checkpoint must know beside the pages of its trees.
  *
- * It names every keyspace with its tree and the log segments that hold large values of it, and lists the trees that are
- * being taken down. It is written whole with every checkpoint, as a chain of pages whose
- * first place stands in the superblock.
+ * It names every keyspace with its tree and the log segments that hold large values of it, lists the trees that are
+ * being taken down, and says of every session which serial it committed last. It is written whole with every
+ * checkpoint, as a chain of pages whose first place stands in the superblock.
  *
  * A catalog page (little-endian):
  *
@@ -27,12 +27,13 @@
  *                   · count f64 · unresolved f64 · from f64
  *                   · name · layout · segments u32 · { base f64 · bytes f64 } … } …
  * dropping  u32 · { root u32 } …
+ * sessions  u32 · { id u32 · serial f64 · lsn f64 · millis f64 · name } …
  * ```
  *
  * `millis` is the time of the last commit; the flag 1 of a keyspace says that records of it may expire.
  *
  * A catalog is broken when a page's checksum differs from what points to it, when the chain ends early or goes on too
- * long, or when the payload is not exactly used up.
+ * long, when the payload is not exactly used up, when a session has the id 0, or when two have one id or one name.
  */
 import { crc32 } from "node:zlib"
 import type { Cut as LogCut } from "../log/Group.ts"
@@ -42,6 +43,8 @@ import type { Cut as PagesCut } from "./Pages.ts"
 const headerBytes = 32
 const format = 1
 const kind = 4
+/** An entry without the bytes of its name. */
+const sessionBytes = 30
 
 /** Flag of a keyspace. */
 const expires = 1
@@ -74,6 +77,17 @@ export interface KeyspaceEntry {
   readonly segments: ReadonlyArray<LargeValues>
 }
 
+/** A session: what transactions of its name are numbered by, and how far they have come. */
+export interface SessionEntry {
+  /** By which the log names it. */
+  readonly id: number
+  readonly name: string
+  /** Of its last commit: serial (0 where there is none), LSN, timestamp. */
+  readonly serial: number
+  readonly lsn: number
+  readonly millis: number
+}
+
 export interface Catalog {
   readonly nextTreeId: number
   readonly nextKeyspaceId: number
@@ -82,6 +96,7 @@ export interface Catalog {
   readonly keyspaces: ReadonlyArray<KeyspaceEntry>
   /** Roots of trees that a clear or a drop unlinked and whose pages are not all freed yet. */
   readonly dropping: ReadonlyArray<number>
+  readonly sessions: ReadonlyArray<SessionEntry>
 }
 
 /** What the store was at a cut, beside the pages that are kept for it. */
@@ -91,7 +106,14 @@ export interface CutImage {
   readonly pages: PagesCut
 }
 
-export const empty: Catalog = { nextTreeId: 1, nextKeyspaceId: 1, millis: 0, keyspaces: [], dropping: [] }
+export const empty: Catalog = {
+  nextTreeId: 1,
+  nextKeyspaceId: 1,
+  millis: 0,
+  keyspaces: [],
+  dropping: [],
+  sessions: []
+}
 
 export const encode = (catalog: Catalog): Uint8Array => {
   const parts: Array<Buffer> = []
@@ -124,7 +146,24 @@ export const encode = (catalog: Catalog): Uint8Array => {
     for (const { base, bytes } of keyspace.segments) f64(base, bytes)
   }
   u32(catalog.dropping.length, ...catalog.dropping)
+  parts.push(encodeSessions(catalog.sessions))
   return Buffer.concat(parts)
+}
+
+/** In one piece: there may be a million. */
+const encodeSessions = (sessions: ReadonlyArray<SessionEntry>): Buffer => {
+  const names = sessions.map(({ name }) => Buffer.from(name))
+  const length = names.reduce((sum, name) => sum + sessionBytes + name.length, 4)
+  const bytes = Buffer.alloc(length)
+  let at = bytes.writeUInt32LE(sessions.length, 0)
+  sessions.forEach(({ id, lsn, millis, serial }, index) => {
+    const name = names[index] as Buffer
+    at = bytes.writeUInt32LE(id, at)
+    for (const value of [serial, lsn, millis]) at = bytes.writeDoubleLE(value, at)
+    at = bytes.writeUInt16LE(name.length, at)
+    at += name.copy(bytes, at)
+  })
+  return bytes
 }
 
 /** Decodes a payload; `undefined` where it is broken. Reads nothing before it knows that it is there. */
@@ -170,10 +209,21 @@ const decodeOrThrow = (source: Buffer): Catalog | undefined => {
     segments: list(16, () => ({ base: f64(), bytes: f64() }))
   }))
   const dropping = list(4, u32)
-  return at === source.length && Number.isFinite(millis)
-    ? { nextTreeId, nextKeyspaceId, millis, keyspaces, dropping }
-    : undefined
+  const sessions = list(sessionBytes, () => ({
+    id: u32(),
+    serial: f64(),
+    lsn: f64(),
+    millis: f64(),
+    name: string()
+  }))
+  if (at !== source.length || !Number.isFinite(millis) || !areSound(sessions)) return undefined
+  return { nextTreeId, nextKeyspaceId, millis, keyspaces, dropping, sessions }
 }
+
+const areSound = (sessions: ReadonlyArray<SessionEntry>): boolean =>
+  sessions.every(({ id }) => id !== 0)
+  && new Set(sessions.map(({ id }) => id)).size === sessions.length
+  && new Set(sessions.map(({ name }) => name)).size === sessions.length
 
 /** How many pages a payload takes. */
 export const pagesOf = (payloadBytes: number, pageBytes: number): number =>

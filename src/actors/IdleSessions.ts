@@ -1,0 +1,44 @@
+/**
+ * Ending sessions that nobody has used for too long.
+ *
+ * One timer for all of them: it waits for the session that is idle the longest, ends by one commit all that are due,
+ * and waits for the next. Without idle sessions there is no timer.
+ *
+ * I1 At most one timer is set.
+ */
+import * as Effect from "effect/Effect"
+import type { StoreError } from "../StoreError.ts"
+import type { Sessions } from "./Sessions.ts"
+
+/** A timer of Node waits no longer than 2^31 - 1; whoever wakes too early waits again. */
+const longestSleepMillis = 2 ** 30
+
+export interface Options {
+  readonly sessions: Sessions
+  readonly fork: (effect: Effect.Effect<void>) => void
+  readonly now: () => number
+  /** Whether the store takes commits. */
+  readonly running: () => boolean
+  readonly end: (names: ReadonlyArray<string>) => Effect.Effect<number, StoreError>
+}
+
+/** Begins with the sessions that are idle now. */
+export const start = ({ end, fork, now, running, sessions }: Options): void => {
+  let isSet = false
+  const set = (): void => {
+    const due = sessions.due()
+    if (isSet || due === undefined || !running()) return
+    isSet = true
+    const sleep = Effect.sleep(Math.min(longestSleepMillis, Math.max(0, due - now())))
+    const endStale = Effect.suspend(() => {
+      const stale = sessions.stale()
+      return stale.length === 0 ? Effect.succeed(0) : end(stale)
+    })
+    fork(Effect.map(Effect.exit(Effect.andThen(sleep, endStale)), () => {
+      isSet = false
+      set()
+    }))
+  }
+  sessions.idled = set
+  set()
+}
