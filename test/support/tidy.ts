@@ -23,6 +23,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["log/"],
   ["tree/"],
   ["actors/"],
+  ["offline/"],
   ["Doors"],
   ["Guards"],
   ["Machine"],
