@@ -1,17 +1,16 @@
 /**
  * Verifying: looking at every byte of a store that means something, without opening it and without writing.
  *
- * Both superblocks; of each retained checkpoint the map table, the catalog, every page image and mini-page, the order of
- * keys in pages and across them, the numbers of records, every large value; the log from its begin to its end. Damage is
- * an answer, a finding. What fails is only looking itself: no store there, or no leave to read it.
+ * Both superblocks; of each retained checkpoint the map table, the catalog, every page image and mini-page, the order
+ * of keys in pages and across them, the numbers of records, every large value; the log from its begin to its end.
+ * Damage is an answer, a finding. What fails is only looking itself: no store there, or no leave to read it.
  *
  * No lock is taken, so another process may have the store open, and write. What then looks wrong may only have moved
  * on, so a finding counts when two looks in a row have made it.
  *
  * I1 Nothing is written, whatever is found.
- * I2 Bytes that a hostile hand has made come to an end like all others, and cost no more memory than the files are long.
+ * I2 Looking at bytes that a hostile hand has made ends as ever, in no more memory than the files are long.
  */
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { Disk } from "./disk/Disk.ts"
 import * as NodeDisk from "./disk/NodeDisk.ts"
@@ -23,12 +22,15 @@ import { Findings, nameOf } from "./offline/Finding.ts"
 import type { Finding } from "./offline/Finding.ts"
 import * as LogLook from "./offline/LogLook.ts"
 import type { LogReport } from "./offline/LogLook.ts"
+import { advancing, Watcher } from "./offline/Progress.ts"
+import type { Progress } from "./offline/Progress.ts"
 import { Retained } from "./offline/Retained.ts"
 import * as Source from "./offline/Source.ts"
 import { FormatTooNew, storeError } from "./StoreError.ts"
 import type { StoreError } from "./StoreError.ts"
 
-export type { CheckpointReport, Finding, KeyspaceReport, LogReport }
+export { Watcher }
+export type { CheckpointReport, Finding, KeyspaceReport, LogReport, Progress }
 
 export interface Options {
   /** The directory of the store. */
@@ -55,20 +57,6 @@ export interface Report {
   /** Findings beyond those that are listed. */
   readonly more: number
 }
-
-/** How far a look has come. */
-export interface Progress {
-  readonly step: "newest checkpoint" | "older checkpoint" | "log"
-  /** Bytes looked at, and those to look at in this step as far as it is known. */
-  readonly done: number
-  readonly total: number
-}
-
-/** Receives the progress of `verify` and `salvage`, about once for each megabyte. */
-export const Watcher: Context.Reference<(progress: Progress) => Effect.Effect<void>> = Context.Reference(
-  "heartwood/Verify/Watcher",
-  { defaultValue: () => (_progress: Progress) => Effect.void }
-)
 
 const defaultFindings = 1000
 /** Looks at most, while a store that is being written gives other findings each time. */
@@ -176,17 +164,4 @@ const choose = (
       tell(superblockOffset(superblock.slot === 0 ? 1 : 0), expected, damage)
     }
     return Effect.succeed(older === undefined ? [superblock] : [superblock, older])
-  })
-
-/** Tells whoever watches, about once for each megabyte, and lets others run. */
-const advancing = (step: Progress["step"], total: number) =>
-  Effect.map(Watcher, (watch) => {
-    let done = 0
-    let told = 0
-    return (bytes: number): Effect.Effect<void> => {
-      done += bytes
-      if (done - told < 1_048_576) return Effect.void
-      told = done
-      return Effect.andThen(watch({ step, done: Math.min(done, total), total }), Effect.yieldNow)
-    }
   })

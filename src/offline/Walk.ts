@@ -1,8 +1,8 @@
 /**
  * Walking the trees of a retained checkpoint, leaf by leaf in the order of the keys.
  *
- * A visitor is given the leaves that are sound in themselves, in their place, and beside their mini-page; and the ranges
- * of keys whose leaves are not, or cannot be found. Together they tile the key space.
+ * A visitor is given the leaves that are sound in themselves, in their place, and beside their mini-page; and the
+ * ranges of keys whose leaves are not, or cannot be found. Together they tile the key space.
  *
  * I1 A page is gone down into once, whatever the pages say, so a walk ends.
  */

@@ -36,7 +36,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["Attempt"],
   ["Tx"],
   ["Keyspace"],
-  ["indexes/"],
+  ["indexes/", "salvage/"],
   ["Indexes", "Bulk", "Verify", "Salvage", "Log", "Flags", "testing"],
   ["cli", "index"]
 ]
