@@ -1,10 +1,10 @@
 /**
  * Salvaging: building a new store of everything that is provably intact in a damaged one, and listing what is missing.
  *
- * What is copied is vouched for: a page by whoever points to it, up to a superblock; a group of the log by the chain that
- * leads to it. The new store holds the state at one LSN, that of the end of the log or of its first break, without the
- * keys in the ranges that the report lists. It is made by ordinary transactions, so it is as sound as any; versions and
- * LSNs are its own.
+ * What is copied is vouched for: a page by whoever points to it, up to a superblock; a group of the log by the chain
+ * that leads to it. The new store holds the state at one LSN, that of the end of the log or of its first break, without
+ * the keys in the ranges that the report lists. It is made by ordinary transactions, so it is as sound as any; versions
+ * and LSNs are its own.
  *
  * I1 Nothing is written to the damaged store.
  * I2 Every key of the state at that LSN has its value in the new store, or lies in a range that is listed.

@@ -1,9 +1,9 @@
 /**
  * Copying what is intact of a checkpoint into the target, and knowing which keys that leaves out.
  *
- * Leaves are taken in the order of the keys. Where an inner page is lost, the leaves below it are looked for one by one:
- * the map table, which the superblock vouches for, says that they are current, and they say themselves which keys they
- * are for.
+ * Leaves are taken in the order of the keys. Where an inner page is lost, the leaves below it are looked for one by
+ * one: the map table, which the superblock vouches for, says that they are current, and they say themselves which keys
+ * they are for.
  *
  * I1 Of each keyspace, what was copied and what is in `lost` are all of its keys.
  */

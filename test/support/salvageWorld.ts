@@ -4,6 +4,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
+import * as TestClock from "effect/testing/TestClock"
 import type { Image } from "../../src/disk/FaultDisk.ts"
 import { FaultDisk, layer } from "../../src/disk/FaultDisk.ts"
 import type * as Salvage from "../../src/Salvage.ts"
@@ -53,7 +54,8 @@ export const world = (seed: number, shape: Shape, commits: number): Effect.Effec
     const image = faults.killImage()
     yield* close
     return { image, earlier, history, options }
-  }).pipe(Effect.provide(layer({ seed })), Random.withSeed(seed))
+    // A clock that stands still, so that marks come or do not come as the seed has it.
+  }).pipe(Effect.provide([layer({ seed }), TestClock.layer()]), Random.withSeed(seed))
 
 /** The last state of which all commits lie below an LSN. */
 export const stateAt = ({ history }: World, lsn: number): State =>

@@ -38,7 +38,8 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["Keyspace"],
   ["indexes/", "salvage/"],
   ["Indexes", "Bulk", "Verify", "Salvage", "Log", "Flags", "testing"],
-  ["cli", "index"]
+  ["cli/", "index"],
+  ["cli"]
 ]
 /** `Key` is the door of `key/`: the two are one room. */
 const rooms: Record<string, string> = { Key: "key/" }
