@@ -167,7 +167,7 @@ const fill = (
       const { name } = declared
       reports.push({ name, records: yield* count(declared), lost: lost.get(id)?.list ?? [] })
     }
-    const broken = breakOf(source, verdict)
+    const broken = stopOf(source, replay) ?? breakOf(source, verdict)
     return {
       lsn: end,
       checkpoint: primary?.superblock.version,
@@ -245,7 +245,7 @@ const apply = (
       return replay.take(group)
     }
     const verdict = yield* readLog(source, plan, { cut: plan.cut, visit })
-    return { end, verdict }
+    return { end: replay.stopped?.lsn ?? end, verdict }
   })
 
 const readLog = (
@@ -258,6 +258,14 @@ const readLog = (
     const advance = yield* advancing("log", total)
     return yield* Log.read(source, { ...options, storeId, durableLsn, advance })
   })
+
+const stopOf = ({ directory }: Source.Source, { stopped }: Replay): Break | undefined =>
+  stopped === undefined ? undefined : {
+    path: `${directory}/${stopped.path}`,
+    offset: stopped.offset,
+    expected: "a transaction in one record",
+    actual: "one that was written as pieces, which is not salvaged"
+  }
 
 const breakOf = (source: Source.Source, verdict: ScanVerdict): Break | undefined => {
   if (verdict._tag === "TornTail" || verdict._tag === "Reached") return undefined

@@ -75,7 +75,7 @@ export const verifyDisk = (options: Options): Effect.Effect<Report, StoreError, 
       report = yield* once(options)
       const confirmed = report.findings.filter((finding) => before.has(nameOf(finding)))
       if (confirmed.length === report.findings.length) break
-      if (looks === mostLooks - 1) report = { ...report, findings: confirmed }
+      if (looks === mostLooks - 1) report = { ...report, findings: confirmed, more: 0 }
     }
     return report
   })

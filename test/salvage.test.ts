@@ -18,8 +18,8 @@ import { rowsOf, stateDifference } from "./support/storeModel.ts"
 import { nameOf, names, shapesOf } from "./support/storeSize.ts"
 
 const asked = process.env["HEARTWOOD_SEED"]
-const seeds = Array.from({ length: asked === undefined ? 40 : 1 }, (_, index) => index + Number(asked ?? 1))
-const damagesPerStore = 12
+const seeds = Array.from({ length: asked === undefined ? 30 : 1 }, (_, index) => index + Number(asked ?? 1))
+const damagesPerStore = 9
 
 const figures = {
   whole: 0,
@@ -29,7 +29,6 @@ const figures = {
   broken: 0,
   lost: 0,
   ranges: 0,
-  older: 0,
   logAlone: 0,
   keys: 0,
   kept: 0
@@ -56,7 +55,7 @@ const whole = (made: World) =>
     const last = made.history.at(-1) as World["history"][number]
     assert.isTrue(report.complete)
     assert.deepStrictEqual(report.findings, [])
-    assert.isAbove(report.lsn, last.lsn)
+    assert.isAtLeast(report.lsn, last.lsn)
     const expected = new Map(
       [...last.state].map(([name, rows]) => [name, rows.map((row) => ({ ...row, lsn: undefined }))])
     )
@@ -100,7 +99,7 @@ describe("what is salvaged is right, and what is not is listed", () => {
     for (const shape of shapesOf(seed, { roomyEvery: 20 })) {
       it.effect(nameOf(seed, shape), () =>
         Effect.gen(function*() {
-          const made = yield* world(seed, shape, 30 + seed * 5 % 120)
+          const made = yield* world(seed, shape, 12 + seed * 7 % 110)
           yield* whole(made)
           const chance = random(seed + 1_000_000)
           for (let index = 0; index < damagesPerStore; index++) yield* damaged(made, chance)
@@ -111,6 +110,11 @@ describe("what is salvaged is right, and what is not is listed", () => {
   it("in many ways", () => {
     if (process.env["HEARTWOOD_FIGURES"] !== undefined) console.log(figures)
     if (asked !== undefined) return
-    assert.isAbove(figures.lost, 50)
+    assert.isAbove(figures.lost, 40)
+    assert.isAbove(figures.complete, 40)
+    assert.isAbove(figures.broken, 5)
+    assert.isAbove(figures.logAlone, 0)
+    assert.isAbove(figures.refused, 0)
+    assert.isAbove(figures.kept, 0.8 * figures.keys)
   })
 })

@@ -15,14 +15,13 @@ import type { LeafAt } from "../offline/Walk.ts"
 import { Walk } from "../offline/Walk.ts"
 import type { StoreError } from "../StoreError.ts"
 import { blend, blendWords } from "../tree/Blend.ts"
-import type { Bounds } from "../tree/Bounds.ts"
-import { everything, fencesOf } from "../tree/Bounds.ts"
+import { fencesOf } from "../tree/Bounds.ts"
 import type { KeyspaceEntry } from "../tree/Catalog.ts"
 import { KeyScratch } from "../tree/KeyScratch.ts"
 import * as Leaf from "../tree/Leaf.ts"
 import { valueOf } from "../tree/Operand.ts"
 import * as Page from "../tree/Page.ts"
-import { Ranges } from "../tree/Ranges.ts"
+import { only, Ranges } from "../tree/Ranges.ts"
 import { readReference } from "../tree/Reference.ts"
 import type { Target } from "./Target.ts"
 
@@ -127,14 +126,19 @@ const keyOf = (words: Int32Array, index: number): Uint8Array => {
   return scratch.toBytes()
 }
 
-/** The value of a record; undefined where it is in the log, and damaged there. */
+/**
+ * The value of a record; undefined where it is in the log, and damaged there. And where it expires: a transaction
+ * cannot write that yet, and a value that lives on for ever would be a wrong one.
+ */
 const valueAt = (
   { counters, retained }: Options,
   words: Int32Array,
   index: number
 ): Effect.Effect<Uint8Array | undefined, StoreError> => {
   const record = Leaf.recordAt(words, 0, index)
-  const stored = valueOf(words, record, Page.slotBytes(words, 0, index))
+  const keyBytes = Page.slotBytes(words, 0, index)
+  if (Leaf.expiryAt(words, record, keyBytes) !== Infinity) return Effect.succeed(undefined)
+  const stored = valueOf(words, record, keyBytes)
   if (Leaf.kindAt(words, record) !== Leaf.Kind.Reference) return Effect.succeed(stored.slice())
   const reference = readReference(stored)
   return Effect.map(Values.read(retained.source, reference), (value) => {
@@ -142,14 +146,4 @@ const valueAt = (
     counters.largeValues++
     return value
   })
-}
-
-/** The range of one key: no key is between it and itself with a zero byte behind. */
-export const only = (key: Uint8Array): Bounds => ({ low: key, high: Buffer.concat([key, Buffer.of(0)]) })
-
-/** All keys of a keyspace. */
-export const all = (): Ranges => {
-  const ranges = new Ranges()
-  ranges.add(everything)
-  return ranges
 }

@@ -24,6 +24,7 @@ import { Corrupted, FormatTooNew, storeError } from "../StoreError.ts"
 import type { StoreError } from "../StoreError.ts"
 import { checkSizes } from "../tree/Page.ts"
 import * as PageFileHeader from "../tree/PageFileHeader.ts"
+import { commitsPieces } from "./Replay.ts"
 
 export interface Plan {
   readonly storeId: Uint8Array
@@ -163,14 +164,20 @@ const brokenBetween = (
 ): Effect.Effect<number | undefined, StoreError> =>
   Effect.gen(function*() {
     if (from.lsn > to.lsn) return to.sequence
+    let pieces = 0
     const verdict = yield* Log.read(source, {
       storeId,
       cut: from,
       durableLsn: to.lsn,
       until: to.lsn,
-      visit: () => undefined,
+      visit: (group) => {
+        if (pieces === 0 && commitsPieces(group)) pieces = group.segment.sequence
+        return undefined
+      },
       advance: yield* advancing("log", source.segments.reduce((sum, { bytes }) => sum + bytes, 0))
     })
+    // What is committed there cannot be applied, so what is written elsewhere before it is not current.
+    if (pieces > 0) return pieces
     if (verdict._tag === "Reached" && isSameCut(verdict.at, to)) return undefined
     return verdict._tag === "Corrupted" || verdict._tag === "TooNew" ? verdict.sequence : to.sequence
   })

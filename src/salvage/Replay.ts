@@ -4,6 +4,9 @@
  * A key in a lost range is known again once the log writes or removes it; an operand on one that is not known is
  * nothing. Keyspaces that are cleared or dropped are known as a whole.
  *
+ * Transactions that were written as pieces are not applied: the replay stops before the first of them, so that what it
+ * leaves is a state that was.
+ *
  * I1 Groups are applied in order and whole, from the cut on that the copied state stands at.
  */
 import * as Effect from "effect/Effect"
@@ -12,9 +15,31 @@ import { Op, RecordType } from "../log/Record.ts"
 import { decodeDefinition } from "../log/RecordForm.ts"
 import { RecordReader } from "../log/RecordReader.ts"
 import type { ScannedGroup } from "../log/ScanAnswer.ts"
+import { fileOffset, segmentName } from "../log/Segment.ts"
 import type { StoreError } from "../StoreError.ts"
-import type { Ranges } from "../tree/Ranges.ts"
+import { only, Ranges } from "../tree/Ranges.ts"
 import type { Declared, Target } from "./Target.ts"
+
+/** Where a replay stopped by itself. */
+export interface Stopped {
+  readonly lsn: number
+  readonly path: string
+  readonly offset: number
+}
+
+/** Whether a group commits a transaction that was written as pieces. */
+export const commitsPieces = ({ bytes, kind, lsn, records }: ScannedGroup): boolean => {
+  if (kind !== GroupKind.data) return false
+  const reader = new RecordReader().open(
+    bytes,
+    GROUP_HEADER_BYTES,
+    bytes.length,
+    lsn + GROUP_HEADER_BYTES,
+    records
+  )
+  while (reader.nextRecord()) if (reader.type === RecordType.commit) return true
+  return false
+}
 
 /** Which writes of the log are wanted of a keyspace: those to lost keys, from the commit on that made it what it is. */
 export interface Wanted {
@@ -28,6 +53,8 @@ export class Replay {
   readonly keyspaces: Map<number, Declared>
   /** Keys of which nothing was known when the replay began. */
   readonly lost: Map<number, Ranges>
+  /** Set where the replay stopped; nothing is applied from there on. */
+  stopped: Stopped | undefined
   private readonly target: Target
   private readonly reader = new RecordReader()
   /** Lost keys that are known again, as text with one char per byte. */
@@ -46,13 +73,19 @@ export class Replay {
   }
 
   readonly take = (group: ScannedGroup): Effect.Effect<void, StoreError> | undefined => {
+    if (this.stopped !== undefined) return undefined
     this.counters.groups++
     if (group.kind !== GroupKind.data) return undefined
     return Effect.gen({ self: this }, function*() {
       const { reader } = this
-      const { bytes, lsn, records } = group
+      const { bytes, lsn, records, segment } = group
       reader.open(bytes, GROUP_HEADER_BYTES, bytes.length, lsn + GROUP_HEADER_BYTES, records)
       while (reader.nextRecord()) {
+        if (reader.type === RecordType.commit) {
+          const path = segmentName(segment.sequence)
+          this.stopped = { lsn: reader.lsn, path, offset: fileOffset(segment, reader.lsn) }
+          return
+        }
         this.counters.records++
         if (reader.type !== RecordType.transaction) continue
         while (reader.nextWrite()) {
@@ -88,6 +121,7 @@ export class Replay {
     this.counters.writes++
     switch (reader.op) {
       case Op.put:
+        if (reader.expiryMillis !== Infinity) return this.lose(declared)
         this.learn(reader.keyspace, this.key())
         return target.put(declared, this.key(), this.value())
       case Op.remove:
@@ -109,6 +143,17 @@ export class Replay {
     }
   }
 
+  /** What expires cannot be written by a transaction yet: it is missing rather than there for ever. */
+  private lose(declared: Declared): Effect.Effect<void, StoreError> | undefined {
+    const { keyspace } = this.reader
+    const key = this.key()
+    let ranges = this.lost.get(keyspace)
+    if (ranges === undefined) this.lost.set(keyspace, ranges = new Ranges())
+    ranges.add(only(key))
+    this.known.get(keyspace)?.delete(nameOf(key))
+    return this.target.remove(declared, key)
+  }
+
   private create(): Effect.Effect<void, StoreError> | undefined {
     const { bytes, keyEnd, keyStart, keyspace } = this.reader
     const decoded = decodeDefinition(this.value())
@@ -124,11 +169,13 @@ export class Replay {
     if (this.lost.get(keyspace)?.has(key) !== true) return
     let known = this.known.get(keyspace)
     if (known === undefined) this.known.set(keyspace, known = new Set())
-    known.add(Buffer.from(key).toString("latin1"))
+    known.add(nameOf(key))
   }
 
   private isKnown(keyspace: number, key: Uint8Array): boolean {
     if (this.lost.get(keyspace)?.has(key) !== true) return true
-    return this.known.get(keyspace)?.has(Buffer.from(key).toString("latin1")) === true
+    return this.known.get(keyspace)?.has(nameOf(key)) === true
   }
 }
+
+const nameOf = (key: Uint8Array): string => Buffer.from(key).toString("latin1")

@@ -20,6 +20,9 @@ const common = (a: Bounds, b: Bounds): Bounds => ({
   high: compareHigh(a.high, b.high) <= 0 ? a.high : b.high
 })
 
+/** The range of one key: none is between it and itself with a zero byte behind. */
+export const only = (key: Uint8Array): Bounds => ({ low: key, high: Buffer.concat([key, Buffer.of(0)]) })
+
 export class Ranges {
   private ranges: Array<Bounds> = []
 

@@ -69,7 +69,9 @@ export const damage = (
   { earlier, image }: World,
   before: Image
 ): readonly [string, Image] => {
-  const path = chance.pick(filesOf(image))
+  const files = filesOf(image)
+  const one = files.filter((path) => chance.bool(0.5) && !path.includes("/log-"))
+  const path = chance.pick(one.length > 0 ? one : files)
   const bytes = Uint8Array.from(before.read(path) ?? [])
   if (bytes.length === 0) return [`${path} is gone`, before]
   const unit = path.endsWith("/pages") ? 1024 : 512
