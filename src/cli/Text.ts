@@ -44,16 +44,14 @@ export const json = (value: unknown): string =>
   }, 2)
 
 const findings = (list: ReadonlyArray<Verify.Finding>, more: number): ReadonlyArray<string> => {
-  const lines = list.slice(0, shown).flatMap((finding) => {
-    const { actual, advice, expected, keyspace, offset, path, subject } = finding
+  const lines = list.slice(0, shown).map(({ actual, expected, keyspace, offset, path, subject }) => {
     const whose = keyspace === undefined ? "" : ` of keyspace "${keyspace}"`
-    return [
-      `${path}, byte ${offset}: ${subject}${whose}: expected ${expected}, found ${actual}`,
-      `  ${advice}`
-    ]
+    return `${path}, byte ${offset}: ${subject}${whose}: expected ${expected}, found ${actual}`
   })
-  const left = list.length + more - Math.min(list.length, shown)
-  return left === 0 ? lines : [...lines, `and ${count(left, "finding")} more`]
+  const left = list.length + more - lines.length
+  if (left > 0) lines.push(`and ${count(left, "finding")} more`)
+  const advices = new Set(list.map(({ advice }) => advice))
+  return [...lines, ...[...advices].map((advice) => `what to do: ${advice}`)]
 }
 
 const checkpoint = (report: Verify.CheckpointReport): ReadonlyArray<string> => {

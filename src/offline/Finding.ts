@@ -56,9 +56,13 @@ const adviceFor = ({ role, subject }: Found): string => {
   return salvage
 }
 
-/** Two findings of the same are one. */
-export const nameOf = ({ actual, checkpoint, expected, offset, path, subject }: Finding): string =>
-  [subject, path, offset, checkpoint, expected, actual].join("\0")
+/** Two findings of the same are one, also where both checkpoints refer to it: the newest is looked at first. */
+export const nameOf = (
+  { actual, expected, offset, path, subject }: Pick<
+    Found,
+    "subject" | "path" | "offset" | "expected" | "actual"
+  >
+): string => [subject, path, offset, expected, actual].join("\0")
 
 /** What one look at a store has found. */
 export class Findings {
@@ -66,21 +70,21 @@ export class Findings {
   /** Findings beyond those that are kept. */
   more = 0
   private readonly most: number
+  private readonly names = new Set<string>()
 
   constructor(most: number) {
     this.most = most
   }
 
-  get total(): number {
-    return this.list.length + this.more
-  }
-
   readonly add = (found: Found): void => {
     const { actual, checkpoint, expected, keyspace, offset, path, subject } = found
+    const name = nameOf(found)
+    if (this.names.has(name)) return
     if (this.list.length >= this.most) {
       this.more++
       return
     }
+    this.names.add(name)
     const advice = adviceFor(found)
     this.list.push({
       subject,

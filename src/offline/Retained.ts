@@ -60,7 +60,7 @@ export class Retained {
   readonly ids = new Bits()
   readonly advance: Options["advance"]
   /** Whether a part of the map table is missing: what is not in it may have been there. */
-  private holes = false
+  hasHoles = false
   /** Slot and checksum of image and pack, by id, a chunk each. */
   private readonly chunks = new Map<number, Int32Array>()
   private readonly packs = new Map<number, Pack>()
@@ -133,7 +133,7 @@ export class Retained {
     const chunk = this.chunks.get(Math.floor(id / entries))
     const at = id % entries * 4
     if (chunk === undefined || chunk[at] === 0) {
-      return fault("an image in the map table", this.holes ? "a damaged part of it" : "none")
+      return fault("an image in the map table", this.hasHoles ? "a damaged part of it" : "none")
     }
     const place = (from: number): MapChunk.Place => ({
       slot: (chunk[from] as number) >>> 0,
@@ -199,7 +199,7 @@ export class Retained {
     let level = map.level
     let places = new Map<number, MapChunk.Place>()
     if (map.slot !== 0 && this.use("map table", map.slot, 0)) places.set(0, map)
-    else this.holes = map.slot !== 0
+    else this.hasHoles = map.slot !== 0
     for (; level >= 0 && places.size > 0; level--) {
       const below = new Map<number, MapChunk.Place>()
       const indexes = [...places.keys()].sort((a, b) => a - b)
@@ -229,7 +229,7 @@ export class Retained {
   ): void {
     const decoded = isFault(bytes) ? bytes : MapChunk.decode(bytes, { level, index, checksum })
     if (decoded._tag !== "Chunk") {
-      this.holes = true
+      this.hasHoles = true
       this.tell("map table", slot, decoded.expected, decoded.actual)
       return
     }
@@ -244,7 +244,7 @@ export class Retained {
         continue
       }
       if (!this.use(level === 0 ? "page" : "map table", place.slot, slot)) {
-        this.holes = true
+        this.hasHoles = true
         continue
       }
       if (level > 0) {

@@ -197,9 +197,12 @@ export class Walk {
     return false
   }
 
-  /** Tells of a page that has no image; of an image that is damaged was told when it was read. */
+  /**
+   * Tells of a page that has no image; of an image that is damaged was told when it was read, and of a part of the map
+   * table when that was.
+   */
   private absent(tree: Tree | undefined, pageId: number, { actual, expected }: Fault): void {
-    if (!isFault(this.retained.entry(pageId))) return
+    if (this.retained.hasHoles || !isFault(this.retained.entry(pageId))) return
     const keyspace = tree === undefined ? {} : { keyspace: tree.name }
     this.retained.tell("page", 0, `page ${pageId >>> 0} with ${expected}`, actual, keyspace)
   }
