@@ -10,6 +10,7 @@
  * I2 Every key of the state at that LSN has its value in the new store, or lies in a range that is listed.
  */
 import * as Effect from "effect/Effect"
+import { isOfIndexes } from "./actors/Guarded.ts"
 import { Disk } from "./disk/Disk.ts"
 import * as NodeDisk from "./disk/NodeDisk.ts"
 import type { ScannedGroup, ScanVerdict } from "./log/ScanAnswer.ts"
@@ -160,6 +161,7 @@ const fill = (
       yield* fillGaps(source, plan, primary, { target, counters, replay })
     }
     const { end, verdict } = yield* apply(source, plan, replay)
+    yield* dropIndexes(target, keyspaces, lost)
     for (const declared of keyspaces.values()) yield* target.create(declared)
     const count = yield* target.finish
     const reports: Array<KeyspaceReport> = []
@@ -179,7 +181,25 @@ const fill = (
         break: broken,
         behind: broken === undefined ? { groups: 0, records: 0 } : yield* behind(source, plan, end)
       },
-      complete: broken === undefined && reports.every((report) => report.lost.length === 0)
+      complete: broken === undefined && [...lost.values()].every((ranges) => ranges.isEmpty)
+    }
+  })
+
+/**
+ * Indexes that tell of records that are lost, or that do not tell of some that are not, would be worse than none: those
+ * of a store that has lost anything are to be built anew.
+ */
+const dropIndexes = (
+  target: Target,
+  keyspaces: Map<number, Declared>,
+  lost: ReadonlyMap<number, Ranges>
+): Effect.Effect<void, StoreError> =>
+  Effect.gen(function*() {
+    if ([...lost.values()].every((ranges) => ranges.isEmpty)) return
+    for (const [id, declared] of keyspaces) {
+      if (!isOfIndexes(declared.layout)) continue
+      yield* target.drop(declared)
+      keyspaces.delete(id)
     }
   })
 

@@ -31,8 +31,17 @@ const writeBytes = 64
 
 const nothing = new Uint8Array(0)
 
-/** Operands of a reducer of the program's own stay beside the value, as they came: only the program can fold them. */
-const merging = (declared: Declared): Merging => ({ ...declared, compact: (stored) => stored })
+/**
+ * Operands of a reducer of the program's own stay beside the value, as they came: only the program can fold them. What
+ * the indexes of a keyspace hold is written like everything else, so that they need not be kept.
+ */
+const merging = ({ layout, name, reducer }: Declared): Merging => ({
+  name,
+  layout,
+  reducer,
+  keepsIndexes: true,
+  compact: (stored) => stored
+})
 
 export class Target {
   private readonly store: Store["Service"]
@@ -67,11 +76,11 @@ export class Target {
   }
 
   clear(declared: Declared): Effect.Effect<void, StoreError> {
-    return Effect.andThen(this.flush, this.transact(Tx.use((tx) => tx.clear(declared))))
+    return Effect.andThen(this.flush, this.transact(Tx.use((tx) => tx.clear(merging(declared)))))
   }
 
   drop(declared: Declared): Effect.Effect<void, StoreError> {
-    return Effect.andThen(this.flush, this.transact(Tx.use((tx) => tx.drop(declared))))
+    return Effect.andThen(this.flush, this.transact(Tx.use((tx) => tx.drop(merging(declared)))))
   }
 
   /** Commits what was taken so far. */
