@@ -9,6 +9,7 @@
  * I1 Nothing is written to the damaged store.
  * I2 Every key of the state at that LSN has its value in the new store, or lies in a range that is listed.
  */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { isOfIndexes } from "./actors/Guarded.ts"
 import { Disk } from "./disk/Disk.ts"
@@ -22,6 +23,7 @@ import type { Progress } from "./offline/Progress.ts"
 import type { Retained } from "./offline/Retained.ts"
 import * as Source from "./offline/Source.ts"
 import * as Copy from "./salvage/Copy.ts"
+import * as LogClock from "./salvage/LogClock.ts"
 import * as Plan from "./salvage/Plan.ts"
 import { Replay } from "./salvage/Replay.ts"
 import type { Wanted } from "./salvage/Replay.ts"
@@ -102,8 +104,10 @@ export const salvageDisk = (options: Options): Effect.Effect<Report, StoreError,
     const plan = yield* Plan.make(source, findings.add)
     yield* expectEmpty(disk, to)
     const filled = Effect.scoped(Effect.gen(function*() {
-      const store = yield* Store.make(storeOptions(options, plan))
-      return yield* fill(source, plan, new Target(store))
+      const clock = yield* LogClock.make
+      const made = Store.make(storeOptions(options, plan))
+      const store = yield* Effect.provideService(made, Clock.Clock, clock)
+      return yield* fill(source, plan, new Target(store, clock))
     }))
     return yield* filled.pipe(
       Effect.tap(() => expectUnchanged(disk, source)),

@@ -4,6 +4,8 @@
 import * as Effect from "effect/Effect"
 import type { StoreError } from "../StoreError.ts"
 import type { KeyspaceEntry } from "../tree/Catalog.ts"
+import * as Leaf from "../tree/Leaf.ts"
+import * as Page from "../tree/Page.ts"
 import type { Reference } from "../tree/Reference.ts"
 import type { Found } from "./Finding.ts"
 import type { Retained } from "./Retained.ts"
@@ -137,9 +139,11 @@ class Looker {
     }
   }
 
-  private leaf({ name }: KeyspaceEntry, leaf: LeafAt): Effect.Effect<void, StoreError> {
+  private leaf(entry: KeyspaceEntry, leaf: LeafAt): Effect.Effect<void, StoreError> {
+    const { name } = entry
     this.records += leaf.records
     this.unresolved += leaf.unresolved
+    this.checkExpiry(entry, leaf)
     const due: Array<{ readonly slot: number; readonly reference: Reference }> = []
     for (const { index, reference } of Values.referencesOf(leaf.words)) {
       this.charge(reference)
@@ -155,6 +159,16 @@ class Looker {
     for (const { reference } of due) this.values.bytes += reference.bytes
     if (due.length === 0 || this.isShared(leaf.pageId)) return Effect.void
     return Effect.forEach(due, ({ reference, slot }) => this.value(name, slot, reference), { discard: true })
+  }
+
+  /** Nobody would look for what expires where nothing is said to. */
+  private checkExpiry({ expires, name }: KeyspaceEntry, { mini, pageId, slot, words }: LeafAt): void {
+    const first = Math.min(firstExpiry(words), mini === undefined ? Infinity : firstExpiry(mini))
+    if (first === Infinity) return
+    if (!expires) this.tell(name, "records that do not expire", "some that do")
+    const known = this.retained.earliestOf(pageId)
+    if (known <= first) return
+    this.retained.tell("page", slot, `nothing that expires before ${known}`, first, { keyspace: name })
   }
 
   /** The base by which the catalog charges: of the segment that holds the value, as far as segments are known. */
@@ -200,4 +214,13 @@ class Looker {
       found({ subject: "large value", ...where, expected, actual, ...more })
     })
   }
+}
+
+const firstExpiry = (words: Int32Array): number => {
+  let first = Infinity
+  for (let index = 0; index < Page.count(words, 0); index++) {
+    const expiry = Leaf.expiryAt(words, Leaf.recordAt(words, 0, index), Page.slotBytes(words, 0, index))
+    if (expiry < first) first = expiry
+  }
+  return first
 }

@@ -63,6 +63,8 @@ export class Retained {
   hasHoles = false
   /** Slot and checksum of image and pack, by id, a chunk each. */
   private readonly chunks = new Map<number, Int32Array>()
+  /** No later than anything in the pages of a chunk expires. */
+  private readonly earliest = new Map<number, number>()
   private readonly packs = new Map<number, Pack>()
   private readonly unpacked = new Map<number, ReturnType<typeof unpack>>()
   private readonly found: Options["found"]
@@ -140,6 +142,11 @@ export class Retained {
       checksum: chunk[from + 1] as number
     })
     return { image: place(at), pack: place(at + 2) }
+  }
+
+  /** When the first record in a page and its neighbours in the map table expires, or earlier. */
+  earliestOf(id: number): number {
+    return this.earliest.get(Math.floor(id / MapChunk.fanOut(this.pageBytes))) ?? 0
   }
 
   /** Reads and checks the image of a page: its words. */
@@ -233,7 +240,7 @@ export class Retained {
       this.tell("map table", slot, decoded.expected, decoded.actual)
       return
     }
-    const { packs, places } = decoded
+    const { earliest, packs, places } = decoded
     const entries = new Int32Array(4 * places.length)
     for (let entry = 0; entry < places.length; entry++) {
       const place = places[entry] as MapChunk.Place
@@ -256,7 +263,9 @@ export class Retained {
       this.ids.add(number)
       if (pack.slot !== 0) this.notePack(number, pack, slot)
     }
-    if (level === 0) this.chunks.set(index, entries)
+    if (level > 0) return
+    this.chunks.set(index, entries)
+    this.earliest.set(index, earliest)
   }
 
   private notePack(id: number, { checksum, slot }: MapChunk.Place, from: number): void {

@@ -106,7 +106,7 @@ const copyLeaf = (
         continue
       }
       counters.records++
-      const full = target.put(entry, key, value)
+      const full = target.put(entry, key, value, expiryAt(words, index))
       if (full !== undefined) yield* full
     }
   })
@@ -126,19 +126,17 @@ const keyOf = (words: Int32Array, index: number): Uint8Array => {
   return scratch.toBytes()
 }
 
-/**
- * The value of a record; undefined where it is in the log, and damaged there. And where it expires: a transaction
- * cannot write that yet, and a value that lives on for ever would be a wrong one.
- */
+const expiryAt = (words: Int32Array, index: number): number =>
+  Leaf.expiryAt(words, Leaf.recordAt(words, 0, index), Page.slotBytes(words, 0, index))
+
+/** The value of a record; undefined where it is in the log, and damaged there. */
 const valueAt = (
   { counters, retained }: Options,
   words: Int32Array,
   index: number
 ): Effect.Effect<Uint8Array | undefined, StoreError> => {
   const record = Leaf.recordAt(words, 0, index)
-  const keyBytes = Page.slotBytes(words, 0, index)
-  if (Leaf.expiryAt(words, record, keyBytes) !== Infinity) return Effect.succeed(undefined)
-  const stored = valueOf(words, record, keyBytes)
+  const stored = valueOf(words, record, Page.slotBytes(words, 0, index))
   if (Leaf.kindAt(words, record) !== Leaf.Kind.Reference) return Effect.succeed(stored.slice())
   const reference = readReference(stored)
   return Effect.map(Values.read(retained.source, reference), (value) => {

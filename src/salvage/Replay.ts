@@ -17,7 +17,7 @@ import { RecordReader } from "../log/RecordReader.ts"
 import type { ScannedGroup } from "../log/ScanAnswer.ts"
 import { fileOffset, segmentName } from "../log/Segment.ts"
 import type { StoreError } from "../StoreError.ts"
-import { only, Ranges } from "../tree/Ranges.ts"
+import type { Ranges } from "../tree/Ranges.ts"
 import type { Declared, Target } from "./Target.ts"
 
 /** Where a replay stopped by itself. */
@@ -88,6 +88,8 @@ export class Replay {
         }
         this.counters.records++
         if (reader.type !== RecordType.transaction) continue
+        const due = this.target.advance(reader.millis)
+        if (due !== undefined) yield* due
         while (reader.nextWrite()) {
           const wait = this.wanted === undefined ? this.write() : this.fill(this.wanted)
           if (wait !== undefined) yield* wait
@@ -121,9 +123,8 @@ export class Replay {
     this.counters.writes++
     switch (reader.op) {
       case Op.put:
-        if (reader.expiryMillis !== Infinity) return this.lose(declared)
         this.learn(reader.keyspace, this.key())
-        return target.put(declared, this.key(), this.value())
+        return target.put(declared, this.key(), this.value(), reader.expiryMillis)
       case Op.remove:
         this.learn(reader.keyspace, this.key())
         return target.remove(declared, this.key())
@@ -141,17 +142,6 @@ export class Replay {
       default:
         return undefined
     }
-  }
-
-  /** What expires cannot be written by a transaction yet: it is missing rather than there for ever. */
-  private lose(declared: Declared): Effect.Effect<void, StoreError> | undefined {
-    const { keyspace } = this.reader
-    const key = this.key()
-    let ranges = this.lost.get(keyspace)
-    if (ranges === undefined) this.lost.set(keyspace, ranges = new Ranges())
-    ranges.add(only(key))
-    this.known.get(keyspace)?.delete(nameOf(key))
-    return this.target.remove(declared, key)
   }
 
   private create(): Effect.Effect<void, StoreError> | undefined {

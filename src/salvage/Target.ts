@@ -11,6 +11,7 @@ import type { StoreError } from "../StoreError.ts"
 import { Absent } from "../tree/Tree.ts"
 import { Tx } from "../Tx.ts"
 import * as Transaction from "../Tx.ts"
+import type { LogClock } from "./LogClock.ts"
 
 /** A keyspace as it was declared when it was made. */
 export interface Declared {
@@ -20,7 +21,14 @@ export interface Declared {
 }
 
 type Write =
-  | { readonly op: "put"; readonly keyspace: Merging; readonly key: Uint8Array; readonly value: Uint8Array }
+  | {
+    readonly op: "put"
+    readonly keyspace: Merging
+    readonly key: Uint8Array
+    readonly value: Uint8Array
+    /** Milliseconds since 1970; Infinity where it does not expire. */
+    readonly expiry: number
+  }
   | { readonly op: "remove"; readonly keyspace: Merging; readonly key: Uint8Array }
   | { readonly op: "merge"; readonly keyspace: Merging; readonly key: Uint8Array; readonly value: Uint8Array }
 
@@ -47,13 +55,33 @@ export class Target {
   private readonly store: Store["Service"]
   private batch: Array<Write> = []
   private bytes = 0
+  private merges = 0
+  private readonly clock: LogClock
 
-  constructor(store: Store["Service"]) {
+  /** The store was opened with this clock. */
+  constructor(store: Store["Service"], clock: LogClock) {
     this.store = store
+    this.clock = clock
   }
 
-  put(declared: Declared, key: Uint8Array, value: Uint8Array): Effect.Effect<void, StoreError> | undefined {
-    return this.push({ op: "put", keyspace: merging(declared), key, value }, key.length + value.length)
+  /**
+   * What follows is of that time. Operands that were taken must be merged before: what they stand on may have expired
+   * by then.
+   */
+  advance(millis: number): Effect.Effect<void, StoreError> | undefined {
+    if (millis <= this.clock.millis) return undefined
+    if (this.merges === 0) return void this.clock.advance(millis)
+    return Effect.andThen(this.flush, Effect.sync(() => this.clock.advance(millis)))
+  }
+
+  put(
+    declared: Declared,
+    key: Uint8Array,
+    value: Uint8Array,
+    expiry: number
+  ): Effect.Effect<void, StoreError> | undefined {
+    const write = { op: "put", keyspace: merging(declared), key, value, expiry } as const
+    return this.push(write, key.length + value.length)
   }
 
   remove(declared: Declared, key: Uint8Array): Effect.Effect<void, StoreError> | undefined {
@@ -61,6 +89,7 @@ export class Target {
   }
 
   merge(declared: Declared, key: Uint8Array, value: Uint8Array): Effect.Effect<void, StoreError> | undefined {
+    this.merges++
     return this.push({ op: "merge", keyspace: merging(declared), key, value }, key.length + value.length)
   }
 
@@ -89,6 +118,7 @@ export class Target {
     if (batch.length === 0) return Effect.void
     this.batch = []
     this.bytes = 0
+    this.merges = 0
     return this.transact(
       Tx.use((tx) => Effect.forEach(batch, (write) => apply(tx, write), { discard: true }))
     )
@@ -133,6 +163,6 @@ export class Target {
 
 const apply = (tx: Tx["Service"], write: Write): Effect.Effect<void, StoreError> => {
   const { key, keyspace, op } = write
-  if (op === "put") return tx.put(keyspace, key, write.value)
+  if (op === "put") return tx.put(keyspace, key, write.value, write.expiry)
   return op === "remove" ? tx.remove(keyspace, key) : tx.merge(keyspace, key, write.value)
 }
