@@ -55,7 +55,8 @@ export class Corrupted extends Data.TaggedError("Corrupted")<{
 }> {
   override get message(): string {
     return `${this.path} is damaged at byte ${this.offset} `
-      + `(expected ${this.expected}, found ${this.actual}): restore it from a backup, or check the disk`
+      + `(expected ${this.expected}, found ${this.actual}): look at all of it with "npx heartwood verify", `
+      + "copy what is intact with \"npx heartwood salvage\", or restore a backup"
   }
 }
 

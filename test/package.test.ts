@@ -138,6 +138,11 @@ describe("package", () => {
 
   it("runs", () => assert.strictEqual(run(user, process.execPath, "program.js").trim(), expected))
 
+  it("has a command", () => {
+    const command = path.join(user, "node_modules", ".bin", "heartwood")
+    assert.match(run(user, command, "verify", "store"), /\nstore is sound\n$/)
+  })
+
   it.skipIf(!fs.existsSync(oldNode))("runs on the oldest Node (installed by test/node22)", () => {
     assert.match(run(user, oldNode, "--version"), /^v22\./)
     assert.strictEqual(run(user, oldNode, "program.js").trim(), expected)
@@ -163,7 +168,8 @@ describe("package", () => {
   })
 
   it("keeps its insides to itself", () => {
-    for (const inside of ["log/Tail", "tree/Page", "actors/Wal", "key/Text", "indexes/Lane"]) {
+    const insides = ["log/Tail", "tree/Page", "actors/Wal", "key/Text", "indexes/Lane", "offline/Walk", "cli"]
+    for (const inside of insides) {
       const lines = `try { await import("heartwood/${inside}") } catch (error) { console.log(error.code) }`
       const found = run(user, process.execPath, "--input-type=module", "--eval", lines)
       assert.strictEqual(found.trim(), "ERR_PACKAGE_PATH_NOT_EXPORTED", inside)

@@ -25,6 +25,21 @@ describe("tidy", () => {
     it(file.path, () => assert.deepStrictEqual(Tidy.fileProblems(file), []))
   }
 
+  it("loads no command line with its public modules", () => {
+    const reached = new Set(["index.ts"])
+    const from: Array<string> = []
+    for (const name of reached) {
+      const file = files.find((each) => each.path === name)
+      for (const each of file?.imports ?? []) {
+        if (each.from.startsWith(".")) reached.add(path.posix.join(path.posix.dirname(name), each.from))
+        else from.push(each.from)
+      }
+    }
+    assert.isAbove(reached.size, 50)
+    assert.deepStrictEqual([...reached].filter((name) => name.startsWith("cli")), [])
+    assert.deepStrictEqual(from.filter((name) => name.startsWith("effect/cli")), [])
+  })
+
   it("has no cycles", () => assert.deepStrictEqual(Tidy.cycleProblems(files), []))
 })
 

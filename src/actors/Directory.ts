@@ -32,7 +32,7 @@ import * as PageFileHeader from "../tree/PageFileHeader.ts"
 import { scratchName } from "./Scratch.ts"
 import { leftovers, Segments } from "./Segments.ts"
 
-const pagesName = "pages"
+export const pagesName = "pages"
 const lockName = "lock"
 const creatingName = "creating"
 const newSuperName = "super.new"

@@ -6,8 +6,9 @@
  */
 import type { MiniView } from "./AuditMini.ts"
 import { auditMini } from "./AuditMini.ts"
+import type { Bounds } from "./Bounds.ts"
+import { childrenOf, everything, fencesOf, isProper, separatorsOf } from "./Bounds.ts"
 import * as Inner from "./Inner.ts"
-import { KeyScratch } from "./KeyScratch.ts"
 import { State } from "./MapTable.ts"
 import * as Page from "./Page.ts"
 import { check, verify } from "./PageCheck.ts"
@@ -64,11 +65,6 @@ export interface AuditOptions {
   readonly load: (pageId: number) => Uint8Array
 }
 
-interface Bounds {
-  readonly low: Uint8Array
-  readonly high: Uint8Array | undefined
-}
-
 export const audit = (options: AuditOptions): Report => new Auditor(options).run()
 
 class Auditor {
@@ -76,7 +72,6 @@ class Auditor {
   private readonly pages: Pages
   private readonly violations: Array<Violation> = []
   private readonly seen = new Set<number>()
-  private readonly key = new KeyScratch()
   private leaves: Array<LeafView> = []
   private innerPages = 0
   private records = 0
@@ -105,11 +100,8 @@ class Auditor {
     this.unresolved = 0
     const words = this.read(root.page)
     const height = words === undefined ? 0 : Page.level(words, 0) + 1
-    const pivots: Array<Uint8Array> = []
-    if (words !== undefined && height > 1) {
-      for (let index = 0; index < Page.count(words, 0); index++) pivots.push(this.separator(words, index))
-    }
-    this.walk(root.page, root.treeId, height - 1, { low: new Uint8Array(0), high: undefined })
+    const pivots = words !== undefined && height > 1 ? separatorsOf(words) : []
+    this.walk(root.page, root.treeId, height - 1, everything)
     if (this.records !== root.count) {
       this.fail(root.page, `${root.count} records in tree ${root.treeId}`, this.records)
     }
@@ -161,11 +153,7 @@ class Auditor {
   }
 
   private leaf(id: number, words: Int32Array, bounds: Bounds): void {
-    const low = this.fence(words, Page.lowAt(words, 0), Page.lowBytes(words, 0))
-    const highBytes = Page.highBytes(words, 0)
-    const high = highBytes === Page.unbounded
-      ? undefined
-      : this.fence(words, Page.highAt(words, 0), highBytes)
+    const { high, low } = fencesOf(words)
     if (Buffer.compare(low, bounds.low) !== 0) this.fail(id, "the low fence that its parents say", "another")
     const meets = high === undefined
       ? bounds.high === undefined
@@ -197,29 +185,14 @@ class Auditor {
 
   private inner(id: number, words: Int32Array, treeId: number, level: number, bounds: Bounds): void {
     this.innerPages++
-    const count = Page.count(words, 0)
-    let low = bounds.low
-    for (let index = 0; index <= count; index++) {
-      const high = index < count ? this.separator(words, index) : bounds.high
-      if (high !== undefined && Buffer.compare(low, high) >= 0) {
-        this.fail(id, "separators within its range", index)
-      }
+    for (const [index, child] of childrenOf(words, bounds).entries()) {
+      const { high } = child
+      if (!isProper(child)) this.fail(id, "separators within its range", index)
       if (bounds.high !== undefined && high !== undefined && Buffer.compare(high, bounds.high) > 0) {
         this.fail(id, "separators below its upper bound", index)
       }
-      this.walk(Inner.child(words, 0, index), treeId, level - 1, { low, high })
-      if (high !== undefined) low = high
+      this.walk(child.pageId, treeId, level - 1, child)
     }
-  }
-
-  private fence(words: Int32Array, at: number, bytes: number): Uint8Array {
-    this.key.assemble(words, 0, 0, words, at, bytes)
-    return this.key.toBytes()
-  }
-
-  private separator(words: Int32Array, index: number): Uint8Array {
-    Inner.separator(words, 0, index, this.key)
-    return this.key.toBytes()
   }
 
   private checkState(id: number, level: number): void {

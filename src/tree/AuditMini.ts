@@ -19,7 +19,7 @@ export interface MiniView {
   readonly phantoms: number
 }
 
-interface Found {
+export interface Found {
   readonly view: MiniView
   /** By how much its records change the number of the tree's. */
   readonly counted: number
@@ -28,18 +28,20 @@ interface Found {
 
 const key = new KeyScratch()
 
-/** Checks the mini-page of a leaf, whose base page is `base` from word 0 on. */
-export const auditMini = (
-  pages: Pages,
-  id: number,
-  base: Int32Array,
-  fail: (rule: string, actual: string | number) => void
-): Found => {
+type Fail = (rule: string, actual: string | number) => void
+
+/** Checks the mini-page of a leaf in memory, whose base page is `base` from word 0 on. */
+export const auditMini = (pages: Pages, id: number, base: Int32Array, fail: Fail): Found => {
   const address = pages.map.mini[id] as number
   const p = address & pages.arena.mask
-  const size = pages.ring.wordsOf(address)
-  const words = pages.arena.wordsOf(address).slice(p, p + size)
+  const words = pages.arena.wordsOf(address).slice(p, p + pages.ring.wordsOf(address))
   words[0] = 0
+  return auditBeside(words, id, base, fail)
+}
+
+/** The same of one that is `words`, from wherever. */
+export const auditBeside = (words: Int32Array, id: number, base: Int32Array, fail: Fail): Found => {
+  const size = words.length
   const view = { bytes: size * 4, inserts: 0, tombstones: 0, operands: 0, caches: 0, phantoms: 0 }
   const checked = checkMini(words, 0, size)
   if (checked._tag === "Invalid") {

@@ -23,6 +23,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["log/"],
   ["tree/"],
   ["actors/"],
+  ["offline/"],
   ["Doors"],
   ["Ending"],
   ["Guards"],
@@ -36,9 +37,10 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["Attempt"],
   ["Tx"],
   ["Keyspace"],
-  ["indexes/"],
+  ["indexes/", "salvage/"],
   ["Indexes", "Bulk", "Verify", "Salvage", "Log", "Flags", "testing"],
-  ["cli", "index"]
+  ["cli/", "index"],
+  ["cli"]
 ]
 /** `Key` is the door of `key/`: the two are one room. */
 const rooms: Record<string, string> = { Key: "key/" }

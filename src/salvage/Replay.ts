@@ -1,0 +1,171 @@
+/**
+ * Applying the log to the target: what a recovery does, with keys that nobody knows the value of.
+ *
+ * A key in a lost range is known again once the log writes or removes it; an operand on one that is not known is
+ * nothing. Keyspaces that are cleared or dropped are known as a whole.
+ *
+ * Transactions that were written as pieces are not applied: the replay stops before the first of them, so that what it
+ * leaves is a state that was.
+ *
+ * I1 Groups are applied in order and whole, from the cut on that the copied state stands at.
+ */
+import * as Effect from "effect/Effect"
+import { GROUP_HEADER_BYTES, GroupKind } from "../log/Group.ts"
+import { Op, RecordType } from "../log/Record.ts"
+import { decodeDefinition } from "../log/RecordForm.ts"
+import { RecordReader } from "../log/RecordReader.ts"
+import type { ScannedGroup } from "../log/ScanAnswer.ts"
+import { fileOffset, segmentName } from "../log/Segment.ts"
+import type { StoreError } from "../StoreError.ts"
+import type { Ranges } from "../tree/Ranges.ts"
+import type { Declared, Target } from "./Target.ts"
+
+/** Where a replay stopped by itself. */
+export interface Stopped {
+  readonly lsn: number
+  readonly path: string
+  readonly offset: number
+}
+
+/** Whether a group commits a transaction that was written as pieces. */
+export const commitsPieces = ({ bytes, kind, lsn, records }: ScannedGroup): boolean => {
+  if (kind !== GroupKind.data) return false
+  const reader = new RecordReader().open(
+    bytes,
+    GROUP_HEADER_BYTES,
+    bytes.length,
+    lsn + GROUP_HEADER_BYTES,
+    records
+  )
+  while (reader.nextRecord()) if (reader.type === RecordType.commit) return true
+  return false
+}
+
+/** Which writes of the log are wanted of a keyspace: those to lost keys, from the commit on that made it what it is. */
+export interface Wanted {
+  readonly keys: Ranges
+  readonly from: number
+}
+
+export class Replay {
+  readonly counters = { groups: 0, records: 0, writes: 0 }
+  /** Open keyspaces. */
+  readonly keyspaces: Map<number, Declared>
+  /** Keys of which nothing was known when the replay began. */
+  readonly lost: Map<number, Ranges>
+  /** Set where the replay stopped; nothing is applied from there on. */
+  stopped: Stopped | undefined
+  private readonly target: Target
+  private readonly reader = new RecordReader()
+  /** Lost keys that are known again, as text with one char per byte. */
+  private readonly known = new Map<number, Set<string>>()
+  private wanted: ReadonlyMap<number, Wanted> | undefined
+
+  constructor(target: Target, keyspaces: Map<number, Declared>, lost: Map<number, Ranges>) {
+    this.target = target
+    this.keyspaces = keyspaces
+    this.lost = lost
+  }
+
+  /** From here on only these writes are applied; undefined: all. */
+  limit(wanted: ReadonlyMap<number, Wanted> | undefined): void {
+    this.wanted = wanted
+  }
+
+  readonly take = (group: ScannedGroup): Effect.Effect<void, StoreError> | undefined => {
+    if (this.stopped !== undefined) return undefined
+    this.counters.groups++
+    if (group.kind !== GroupKind.data) return undefined
+    return Effect.gen({ self: this }, function*() {
+      const { reader } = this
+      const { bytes, lsn, records, segment } = group
+      reader.open(bytes, GROUP_HEADER_BYTES, bytes.length, lsn + GROUP_HEADER_BYTES, records)
+      while (reader.nextRecord()) {
+        if (reader.type === RecordType.commit) {
+          const path = segmentName(segment.sequence)
+          this.stopped = { lsn: reader.lsn, path, offset: fileOffset(segment, reader.lsn) }
+          return
+        }
+        this.counters.records++
+        if (reader.type !== RecordType.transaction) continue
+        const due = this.target.advance(reader.millis)
+        if (due !== undefined) yield* due
+        while (reader.nextWrite()) {
+          const wait = this.wanted === undefined ? this.write() : this.fill(this.wanted)
+          if (wait !== undefined) yield* wait
+        }
+      }
+    })
+  }
+
+  private key(): Uint8Array {
+    return Uint8Array.from(this.reader.bytes.subarray(this.reader.keyStart, this.reader.keyEnd))
+  }
+
+  private value(): Uint8Array {
+    return Uint8Array.from(this.reader.bytes.subarray(this.reader.valueStart, this.reader.valueEnd))
+  }
+
+  /** Applies the write at hand where it is to one of the keys that are looked for. */
+  private fill(wanted: ReadonlyMap<number, Wanted>): Effect.Effect<void, StoreError> | undefined {
+    const { reader } = this
+    const of = wanted.get(reader.keyspace)
+    const isKey = reader.op === Op.put || reader.op === Op.remove || reader.op === Op.merge
+    if (of === undefined || !isKey || reader.lsn < of.from || !of.keys.has(this.key())) return undefined
+    return this.write()
+  }
+
+  private write(): Effect.Effect<void, StoreError> | undefined {
+    const { keyspaces, reader, target } = this
+    if (reader.op === Op.createKeyspace) return this.create()
+    const declared = keyspaces.get(reader.keyspace)
+    if (declared === undefined) return undefined
+    this.counters.writes++
+    switch (reader.op) {
+      case Op.put:
+        this.learn(reader.keyspace, this.key())
+        return target.put(declared, this.key(), this.value(), reader.expiryMillis)
+      case Op.remove:
+        this.learn(reader.keyspace, this.key())
+        return target.remove(declared, this.key())
+      case Op.merge:
+        return this.isKnown(reader.keyspace, this.key())
+          ? target.merge(declared, this.key(), this.value())
+          : undefined
+      case Op.clear:
+        this.lost.delete(reader.keyspace)
+        return target.clear(declared)
+      case Op.dropKeyspace:
+        this.lost.delete(reader.keyspace)
+        keyspaces.delete(reader.keyspace)
+        return target.drop(declared)
+      default:
+        return undefined
+    }
+  }
+
+  private create(): Effect.Effect<void, StoreError> | undefined {
+    const { bytes, keyEnd, keyStart, keyspace } = this.reader
+    const decoded = decodeDefinition(this.value())
+    if (decoded._tag === "Invalid") return undefined
+    const name = bytes.toString("utf8", keyStart, keyEnd)
+    const { layout, reducer } = decoded.definition
+    const declared = { name, layout, reducer }
+    this.keyspaces.set(keyspace, declared)
+    return this.target.create(declared)
+  }
+
+  private learn(keyspace: number, key: Uint8Array): void {
+    if (this.lost.get(keyspace)?.has(key) !== true) return
+    let known = this.known.get(keyspace)
+    if (known === undefined) this.known.set(keyspace, known = new Set())
+    known.add(nameOf(key))
+  }
+
+  private isKnown(keyspace: number, key: Uint8Array): boolean {
+    if (this.lost.get(keyspace)?.has(key) !== true) return true
+    return this.known.get(keyspace)?.has(nameOf(key)) === true
+  }
+}
+
+const nameOf = (key: Uint8Array): string => Buffer.from(key).toString("latin1")
