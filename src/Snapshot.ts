@@ -58,6 +58,8 @@ export type ReadOptions = {
 export interface Held {
   /** Exclusive: every commit below it is visible. */
   readonly lsn: number
+  /** What expires at this time or before, in milliseconds since 1970, is not there. */
+  readonly now: number
   /** Whether its scope is still open. */
   readonly isOpen: () => boolean
 }
@@ -81,7 +83,7 @@ export const make = (
         }),
         (opened) => Effect.sync(() => opened.release())
       ),
-      (opened) => ({ lsn: opened.at, isOpen: () => opened.isOpen })
+      (opened) => ({ lsn: opened.at, now: opened.now, isOpen: () => opened.isOpen })
     )
   )
 
@@ -134,7 +136,7 @@ const enter = (
 ): View | Exit.Exit<never, StoreError> => {
   const held = options?.snapshot
   if (held === undefined) return open(machine, owner, options?.at)
-  return held.isOpen() ? open(machine, owner, held.lsn) : ended("snapshot")
+  return held.isOpen() ? open(machine, owner, held.lsn, held.now) : ended("snapshot")
 }
 
 /** The transaction that a boundary reads through, if it is in one and names no LSN. */
@@ -147,8 +149,13 @@ const joined = (
   return outer?.joins() === true ? outer : undefined
 }
 
-/** Pins an LSN, the newest where none is given. */
-export const open = (machine: Machine, owner: Owner, at?: number): View | Exit.Exit<never, StoreError> => {
+/** Pins an LSN, the newest where none is given, and a time, which is now where none is given. */
+export const open = (
+  machine: Machine,
+  owner: Owner,
+  at?: number,
+  time?: number
+): View | Exit.Exit<never, StoreError> => {
   const failure = machine.unavailable()
   if (failure !== undefined) return Exit.fail(failure)
   const { limits: { openSnapshots }, tree: { versions } } = machine
@@ -165,5 +172,5 @@ export const open = (machine: Machine, owner: Owner, at?: number): View | Exit.E
       storeError(new LimitExceeded({ limit: "openSnapshots", actual, maximum: openSnapshots }))
     )
   }
-  return new View(machine, bound, owner)
+  return new View(machine, owner, bound, time)
 }

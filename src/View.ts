@@ -66,11 +66,12 @@ export class View {
   /** Whether it may be read through. */
   isOpen = true
 
-  constructor(machine: Machine, at: number, owner: Owner) {
+  constructor(machine: Machine, owner: Owner, at: number, time?: number) {
+    const now = machine.now()
     this.machine = machine
     this.at = at
-    this.now = machine.now()
-    this.reader = machine.tree.versions.enter(at, owner, this.now)
+    this.now = time ?? now
+    this.reader = machine.tree.versions.enter(at, owner, now)
   }
 
   release(): void {

@@ -121,6 +121,28 @@ suite("a held snapshot", (test) => {
     }))
 })
 
+describe("a held snapshot of records that expire", () => {
+  it.effect("has one time: what was there at first is there for all its reads", () =>
+    Effect.gen(function*() {
+      const { close, store } = yield* open({ durability: "memory", memory: "4 MiB" })
+      yield* Effect.provideService(
+        Effect.scoped(Effect.gen(function*() {
+          yield* write(Words.put("a", "short", { ttl: "5 seconds" }))
+          const snapshot = yield* Snapshot.make()
+          yield* TestClock.adjust("1 minute")
+          assert.deepStrictEqual(yield* Snapshot.read()(get), Option.none())
+          assert.deepStrictEqual(yield* Snapshot.read({ snapshot })(get), Option.some("short"))
+          const rows = yield* Stream.runCollect(Snapshot.stream({ snapshot })(Words.range()))
+          assert.deepStrictEqual(rows.map(({ value }) => value), ["short"])
+          assert.deepStrictEqual(yield* Snapshot.read({ at: snapshot.lsn })(get), Option.none())
+        })),
+        Store.Store,
+        store
+      )
+      yield* close
+    }).pipe(Effect.provide(MemoryDisk.layer)))
+})
+
 describe("who holds the past", () => {
   it.effect("is in stat and in metrics, with its age", () =>
     Effect.gen(function*() {
