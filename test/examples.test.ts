@@ -13,6 +13,8 @@ const root = path.join(import.meta.dirname, "..", "examples")
 interface Run {
   readonly args: (store: string) => ReadonlyArray<string>
   readonly env?: Readonly<Record<string, string>>
+  /** Where it looks for the directory, if not among its arguments. */
+  readonly variable?: string
   readonly expected: ReadonlyArray<RegExp>
   /** What a second run over the same store says; not run again where absent. */
   readonly again?: ReadonlyArray<RegExp>
@@ -48,6 +50,12 @@ const runs: Record<string, Run> = {
     env: { HEARTWOOD_MEMORY: "64MiB" },
     expected: [/67108864 bytes of memory, buffered\nhello/]
   },
+  "logins.ts": {
+    args: () => [],
+    env: { STORE_MEMORY: "64MiB" },
+    variable: "STORE_PATH",
+    expected: [/Login .*userId: 'ada'/s, /five milliseconds later: gone/]
+  },
   "graph.ts": {
     args: (store) => [store],
     // Counted in another way by `test/graph.test.ts`.
@@ -73,9 +81,9 @@ const runs: Record<string, Run> = {
   }
 }
 
-const run = async (name: string, store: string, { args, env }: Run): Promise<string> => {
+const run = async (name: string, store: string, { args, env, variable }: Run): Promise<string> => {
   const child = spawn(process.execPath, [path.join(root, name), ...args(store)], {
-    env: { ...process.env, ...env }
+    env: { ...process.env, ...env, ...(variable === undefined ? {} : { [variable]: store }) }
   })
   let output = ""
   for (const stream of [child.stdout, child.stderr]) {
