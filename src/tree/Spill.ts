@@ -57,6 +57,8 @@ export class Spill {
   /** The largest `to` in any run. */
   newest = -1
   nextId = 1
+  /** Runs that come later have this id or a higher one. */
+  added = 0
   /** Runs below this have been searched by whoever asks now: set for one call. */
   searched = 0
   /** Slots that are taken, and one past the last of them. */
@@ -161,6 +163,7 @@ export class Spill {
   /** A run is written. */
   add(run: Run, pins: Pins): void {
     this.runs.push(run)
+    this.added = run.id + 1
     this.runBytes += run.bytes
     this.newest = Math.max(this.newest, run.to)
     this.settle(run, pins)
