@@ -145,8 +145,11 @@ export class Scratch {
     if (!this.options.running()) return Effect.void
     const step = this.slice()
     if (step === "idle") return this.trim
-    const done = step === "more" ? Effect.yieldNow : step === "create" ? this.create : this.write(step)
-    return Effect.andThen(done, this.work)
+    if (step === "more") return Effect.andThen(Effect.yieldNow, this.work)
+    if (step === "create") return Effect.andThen(this.create, this.work)
+    // Before anything can come between: nobody asks for another part while this one is written.
+    this.begin(step)
+    return Effect.andThen(this.write(step), this.work)
   })
 
   /** Does a slice of work, and says what comes next: a part to write, or the file to make. */
@@ -193,7 +196,6 @@ export class Scratch {
     return Effect.suspend(() => {
       const { file } = this
       if (file === undefined) return Effect.void
-      this.begin(part)
       return Effect.match(file.write([part.bytes], part.position), {
         onFailure: () => this.wrote(part, false),
         onSuccess: () => this.wrote(part, true)
@@ -270,7 +272,8 @@ export class Scratch {
           least = Block.versionOf(block, found)
           entry = recalledFrom(block, found)
         })
-      const next = spill.nextId
+      // A run that is on its way now is still in memory, and may not be when the tree is asked again.
+      const next = spill.added
       return Effect.map(
         Effect.forEach(candidates, look, { concurrency: readsInFlight, discard: true }),
         () => ({ entry, searched: next })

@@ -16,8 +16,9 @@ import { Run } from "./Run.ts"
 import { Sorting } from "./Sorting.ts"
 import type { Versions } from "./Versions.ts"
 
-/** Blocks that are filled at a time. */
+/** Blocks that are filled at a time, at most; and the part of the budget that they take, if that is less. */
 const batchBlocks = 128
+const batchParts = 1 / 64
 /** Chunks that are sorted at a time. */
 const sliceChunks = 4
 /** Entries whose memory is given back at a time. */
@@ -50,8 +51,10 @@ export class Outgoing {
     this.count = this.rows.length
     this.run = new Run(versions.spill.nextId++, this.count)
     this.sorting = new Sorting(versions, this.rows)
-    const blocks = Math.min(batchBlocks, 1 + 2 * this.leastBlocks)
+    const share = Math.floor(versions.spill.options.memoryBytes * batchParts / blockBytes)
+    const blocks = Math.min(batchBlocks, Math.max(4, share))
     const buffer = this.buffer = new Uint8Array(blocks * blockBytes)
+    versions.spill.writingBytes = buffer.length
     this.writers = Array.from(
       { length: blocks },
       (_, index) => new BlockWriter(buffer.subarray(index * blockBytes, (index + 1) * blockBytes))
@@ -113,11 +116,13 @@ export class Outgoing {
 
   /** All parts are written. */
   end(): void {
+    this.versions.spill.writingBytes = 0
     this.versions.endSpill(this.rows, this.run)
   }
 
   /** A part could not be written, or there was no room: everything is as before. */
   stop(): void {
+    this.versions.spill.writingBytes = 0
     this.versions.stopSpill(this.rows)
     this.versions.spill.give(this.run)
   }

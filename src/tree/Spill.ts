@@ -2,7 +2,7 @@
  * What is in the scratch file, where in it there is room, and when more is to go there.
  *
  * ```
- *   held in memory > 3/8 of the budget ──▶ all that may leave is sorted, and written as one run
+ *   held in memory > a quarter of the budget ──▶ all that may leave is sorted, and written as one run
  *   a run's last pin goes ──▶ its blocks are free
  *   no room for a run, and memory above the budget ──▶ the oldest pin expires
  * ```
@@ -42,8 +42,8 @@ export const unlimited: SpillOptions = {
 }
 
 /** The part of the budget above which memory is given up: while it is written, more comes. */
-const dueParts = 3 / 8
-const pressingParts = 5 / 8
+const dueParts = 1 / 4
+const pressingParts = 1 / 2
 /** The part that is all of it: tables and slabs that are partly empty take the rest. */
 const overParts = 3 / 4
 
@@ -57,6 +57,8 @@ export class Spill {
   /** The largest `to` in any run. */
   newest = -1
   nextId = 1
+  /** Runs that come later have this id or a higher one. */
+  added = 0
   /** Runs below this have been searched by whoever asks now: set for one call. */
   searched = 0
   /** Slots that are taken, and one past the last of them. */
@@ -64,8 +66,10 @@ export class Spill {
   end = 0
   /** Told when slots have come free. */
   freed: () => void = () => {}
-  /** Held bytes above which something is to be done. */
-  private dueBytes: number
+  /** Bytes of a part that is being written. */
+  writingBytes = 0
+  /** Held bytes at which it is worth to try again. */
+  private relaxedBytes = 0
   private slots = new Uint8Array(64)
   private runBytes = 0
   /** No slot below is free. */
@@ -73,7 +77,6 @@ export class Spill {
 
   constructor(options: SpillOptions) {
     this.options = options
-    this.dueBytes = options.memoryBytes * dueParts
   }
 
   /** What memory knows of the file. */
@@ -86,35 +89,39 @@ export class Spill {
     return this.taken * this.options.blockBytes
   }
 
+  /** The budget of entries: what memory knows of the file, and a part that is being written, is taken off. */
+  private get roomBytes(): number {
+    return this.options.memoryBytes - this.indexBytes - this.writingBytes
+  }
+
   /** Whether so much is held that some of it should leave. */
   isDue(heldBytes: number): boolean {
-    const least = this.options.memoryBytes * dueParts
-    if (heldBytes <= least) this.dueBytes = least
-    return heldBytes > this.dueBytes
+    if (heldBytes > this.roomBytes * dueParts) return heldBytes > this.relaxedBytes
+    this.relaxedBytes = 0
+    return false
   }
 
   /** Whether so much is held that nobody else can be waited for. */
   isPressing(heldBytes: number): boolean {
-    return heldBytes > this.options.memoryBytes * pressingParts
+    return heldBytes > this.roomBytes * pressingParts
   }
 
   /** Whether so much is held that a pin must go where nothing can leave. */
   isOver(heldBytes: number): boolean {
-    return heldBytes > this.options.memoryBytes * overParts
+    return heldBytes > this.roomBytes * overParts
   }
 
   /** Whether so much is held that a pin must go although some of it is on its way out: the disk is too slow. */
   isFarOver(heldBytes: number): boolean {
     const { memoryBytes, slackBytes } = this.options
-    return heldBytes > memoryBytes + Math.max(memoryBytes, slackBytes)
+    return heldBytes > this.roomBytes + Math.max(memoryBytes, slackBytes)
   }
 
   /** Nothing more can leave while so much is held: looks again when it has grown, or is over the budget. */
   relax(heldBytes: number): void {
-    const { memoryBytes } = this.options
-    const grown = heldBytes + memoryBytes / 8
-    const most = memoryBytes * overParts
-    this.dueBytes = heldBytes < most ? Math.min(most, grown) : grown
+    const grown = heldBytes + this.options.memoryBytes / 8
+    const most = this.roomBytes * overParts
+    this.relaxedBytes = heldBytes < most ? Math.min(most, grown) : grown
   }
 
   /** Whether an entry with so many words of key and value fits in a block. */
@@ -156,6 +163,7 @@ export class Spill {
   /** A run is written. */
   add(run: Run, pins: Pins): void {
     this.runs.push(run)
+    this.added = run.id + 1
     this.runBytes += run.bytes
     this.newest = Math.max(this.newest, run.to)
     this.settle(run, pins)

@@ -72,12 +72,12 @@ export class Versions extends Entries {
 
   /** All memory. */
   get bytes(): number {
-    return this.entryBytes + this.spill.indexBytes
+    return this.entryBytes + this.spill.indexBytes + this.spill.writingBytes
   }
 
-  /** Memory of what readers hold. */
+  /** Memory of entries that readers hold. */
   get heldBytes(): number {
-    return this.heldCount * rowBytes + this.heldWords * 4 + this.spill.indexBytes
+    return this.heldCount * rowBytes + this.heldWords * 4
   }
 
   /** Holds all that a reader at `lsn` sees. Sound only at the visible LSN or where another pin stands. */

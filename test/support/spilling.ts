@@ -16,12 +16,18 @@ import { bytes, pageBytes, text, World } from "./world.ts"
 export class SpillingWorld extends World {
   /** Blocks that were read back. */
   reads = 0
+  /** Runs between looking into the file and asking the tree again. */
+  between: () => void = () => {}
   private readonly scratch = new Map<number, Uint8Array>()
   private readonly key = new KeyScratch()
 
   /** Sends all that may leave memory to the file; answers how many entries that were. */
   spill(): number {
-    const outgoing = new Outgoing(this.tree.versions)
+    return this.complete(new Outgoing(this.tree.versions))
+  }
+
+  /** The same for what has begun. */
+  complete(outgoing: Outgoing): number {
     if (outgoing.count === 0) {
       outgoing.stop()
       return 0
@@ -65,7 +71,8 @@ export class SpillingWorld extends World {
       }
       const row = this.recall(root, key, at, tree.scratchFloor)
       if (row !== undefined) return row === "absent" ? undefined : row
-      searched = spill.nextId
+      searched = spill.added
+      this.between()
     }
   }
 
