@@ -214,6 +214,7 @@ const empty: State = new Map()
 const life = (transactions: ReadonlyArray<Transaction>, more: Partial<Life> = {}): Life => ({
   found: empty,
   transactions,
+  sessions: [],
   promised: 0,
   broken: Infinity,
   end: "closed",
@@ -293,8 +294,8 @@ describe("replay", () => {
       done(committed(20), puts(15, "b"), { ...memory, ...second })
     ]
     const after = (found: State): Life => life([], { found })
-    assert.deepStrictEqual(checkReplay([life(writes({}, {}), cut), after(empty)]), { problems: [], lost: 2 })
-    assert.deepStrictEqual(checkReplay([life(writes({}, {}), cut), after(holds("a", 10))]), {
+    assert.deepStrictEqual(check([life(writes({}, {}), cut), after(empty)]), { problems: [], lost: 2 })
+    assert.deepStrictEqual(check([life(writes({}, {}), cut), after(holds("a", 10))]), {
       problems: [],
       lost: 1
     })
@@ -338,5 +339,56 @@ describe("replay", () => {
       problems: [],
       lost: 1
     })
+  })
+})
+
+describe("sessions", () => {
+  const of = (serial: number): Partial<Transaction> => ({
+    session: { name: "s", serial },
+    durability: "memory"
+  })
+  const names = (...history: ReadonlyArray<Life>): ReadonlyArray<string> =>
+    check(history).problems.map(({ name }) => name)
+  const told = (serial: number): Partial<Life> => ({ sessions: [{ name: "s", serial }] })
+  const repeated = (serial: number, lsn: number | undefined): Transaction =>
+    done({ _tag: "repeated", lsn }, { at: 5, steps: [], results: [] }, of(serial))
+  const two = (): ReadonlyArray<Transaction> => [
+    done(committed(10), puts(5, "a"), of(1)),
+    done(committed(20), puts(15, "b"), of(2))
+  ]
+  const cut = { end: "cut", broken: 1_000 } as const
+
+  it("pass where each serial is committed once, over all lives", () => {
+    const next = life([done(committed(20), puts(15, "c"), of(2))], { ...told(1), found: holds("a", 10) })
+    assert.deepStrictEqual(
+      names(life([...two(), repeated(1, undefined), repeated(2, 20)], { ...cut, ...told(0) }), next),
+      []
+    )
+  })
+
+  it("show a serial that was accepted twice, in one life or in two", () => {
+    assert.deepStrictEqual(
+      names(life([...two(), done(committed(30), puts(25, "c"), of(2))])),
+      ["serial accepted twice"]
+    )
+    const next = life([done(committed(30), puts(25, "c"), of(2))], { ...told(2), found: holds("b", 20) })
+    assert.deepStrictEqual(names(life(two()), next), ["serial accepted twice"])
+  })
+
+  it("show a serial that was left out, told wrong, or repeated though it never was", () => {
+    assert.deepStrictEqual(names(life([done(committed(10), puts(5, "a"), of(2))])), ["serial left out"])
+    assert.deepStrictEqual(names(life(two()), life([], { ...told(1), found: holds("b", 20) })), [
+      "wrong serial"
+    ])
+    assert.deepStrictEqual(names(life([...two(), repeated(3, undefined)])), ["wrong repeat"])
+    assert.deepStrictEqual(names(life([...two(), repeated(2, 21)])), ["wrong repeat"])
+  })
+
+  it("hold a repeat to its durability", () => {
+    const synced = { ...repeated(2, 20), durability: "synced" } as const
+    assert.deepStrictEqual(
+      names(life([...two(), synced], cut), life([], { found: holds("a", 10) })),
+      ["a promised commit is lost"]
+    )
   })
 })

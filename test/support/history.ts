@@ -26,8 +26,16 @@ export type Outcome =
   /** The body failed, and so nothing was written. */
   | { readonly _tag: "failed" }
   | { readonly _tag: "interrupted" }
+  /** A serial that had committed before, perhaps under this LSN. */
+  | { readonly _tag: "repeated"; readonly lsn: number | undefined }
   /** The store failed: it may have been committed, or not. */
   | { readonly _tag: "unknown" }
+
+/** What a session commits. */
+export interface Serial {
+  readonly name: string
+  readonly serial: number
+}
 
 /** `transact` and `read` are the boundaries, `raw` a write through the door for hot loops. */
 export interface Transaction {
@@ -43,6 +51,8 @@ export interface Transaction {
   readonly outcome: Outcome
   /** Whether its `onCommit` ran. */
   readonly hooked: boolean
+  /** Of which session it is, if it is of one. */
+  readonly session?: Serial
 }
 
 /** How a life ended. Closed: all was let go of in order. Killed: the process died. Cut: the power did. */
@@ -52,6 +62,8 @@ export interface Life {
   /** What was there when the store was opened. */
   readonly found: State
   readonly transactions: ReadonlyArray<Transaction>
+  /** What sessions were told when they were opened, once each, before they committed anything. */
+  readonly sessions: ReadonlyArray<Serial>
   /** Everything below was promised to survive, by `awaitDurable` or a checkpoint. */
   readonly promised: number
   /** When its end began; promises about the order in real time end here. */
@@ -67,7 +79,10 @@ export type History = ReadonlyArray<Life>
 
 type Writable<A> = { -readonly [K in keyof A]: A[K] }
 export type Entry = Writable<Transaction> & { readonly attempts: Array<Attempt> }
-export type OpenLife = Writable<Life> & { readonly transactions: Array<Entry> }
+export type OpenLife = Writable<Life> & {
+  readonly transactions: Array<Entry>
+  readonly sessions: Array<Serial>
+}
 
 /** The transaction that a fiber is in, for whoever watches the log. */
 const Recorded: Context.Reference<Entry | undefined> = Context.Reference("test/history/Recorded", {
@@ -112,7 +127,7 @@ export class Recorder {
   }
 
   open(found: State): void {
-    this.lives.push({ found, transactions: [], promised: 0, broken: Infinity, end: "closed" })
+    this.lives.push({ found, transactions: [], sessions: [], promised: 0, broken: Infinity, end: "closed" })
   }
 
   begin(door: Transaction["door"], durability: Durability): Entry {

@@ -8,7 +8,8 @@ import { checkLists } from "./historyLists.ts"
 import type { RegisterOp } from "./historyRegisters.ts"
 import { checkBank, checkRegisters } from "./historyRegisters.ts"
 import type { Problem } from "./historyReplay.ts"
-import { checkReplay } from "./historyReplay.ts"
+import { checkReplay, commitsOf } from "./historyReplay.ts"
+import { checkSessions } from "./historySessions.ts"
 import { accounts, bankTotal, elementBytes } from "./historyWorkload.ts"
 import type { Result, Row, State, Step } from "./storeModel.ts"
 import { rowsOf } from "./storeModel.ts"
@@ -21,8 +22,13 @@ export interface Checked {
 
 /** Checks a history in every way. */
 export const check = (history: History): Checked => {
-  const { lost, problems } = checkReplay(history)
-  return { problems: [...problems, ...history.flatMap(checkLife)], lost }
+  const { kept, problems } = checkReplay(history)
+  const lost = history.reduce((sum, life, index) => sum + commitsOf(life).length - (kept[index] as number), 0)
+  const sessions = checkSessions(history, kept).map((anomaly) => ({
+    checker: "sessions" as const,
+    ...anomaly
+  }))
+  return { problems: [...problems, ...history.flatMap(checkLife), ...sessions], lost }
 }
 
 const checkLife = (life: Life): ReadonlyArray<Problem> => {

@@ -6,12 +6,20 @@
  * only read has its place at the LSN of its snapshot. A crash may take an end of the order away, no other part, and
  * nothing that somebody was told is safe.
  */
-import type { Attempt, History, Life, Transaction } from "./history.ts"
+import type { Attempt, History, Life, Serial, Transaction } from "./history.ts"
 import type { State, Step } from "./storeModel.ts"
 import { difference, play, stamped, stateDifference } from "./storeModel.ts"
 
 export interface Problem {
-  readonly checker: "replay" | "snapshot" | "realtime" | "durability" | "cycles" | "registers" | "bank"
+  readonly checker:
+    | "replay"
+    | "snapshot"
+    | "realtime"
+    | "durability"
+    | "cycles"
+    | "registers"
+    | "bank"
+    | "sessions"
   /** The anomaly's name. */
   readonly name: string
   readonly text: string
@@ -41,11 +49,15 @@ const seenOtherwise = (state: State, { results, steps }: Attempt): string | unde
   return undefined
 }
 
-/** Plays the commits of a life. */
-const replay = (life: Life, problems: Array<Problem>): Order => {
-  const commits = life.transactions.flatMap((transaction) =>
+/** The commits of a life in their order. */
+export const commitsOf = ({ transactions }: Life): ReadonlyArray<Placed> =>
+  transactions.flatMap((transaction) =>
     transaction.appended === undefined ? [] : [{ lsn: transaction.appended, transaction }]
   ).sort((a, b) => a.lsn - b.lsn)
+
+/** Plays the commits of a life. */
+const replay = (life: Life, problems: Array<Problem>): Order => {
+  const commits = commitsOf(life)
   const states: Array<State> = [life.found]
   let before = life.found
   for (const [index, { lsn, transaction }] of commits.entries()) {
@@ -139,15 +151,22 @@ const looks: ReadonlySet<Step["_tag"]> = new Set(["get", "getMany", "first", "ra
 const onlyRead = (attempt: Attempt | undefined): boolean =>
   attempt?.steps.every(({ _tag }) => looks.has(_tag)) === true
 
+const isSame = (a: Serial | undefined, b: Serial | undefined): boolean =>
+  a !== undefined && a.name === b?.name && a.serial === b.serial
+
 /** How many commits of a life must be there afterwards. */
 const promisedCount = (life: Life, { commits }: Order): number => {
   if (life.end === "closed" && life.broken === Infinity) return commits.length
   let promised = below(commits, life.promised)
   for (const transaction of life.transactions) {
-    const { door, durability, ended, hooked, outcome } = transaction
+    const { door, durability, ended, hooked, outcome, session } = transaction
+    const isDurable = durability === "synced" || (durability === "buffered" && life.end === "killed")
+    if (outcome._tag === "repeated" && isDurable) {
+      const first = commits.findIndex((commit) => isSame(commit.transaction.session, session))
+      promised = Math.max(promised, first + 1)
+    }
     if (outcome._tag !== "committed") continue
-    const survives = hooked || durability === "synced" || (durability === "buffered" && life.end === "killed")
-      || (life.end === "closed" && ended < life.broken)
+    const survives = hooked || isDurable || (life.end === "closed" && ended < life.broken)
     if (transaction.appended !== undefined && survives) {
       promised = Math.max(promised, below(commits, transaction.appended + 1))
     }
@@ -159,33 +178,37 @@ const promisedCount = (life: Life, { commits }: Order): number => {
   return promised
 }
 
-/** What is found is what the first so many commits made, with all that were promised; answers how many are lost. */
+/** What is found is what the first so many commits made, with all that were promised; answers how many they are. */
 const survival = (life: Life, order: Order, next: Life, problems: Array<Problem>): number => {
   const promised = promisedCount(life, order)
   const known = order.states.findLastIndex((state) => stateDifference(next.found, state) === undefined)
-  if (known >= promised) return order.commits.length - known
+  if (known >= promised) return known
   const allowed = order.states.slice(promised)
   const name = known < 0 ? "no prefix of the commits" : "a promised commit is lost"
   const text = known < 0
     ? allowed.slice(0, 3).map((state) => stateDifference(next.found, state)).join(" | ")
     : `${known} of ${order.commits.length} commits are there, ${promised} were promised`
   problems.push({ checker: "durability", name, text: `after the life was ${life.end}: ${text}` })
-  return 0
+  return Math.max(0, known)
+}
+
+export interface Replayed {
+  readonly problems: ReadonlyArray<Problem>
+  /** How many of its commits outlived each life. */
+  readonly kept: ReadonlyArray<number>
 }
 
 /** Everything that is wrong with a history whose order is that of LSNs. */
-export const checkReplay = (
-  history: History
-): { readonly problems: ReadonlyArray<Problem>; readonly lost: number } => {
+export const checkReplay = (history: History): Replayed => {
   const problems: Array<Problem> = []
-  let lost = 0
+  const kept: Array<number> = []
   history.forEach((life, index) => {
     const order = replay(life, problems)
     snapshots(life, order, problems)
     answers(life, order, problems)
     realTime(life, problems)
     const next = history[index + 1]
-    if (next !== undefined) lost += survival(life, order, next, problems)
+    kept.push(next === undefined ? order.commits.length : survival(life, order, next, problems))
   })
-  return { problems, lost }
+  return { problems, kept }
 }

@@ -21,8 +21,9 @@ import { random } from "./random.ts"
 /** Decisions, and milliseconds in which nobody had anything to do, after which a program is taken to never end. */
 const decisionsMost = 4_000_000
 const idleMillisMost = 24 * 3_600_000
-/** Timers that are further away are seldom fired early, so that time does not pass for its own sake. */
+/** Timers that are further away are seldom fired early, or never, so that time does not pass for its own sake. */
 const soonMillis = 1_000
+const farMillis = 600_000
 /** Where Effect itself takes a fiber off. */
 const operationsMost = 2_048
 
@@ -158,7 +159,8 @@ export class Schedule implements Scheduler.Scheduler {
   private hurries(): boolean {
     const next = this.sleepers.at(-1)
     if (next === undefined || !this.chance.bool(this.manner.hurry)) return false
-    return next.at < this.millis + soonMillis || this.chance.bool(0.02)
+    const left = next.at - this.millis
+    return left < soonMillis || (left < farMillis && this.chance.bool(0.02))
   }
 
   private pick(count: number): number {
