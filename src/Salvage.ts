@@ -110,7 +110,7 @@ export const salvageDisk = (options: Options): Effect.Effect<Report, StoreError,
       return yield* fill(source, plan, new Target(store, clock))
     }))
     return yield* filled.pipe(
-      Effect.tap(() => expectUnchanged(disk, source)),
+      Effect.tap(() => expectUnchanged(source)),
       Effect.onError(() => Effect.ignore(removed(disk, to))),
       Effect.map((found) => ({ from, to, ...found, findings: findings.list, more: findings.more }))
     )
@@ -131,12 +131,11 @@ const expectEmpty = (disk: Disk["Service"], to: string): Effect.Effect<void, Sto
   })
 
 /** A store that somebody has open moves on, and what was read of it is of two moments. */
-const expectUnchanged = (disk: Disk["Service"], source: Source.Source): Effect.Effect<void, StoreError> =>
-  Effect.scoped(Effect.gen(function*() {
-    const again = yield* Source.open(disk, source.directory)
-    if (again.superblockBytes.equals(source.superblockBytes)) return
-    return yield* Effect.fail(storeError(new Locked({ path: source.directory, pid: undefined })))
-  }))
+const expectUnchanged = (source: Source.Source): Effect.Effect<void, StoreError> =>
+  Effect.flatMap(Source.hasMoved(source), (moved) =>
+    moved
+      ? Effect.fail(storeError(new Locked({ path: source.directory, pid: undefined })))
+      : Effect.void)
 
 const removed = (disk: Disk["Service"], directory: string): Effect.Effect<void, StoreError> =>
   Effect.flatMap(

@@ -6,7 +6,7 @@
  * Damage is an answer, a finding. What fails is only looking itself: no store there, or no leave to read it.
  *
  * No lock is taken, so another process may have the store open, and write. What then looks wrong may only have moved
- * on, so a finding counts when two looks in a row have made it.
+ * on, so where a checkpoint was taken meanwhile, or the end of the log looks damaged, it is looked at again.
  *
  * I1 Nothing is written, whatever is found.
  * I2 Looking at bytes that a hostile hand has made ends as ever, in no more memory than the files are long.
@@ -69,18 +69,28 @@ export const verify = (options: Options): Effect.Effect<Report, StoreError> =>
 /** The same on any disk. */
 export const verifyDisk = (options: Options): Effect.Effect<Report, StoreError, Disk> =>
   Effect.gen(function*() {
-    let report = yield* once(options)
-    for (let looks = 1; looks < mostLooks && report.findings.length > 0; looks++) {
-      const before = new Set(report.findings.map(nameOf))
-      report = yield* once(options)
-      const confirmed = report.findings.filter((finding) => before.has(nameOf(finding)))
-      if (confirmed.length === report.findings.length) break
-      if (looks === mostLooks - 1) report = { ...report, findings: confirmed, more: 0 }
+    let before: ReadonlySet<string> = new Set()
+    for (let looks = 1;; looks++) {
+      const { hasMoved, report } = yield* once(options)
+      const { findings } = report
+      // Nothing that a retained checkpoint refers to changes while its superblock stands; the end of the log may.
+      const isSure = !hasMoved &&
+        !findings.some(({ subject }) => subject === "group" || subject === "segment")
+      const confirmed = findings.filter((finding) => before.has(nameOf(finding)))
+      if (isSure || (!hasMoved && confirmed.length === findings.length)) return report
+      if (findings.length === 0) return report
+      if (looks === mostLooks) return { ...report, findings: confirmed, more: 0 }
+      before = new Set(findings.map(nameOf))
     }
-    return report
   })
 
-const once = (options: Options): Effect.Effect<Report, StoreError, Disk> =>
+interface Look {
+  readonly report: Report
+  /** A checkpoint was taken meanwhile: what only the older ones needed may be gone. */
+  readonly hasMoved: boolean
+}
+
+const once = (options: Options): Effect.Effect<Look, StoreError, Disk> =>
   Effect.scoped(Effect.gen(function*() {
     const findings = new Findings(options.findings ?? defaultFindings)
     const source = yield* Source.open(yield* Disk, options.path)
@@ -107,7 +117,8 @@ const once = (options: Options): Effect.Effect<Report, StoreError, Disk> =>
         found: findings.add,
         advance: yield* advancing("log", source.segments.reduce((sum, { bytes }) => sum + bytes, 0))
       }, newest)
-    return reportOf(options.path, checkpoints, log, findings)
+    const hasMoved = yield* Source.hasMoved(source)
+    return { report: reportOf(options.path, checkpoints, log, findings), hasMoved }
   }))
 
 const reportOf = (

@@ -49,6 +49,8 @@ class Looker {
   private readonly options: Options
   private readonly retained: Retained
   private readonly walk: Walk
+  /** Ranges of keys whose leaves were lost. */
+  private lost = 0
   private records = 0
   private unresolved = 0
   private values = { count: 0, bytes: 0 }
@@ -68,7 +70,8 @@ class Looker {
       this.checkNames(catalog.keyspaces)
       for (const entry of catalog.keyspaces) keyspaces.push(yield* this.keyspace(entry))
       for (const root of catalog.dropping) yield* this.walk.dropping(root)
-      this.walk.strays()
+      // Below a page that is lost there are others, which nobody leads to then.
+      if (this.lost === 0) this.walk.strays()
     }
     const { heights: height, inner, leaves, minis } = this.walk.counters
     return {
@@ -114,11 +117,11 @@ class Looker {
       this.unresolved = 0
       this.values = { count: 0, bytes: 0 }
       this.charges = new Map()
-      let lost = 0
-      yield* this.walk.tree(entry, { leaf: (leaf) => this.leaf(entry, leaf), lost: () => lost++ })
+      const before = this.lost
+      yield* this.walk.tree(entry, { leaf: (leaf) => this.leaf(entry, leaf), lost: () => this.lost++ })
       const { charges, records, unresolved, values } = this
       // What is lost was told; what is left of it then says nothing of the numbers.
-      if (lost === 0) {
+      if (this.lost === before) {
         if (records !== entry.count) this.tell(name, `${records} records in the catalog`, entry.count)
         if (unresolved !== entry.unresolved) {
           this.tell(name, `${unresolved} unresolved records in the catalog`, entry.unresolved)

@@ -142,6 +142,15 @@ export const open = (
     return { directory, superblocks, superblockBytes, slots, choice, storeId, pages, segments, headers }
   })
 
+/** Whether the superblocks are not what they were when the store was opened. */
+export const hasMoved = (
+  { superblockBytes, superblocks: { file } }: Source
+): Effect.Effect<boolean, StoreError> =>
+  file === undefined
+    ? Effect.succeed(false)
+    : Effect.map(readUpTo(file, 0, 2 * SUPERBLOCK_BYTES), (bytes) =>
+      isFault(bytes) ? superblockBytes.length > 0 : !superblockBytes.equals(bytes))
+
 const openSuperblocks = (
   disk: Disk["Service"],
   directory: string
