@@ -7,12 +7,15 @@
  */
 import * as Effect from "effect/Effect"
 import { Follow, isSameCut } from "../log/Follow.ts"
+import { GROUP_HEADER_BYTES, GroupKind } from "../log/Group.ts"
 import type { Cut } from "../log/Group.ts"
+import { RecordReader } from "../log/RecordReader.ts"
 import type { ScanCorrupted, ScannedGroup, ScanTooNew } from "../log/ScanAnswer.ts"
 import { fileOffset } from "../log/Segment.ts"
 import { superblockOffset } from "../log/Superblock.ts"
 import type { Superblock } from "../log/Superblock.ts"
 import type { StoreError } from "../StoreError.ts"
+import { SessionReplay } from "../tree/SessionReplay.ts"
 import type { Found } from "./Finding.ts"
 import { cutFrom, pathOf, read, strays } from "./Log.ts"
 import type { Retained } from "./Retained.ts"
@@ -55,6 +58,9 @@ class Looker {
   private readonly durableLsn: number
   /** Cuts that the log has not come to yet. */
   private awaited: ReadonlyArray<Retained>
+  /** As of the last record; undefined where no cut has said which there are. */
+  private sessions: SessionReplay | undefined
+  private readonly reader = new RecordReader()
   private readonly counters = { groups: 0, records: 0, writes: 0, bytes: 0 }
   private readonly strays = { groups: 0, records: 0 }
   private durable = 0
@@ -93,6 +99,7 @@ class Looker {
     return Effect.gen({ self: this }, function*() {
       const { advance, source } = this.options
       const follow = new Follow(cut)
+      this.sessions = undefined
       const { durableLsn } = this
       const { storeId } = this.newest
       const visit = (group: ScannedGroup): undefined => this.visit(follow, group)
@@ -132,15 +139,30 @@ class Looker {
     this.meet(follow)
     this.durable = Math.max(this.durable, group.durableLsn)
     const broken = follow.take(group)
-    if (broken === undefined) return
-    this.options.found({
-      subject: "group",
-      path: pathOf(this.options.source, group.segment.sequence),
-      offset: fileOffset(group.segment, group.lsn) + broken.offset,
-      expected: "a record of keyspaces that are there",
-      actual: broken.reason,
-      role: "log"
-    })
+    if (broken !== undefined) {
+      this.tellRecord(group, broken.offset, "a record of keyspaces that are there", broken.reason)
+    }
+    this.visitSessions(group)
+  }
+
+  /** Whether the serials of each session follow one another, which recovery asks for. */
+  private visitSessions(group: ScannedGroup): void {
+    const { reader, sessions } = this
+    const { bytes, kind, lsn, records } = group
+    if (sessions === undefined || kind !== GroupKind.data) return
+    reader.open(bytes, GROUP_HEADER_BYTES, bytes.length, lsn + GROUP_HEADER_BYTES, records)
+    while (reader.nextRecord()) {
+      const mismatch = sessions.take(reader)
+      if (mismatch !== undefined) {
+        this.tellRecord(group, reader.recordStart, mismatch.expected, mismatch.actual)
+      }
+    }
+  }
+
+  private tellRecord({ lsn, segment }: ScannedGroup, at: number, expected: string, actual: string): void {
+    const { found, source } = this.options
+    const offset = fileOffset(segment, lsn) + at
+    found({ subject: "group", path: pathOf(source, segment.sequence), offset, expected, actual, role: "log" })
   }
 
   /** Compares what the checkpoints say of the log at their cuts with what it is. */
@@ -157,6 +179,7 @@ class Looker {
         this.missKeyspaces(superblock)
       }
       follow.know(keyspaces)
+      this.sessions = new SessionReplay(catalog.sessions)
     }
   }
 
