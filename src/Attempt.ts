@@ -94,7 +94,12 @@ class Attempts<A, E, R> {
       if (closed !== undefined) return Effect.fail(closed)
       const view = open(machine, "transaction")
       if (Exit.isExit(view)) return view
-      const running = new Running(machine, view, options.durability ?? machine.durability)
+      const durability = options.durability ?? machine.durability
+      const running = new Running(machine, view, {
+        durability,
+        isInTurn: turn !== undefined,
+        isInSession: options.session !== undefined
+      })
       const body: Effect.Effect<A, E | StoreError, R> = this.restore(this.body(running))
       return Effect.matchCauseEffect(turn === undefined ? body : this.timed(body), {
         onSuccess: (value) => {
@@ -103,6 +108,7 @@ class Attempts<A, E, R> {
         },
         onFailure: (cause) => {
           running.end()
+          running.streamed?.abandon()
           if (running.retries && Cause.hasInterruptsOnly(cause)) return this.park(running, turn)
           running.leave()
           return Effect.failCause(cause)
@@ -126,9 +132,13 @@ class Attempts<A, E, R> {
     turn: Turn | undefined
   ): Effect.Effect<Commit<A>, Failure<E>, R> {
     const { machine, options: { session } } = this
-    const { at, durability, hooks, leave, reads, writes } = running
+    const { at, durability, hooks, reads, streamed, writes } = running
+    const leave = (): void => {
+      running.leave()
+      streamed?.abandon()
+    }
     // Nothing was written: what the body returned must not be taken back by a crash (P5).
-    if (writes.isEmpty && session === undefined) {
+    if (running.isEmpty && session === undefined) {
       leave()
       const durable = readable(machine, at)
       return Effect.map(durable, () => {
@@ -138,15 +148,18 @@ class Attempts<A, E, R> {
     }
     return Effect.withFiber((fiber) => {
       const span = Context.getOrUndefined(fiber.context, Tracer.ParentSpan)
-      const verdict = machine.submit({
+      const intent = {
         keyspaces: () => writes.values(),
         durability,
         reads: reads.size > 0 ? reads : undefined,
         turn,
         session,
-        validated: leave,
+        validated: running.leave,
         span
-      })
+      }
+      const verdict = streamed === undefined
+        ? machine.submit(intent)
+        : Effect.flatMap(streamed.finish, (stream) => machine.submit(intent, stream))
       const decided = (lsn: number | undefined): Effect.Effect<Commit<A>, Failure<E>, R> => {
         if (span?._tag === "Span") describe(span, running, losses + 1, turn !== undefined, lsn)
         if (lsn === undefined) return this.lose(running, losses + 1)

@@ -51,6 +51,9 @@ export interface Machine {
   readonly readAhead: Buffer_.ReadAhead
   readonly fetch: (reference: Values.Reference) => Effect.Effect<Uint8Array, StoreError>
   readonly submit: Wal.Wal["submit"]
+  /** Writes part of a transaction that is too large for memory into the log; gives such a one up. */
+  readonly addPiece: Wal.Wal["addPiece"]
+  readonly abandon: Wal.Wal["abandon"]
   /** What open transactions are validated by, who waits for a change, and who has the turn. */
   readonly window: Wal.Wal["window"]
   readonly watch: Wal.Wal["watch"]
@@ -116,6 +119,8 @@ export const make = (
       return Values.fetch({ directory: settings.directory, tail, segments }, reference)
     },
     submit: mode === "readOnly" ? () => refused("write") : wal.submit,
+    addPiece: mode === "readOnly" ? () => refused("write") : wal.addPiece,
+    abandon: wal.abandon,
     window: wal.window,
     watch: wal.watch,
     takeTurn: wal.takeTurn,

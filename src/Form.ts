@@ -76,6 +76,19 @@ export class Form<K, V, P> implements Declared {
     this.codec = codec
   }
 
+  /** Writes a key into `target` at `at`, where there is room for any, and answers its length. */
+  encodeKeyInto(key: K, target: Uint8Array, at: number): number | Failed {
+    const length = this.key.encode(key, target, at)
+    if (length >= 0) return length
+    const encoded = this.encodeKey(key)
+    return Exit.isExit(encoded) ? encoded : encoded.length
+  }
+
+  /** A value as it is stored; where values are bytes, the caller's own. */
+  encodeValueOnce(value: V): Uint8Array | Failed {
+    return this.guard(() => this.codec.encode(value))
+  }
+
   protected encodeKey(key: K): Uint8Array | Failed {
     return this.encoded((target) => this.key.encode(key, target, 0))
   }

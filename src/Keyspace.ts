@@ -77,6 +77,13 @@ export interface Reads<K, V, P = never> {
 /** A keyspace: see {@link make}. */
 export interface Keyspace<K, V, P = never> extends Reads<K, V, P> {
   readonly put: (key: K, value: V, options?: PutOptions) => Effect.Effect<void, StoreError, Tx>
+  /** For the other modules of this package. */
+  readonly encodeKeyInto: (
+    key: K,
+    target: Uint8Array,
+    at: number
+  ) => number | Exit.Exit<never, StoreError>
+  readonly encodeValueOnce: (value: V) => Uint8Array | Exit.Exit<never, StoreError>
   readonly remove: (key: K) => Effect.Effect<void, StoreError, Tx>
   /** Writes if the key is absent; answers whether it was. */
   readonly insert: (

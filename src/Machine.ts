@@ -37,6 +37,7 @@ import * as Relocation from "./actors/Relocation.ts"
 import * as Restore from "./actors/Restore.ts"
 import * as Scratch from "./actors/Scratch.ts"
 import { Sessions } from "./actors/Sessions.ts"
+import * as Slices from "./actors/Slices.ts"
 import * as Time from "./actors/Time.ts"
 import * as TreeActor from "./actors/Tree.ts"
 import * as Triggers from "./actors/Triggers.ts"
@@ -122,7 +123,8 @@ const build = Effect.fnUntraced(function*(ground: Ground.Ground, fuse: Fuse) {
       return false
     },
     reserve: (blocks, beside) => whenDone(buffer.reserve(blocks, beside)),
-    segmentBase: (lsn) => segments.baseOf(lsn)
+    segmentBase: (lsn) => segments.baseOf(lsn),
+    ...Slices.over(ground, whenDone)
   })
   budget.hold("parked", () => treeActor.parkedBytes)
   return { flush, buffer, treeActor }
@@ -133,7 +135,7 @@ type Views = Effect.Success<ReturnType<typeof build>>
 /** Applies the log above the checkpoint, and answers the tail to go on from, with the sessions that it ends with. */
 const replay = Effect.fnUntraced(
   function*(settings: Settings, ground: Ground.Ground, { treeActor }: Views, fuse: Fuse) {
-    const { budget, disk, limits, roots, segments, tree } = ground
+    const { budget, limits, roots, tree } = ground
     // Everything that is replayed counts as durable: it is synced again before anything is served.
     treeActor.progress = () => {
       tree.versions.setVisible(treeActor.visibleLsn)
@@ -141,12 +143,11 @@ const replay = Effect.fnUntraced(
     }
     const replayed = new SessionReplay(ground.catalog.sessions)
     const { end } = yield* Recovery.replay({
-      disk,
+      ...ground,
       directory: settings.directory,
-      roots,
       mode: ground.mode,
       sessions: replayed,
-      segments,
+      firsts: ground.catalog.streams,
       apply: (reader) => {
         treeActor.apply(reader)
         return treeActor.backlog === 0 ? undefined : drained(treeActor, fuse)
@@ -225,6 +226,7 @@ const serve = Effect.fnUntraced(function*(
   })
   const { expiry, tidy } = upkeep(settings, ground, views, wired)
   const parts = { ...ground, ...views, sessions, tail, scratch, wal, checkpoint, relocation, expiry }
+  ground.log.tail = tail
   fuse.blown = (error) => stop(parts, versions, error)
   yield* Effect.addFinalizer(() => close(parts, fuse, running))
   // The open group: the first thing that this life says, durable before anything else is served.
@@ -235,7 +237,7 @@ const serve = Effect.fnUntraced(function*(
 
 /** The log's writer: it admits what there is room for, and hands what it has appended to the Tree. */
 const committing = (
-  { generations, limits, segments, tree: { pages, versions } }: Ground.Ground,
+  { generations, limits, segments, streams, tree: { pages, versions } }: Ground.Ground,
   { treeActor }: Views,
   { durable, fuse, logBytes, now, sessions, tail, visible }: {
     readonly tail: Tail
@@ -256,7 +258,8 @@ const committing = (
     now,
     fork: fuse.fork,
     apply: (reader) => treeActor.apply(reader),
-    cut: (cut) => treeActor.cut(cut, sessions.image()),
+    cut: (cut, streams) => treeActor.cut(cut, { sessions: sessions.image(), streams }),
+    streams,
     visible,
     admits: () =>
       treeActor.backlog < limits.mailbox
@@ -334,6 +337,7 @@ const coordinate = Effect.fnUntraced(function*(
   const checkpoint = yield* Checkpoint.make({
     ...ground,
     ...ground.roots,
+    streams: ground.catalog.streams,
     pages: ground.tree.pages,
     now,
     fork: fuse.fork,
@@ -346,6 +350,7 @@ const coordinate = Effect.fnUntraced(function*(
     relieved: () => {
       wal.progress()
       buffer.relieved()
+      treeActor.resume()
     },
     stalledMillis: wal.stalledMillis,
     rescue: Buffer_.rescue(buffer, ground.tree.pages, flush.suspects),

@@ -10,10 +10,11 @@
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import type { StoreError } from "./StoreError.ts"
 import { Fold } from "./tree/Fold.ts"
 import { rowOf as storedRow } from "./View.ts"
 import type { Range, Row, Scan } from "./View.ts"
-import type { KeyspaceWrites, Write } from "./WriteSet.ts"
+import type { Write } from "./WriteSet.ts"
 import { compare } from "./WriteSet.ts"
 
 /**
@@ -41,40 +42,79 @@ const fold = new Fold()
 /** Makes a row of an own write and what the store has of its key. */
 export type Over = (write: Write, stored: Row | undefined) => Row | undefined
 
-/** A scan of the store with the own writes laid over it; `own` finds them anew at every pull. */
-export const overlay = (
-  scan: (range: Range) => Scan,
-  own: () => KeyspaceWrites | undefined,
-  range: Range,
-  over: Over
-): Scan => {
+/** Own writes of some keys, ascending. */
+export interface Window {
+  readonly writes: ReadonlyArray<Write>
+  /**
+   * How far they go of the interval that was asked for: an exclusive upper bound, or the lower one where the scan
+   * descends. Undefined: all of it.
+   */
+  readonly edge: Uint8Array | undefined
+}
+
+/** The own writes of a keyspace as they are at the moment. */
+export interface OwnWrites {
+  /** Whether nothing that is stored remains. */
+  readonly hides: () => boolean
+  /** Those in [lower, upper), or as many as it takes, from where the scan comes. */
+  readonly window: (
+    lower: Uint8Array,
+    upper: Uint8Array | undefined,
+    descending: boolean
+  ) => Window | Effect.Effect<Window, StoreError>
+}
+
+/** A scan of the store with the own writes laid over it. */
+export const overlay = (scan: (range: Range) => Scan, own: OwnWrites, range: Range, over: Over): Scan => {
   // Rows of the store may be hidden, so their number is open.
   const base = scan({ ...range, limit: Infinity, expected: range.limit })
   const descending = range.order === "descending"
   let { lower, upper } = range
   let left = range.limit
+  /** Rows of the store that no own writes have been laid over yet. */
+  let stored: ReadonlyArray<Row> = []
+  /** The store has no more. */
+  let ended = false
+  let finished = false
   const pull: Scan = Effect.suspend((): Scan => {
-    if (left <= 0) return Cause.done()
-    if (own()?.cleared === true) return Effect.succeed(rest())
+    if (left <= 0 || finished) return Cause.done()
+    if (own.hides()) {
+      stored = []
+      ended = true
+    }
+    if (ended || stored.length > 0) return laid()
     return Effect.matchEffect(base, {
-      onSuccess: (rows) => Effect.succeed(merged(rows)),
-      onFailure: (error) => Cause.isDone(error) ? Effect.succeed(rest()) : Effect.fail(error)
+      onSuccess: (rows): Scan => {
+        stored = rows
+        return rows.length === 0 ? Effect.succeed(rows) : laid()
+      },
+      onFailure: (error): Scan => {
+        if (!Cause.isDone(error)) return Effect.fail(error)
+        ended = true
+        return laid()
+      }
     })
   })
-  /** A chunk of the store, and the own writes up to its last key. */
-  const merged = (rows: ReadonlyArray<Row>): ReadonlyArray<Row> => {
-    const edge = rows.at(-1)?.key
-    if (edge === undefined) return rows
-    const writes = own()?.range(descending ? edge : lower, descending ? upper : after(edge)) ?? []
-    if (descending) upper = edge
-    else lower = after(edge)
-    return taken(merge(rows, writes, descending, over))
+  /** A chunk of the store, and the own writes up to its last key; beyond that, all that are left. */
+  const laid = (): Scan => {
+    const last = stored.at(-1)?.key
+    const from = descending && last !== undefined ? last : lower
+    const until = !descending && last !== undefined ? after(last) : upper
+    const window = own.window(from, until, descending)
+    return "writes" in window
+      ? Effect.succeed(lay(window, from, until))
+      : Effect.map(window, (window) => lay(window, from, until))
   }
-  /** The own writes beyond the store's last key. */
-  const rest = (): ReadonlyArray<Row> => {
-    const rows = taken(merge([], own()?.range(lower, upper) ?? [], descending, over))
-    left = 0
-    return rows
+  const lay = ({ edge, writes }: Window, from: Uint8Array, until: Uint8Array | undefined) => {
+    const beyond = edge === undefined
+      ? -1
+      : stored.findIndex(({ key }) => descending ? compare(key, edge) < 0 : compare(key, edge) >= 0)
+    const rows = beyond < 0 ? stored : stored.slice(0, beyond)
+    stored = beyond < 0 ? [] : stored.slice(beyond)
+    if (descending) upper = edge ?? from
+    else lower = edge ?? until ?? lower
+    finished = ended && edge === undefined
+    return taken(merge(rows, writes, descending, over))
   }
   const taken = (rows: ReadonlyArray<Row>): ReadonlyArray<Row> => {
     const some = rows.length > left ? rows.slice(0, left) : rows

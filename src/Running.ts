@@ -11,12 +11,13 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type { RangeRead } from "./actors/ReadSet.ts"
 import { ReadSet } from "./actors/ReadSet.ts"
 import type { Durability } from "./Limits.ts"
 import { inlinePairBytesOf } from "./Limits.ts"
 import type { Declared, Machine } from "./Machine.ts"
-import { after, folded, foldedRow, overlay, rowOf } from "./Overlay.ts"
+import { folded, foldedRow, overlay, rowOf } from "./Overlay.ts"
+import { cover, OwnView } from "./own/OwnView.ts"
+import { Streamed } from "./own/Streamed.ts"
 import type { StoreError } from "./StoreError.ts"
 import { LayoutMismatch, LimitExceeded, storeError } from "./StoreError.ts"
 import { grows, Reducer } from "./tree/Fold.ts"
@@ -36,6 +37,9 @@ export class Running {
   readonly at: number
   readonly now: number
   readonly writes = new WriteSet()
+  /** What of them is in the log already, if anything is. */
+  streamed: Streamed | undefined
+  private readonly own = new OwnView(this)
   readonly hooks: Array<Effect.Effect<void>> = []
   /** Reads of the store; reads that the own writes answered do not count. */
   readonly reads: ReadSet
@@ -45,15 +49,25 @@ export class Running {
   retriesAt = Infinity
   private readonly machine: Machine
   private readonly view: View
+  /** Whether it runs in an exclusive turn. */
+  readonly isInTurn: boolean
+  /** Whether its commit is one of a session's: that is a single record. */
+  readonly isInSession: boolean
   private running = true
   private contending = true
 
-  constructor(machine: Machine, view: View, durability: Durability) {
+  constructor(
+    machine: Machine,
+    view: View,
+    options: Pick<Running, "durability" | "isInTurn" | "isInSession">
+  ) {
     this.at = view.at
     this.now = view.now
+    this.isInTurn = options.isInTurn
+    this.isInSession = options.isInSession
     this.machine = machine
     this.view = view
-    this.durability = durability
+    this.durability = options.durability
     this.reads = new ReadSet(view.at)
     machine.window.begin(view.at)
   }
@@ -62,6 +76,10 @@ export class Running {
   end(): void {
     this.running = false
     this.view.release()
+  }
+
+  get isEmpty(): boolean {
+    return this.writes.isEmpty && (this.streamed === undefined || this.streamed.runs.length === 0)
   }
 
   /** Nobody asks any more what was committed since its snapshot. */
@@ -81,9 +99,23 @@ export class Running {
       const write = own?.get(key)
       if (write !== undefined && write.reducer === undefined) return Exit.succeed(rowOf(write, this.at))
       if (own?.cleared === true) return Exit.succeed(undefined)
+      if (this.own.hasRuns(keyspace.name)) return this.getBeyond(keyspace, key, columns, write)
       this.note(keyspace, key)
       const stored = this.view.get(keyspace, key, columns)
       return write === undefined ? stored : Effect.map(stored, (row) => this.fold(keyspace, write, row))
+    })
+  }
+
+  /** Looks for a key in what was written beyond memory, then in the store. */
+  private getBeyond(keyspace: Declared, key: Uint8Array, columns: Columns, above: Write | undefined) {
+    const seen = this.own.seen(keyspace.name, key)
+    return Effect.flatMap(this.own.find(keyspace.name, key, above), ({ hides, write }) => {
+      if (hides) return Exit.succeed(write === undefined ? undefined : rowOf(write, this.at))
+      this.note(keyspace, key)
+      const stored = this.view.get(keyspace, key, columns)
+      return write === undefined
+        ? stored
+        : Effect.map(stored, (row) => this.fold(keyspace, write, row, seen()))
     })
   }
 
@@ -93,6 +125,9 @@ export class Running {
     columns: Columns
   ): Effect.Effect<ReadonlyArray<Row | undefined>, StoreError> {
     return this.guarded(keyspace, () => {
+      if (this.own.hasRuns(keyspace.name)) {
+        return Effect.forEach(keys, (key) => this.get(keyspace, key, columns))
+      }
       const own = this.writes.find(keyspace.name)
       if (own === undefined) {
         for (const key of keys) this.note(keyspace, key)
@@ -120,11 +155,12 @@ export class Running {
 
   scan(keyspace: Declared, range: Range): Scan {
     const read = this.reads.range(this.machine.window.spaceOf(keyspace.name))
+    const own = this.own.of(keyspace.name)
     const rows = overlay(
       (stored) => this.view.scan(keyspace, stored),
-      () => this.writes.find(keyspace.name),
+      own,
       range,
-      (write, stored) => this.fold(keyspace, write, stored)
+      (write, stored) => this.fold(keyspace, write, stored, own.isCurrent(write))
     )
     let left = range.limit
     const noted = Effect.matchEffect(rows, {
@@ -150,11 +186,15 @@ export class Running {
    * The row of an own write over what is stored. An operand on what expires is put as what it comes to: by the time of
    * the commit that may have expired, and the operand would begin anew, though the body saw otherwise.
    */
-  private fold(keyspace: Declared, write: Write, stored: Row | undefined): Row | undefined {
+  private fold(
+    keyspace: Declared,
+    write: Write,
+    stored: Row | undefined,
+    isCurrent = this.writes.find(keyspace.name)?.get(write.key) === write
+  ): Row | undefined {
     const row = foldedRow(write, stored, this.at)
     const { expiry } = stored ?? {}
     if (row === undefined || expiry === undefined || write.reducer === undefined) return row
-    const isCurrent = this.writes.find(keyspace.name)?.get(write.key) === write
     if (isCurrent) this.writes.set(keyspace, { key: write.key, value: row.value.slice(), expiry })
     return row
   }
@@ -190,22 +230,45 @@ export class Running {
         const merged = folded(reducer, write?.value, operand)
         return this.putMerged(keyspace, key, merged, reducer === Reducer.last ? undefined : write?.expiry)
       }
+      if (this.own.hasRuns(keyspace.name)) return this.mergeBeyond(keyspace, key, operand, write)
       const operands = folded(reducer, write?.value, operand)
-      if (!grows(reducer)) return this.set(keyspace, key, operands, { reducer })
+      if (!grows(reducer)) return this.set(keyspace, key, operands, { reducer, operand })
       this.note(keyspace, key)
       return Effect.flatMap(this.view.get(keyspace, key, "keys and values"), (row) => {
         // Another fiber of the body may have written meanwhile.
         const now = this.writes.find(keyspace.name)
-        if (now?.get(key) !== write || now?.cleared === true) return this.merge(keyspace, key, operand)
+        if (now?.get(key) !== write || now?.cleared === true || this.own.hasRuns(keyspace.name)) {
+          return this.merge(keyspace, key, operand)
+        }
         const merged = folded(reducer, row?.value, operands)
         const stays = row?.isLarge !== true && this.staysInLeaf(key, merged)
         const stored = keyspace.compact(merged, stays ? this.machine.limits.operandChain : 0)
         if (Exit.isExit(stored)) return stored
         const expiry = row?.expiry
         return stays && stored === merged && expiry === undefined
-          ? this.set(keyspace, key, operands, { reducer })
+          ? this.set(keyspace, key, operands, { reducer, operand })
           : this.set(keyspace, key, stored, { expiry })
       })
+    })
+  }
+
+  /** The same where part of what was written is in the log: `above` is the operand in memory. */
+  private mergeBeyond(keyspace: Merging, key: Uint8Array, operand: Uint8Array, above: Write | undefined) {
+    const { reducer } = keyspace
+    const seen = this.own.seen(keyspace.name, key)
+    return Effect.flatMap(this.own.find(keyspace.name, key, above), ({ hides, write }) => {
+      // Another fiber of the body may have written meanwhile.
+      if (!seen()) return this.merge(keyspace, key, operand)
+      const operands = folded(reducer, write?.value, operand)
+      if (hides) return this.putMerged(keyspace, key, operands, write?.expiry)
+      if (!grows(reducer)) {
+        return this.set(keyspace, key, folded(reducer, above?.value, operand), { reducer, operand })
+      }
+      this.note(keyspace, key)
+      return Effect.flatMap(this.view.get(keyspace, key, "keys and values"), (row) =>
+        seen()
+          ? this.putMerged(keyspace, key, folded(reducer, row?.value, operands), row?.expiry)
+          : this.merge(keyspace, key, operand))
     })
   }
 
@@ -275,8 +338,9 @@ export class Running {
     const mark = writes.mark()
     const count = hooks.length
     return (exit) => {
-      if (Exit.isSuccess(exit)) return writes.keep()
+      if (Exit.isSuccess(exit)) return writes.keep(mark)
       writes.restore(mark)
+      this.streamed?.truncate(writes.layers)
       hooks.length = Math.min(hooks.length, count)
     }
   }
@@ -289,18 +353,22 @@ export class Running {
     keyspace: Declared,
     key: Uint8Array,
     value: Uint8Array | undefined,
-    how: Pick<Write, "reducer" | "expiry">
+    how: Pick<Write, "reducer" | "expiry"> & { readonly operand?: Uint8Array }
   ): Effect.Effect<void, StoreError> {
     return this.guarded(keyspace, () => {
       const { keyBytes, transactionBytes, valueBytes } = this.machine.limits
       const size = value?.length ?? 0
-      const bytes = this.writes.bytes + key.length + size
       if (key.length > keyBytes) return exceeded("keyBytes", key.length, keyBytes)
       if (size > valueBytes) return exceeded("valueBytes", size, valueBytes)
-      if (bytes > transactionBytes) return exceeded("transactionBytes", bytes, transactionBytes)
+      const bytes = this.writes.bytes + key.length + size + writeOverheadBytes
+      if (this.isInSession && bytes > transactionBytes) {
+        return exceeded("transactionBytes", bytes, transactionBytes)
+      }
       this.writes.bytes = bytes
-      this.writes.set(keyspace, { key, value, reducer: how.reducer, expiry: how.expiry })
-      return Exit.void
+      this.writes.set(keyspace, { key, value, reducer: how.reducer, expiry: how.expiry }, how.operand)
+      if (bytes <= transactionBytes) return Exit.void
+      this.streamed ??= new Streamed(this.machine, this.writes, this)
+      return this.streamed.spill
     })
   }
 
@@ -311,7 +379,7 @@ export class Running {
   ): Effect.Effect<A, E | StoreError> {
     return Effect.suspend((): Effect.Effect<A, E | StoreError> => {
       if (!this.running) return ended("transaction")
-      const own = this.writes.find(name)
+      const own = this.writes.find(name) ?? this.streamed?.reader.newest(name)
       if (own === undefined || own.accepts(layout)) return step()
       return Exit.fail(
         storeError(new LayoutMismatch({ keyspace: name, stored: own.layout, declared: layout }))
@@ -320,13 +388,10 @@ export class Running {
   }
 }
 
-const levels: ReadonlyArray<Durability> = ["memory", "buffered", "synced"]
+/** What a write takes in memory beside its key and value, about. */
+const writeOverheadBytes = 256
 
-/** A range has been read up to `key`, which was handed out. */
-const cover = (read: RangeRead, { lower, order, upper }: Range, key: Uint8Array): void => {
-  read.lower = order === "ascending" ? lower : key
-  read.upper = order === "ascending" ? after(key) : upper
-}
+const levels: ReadonlyArray<Durability> = ["memory", "buffered", "synced"]
 
 const exceeded = (limit: string, actual: number, maximum: number): Exit.Exit<never, StoreError> =>
   Exit.fail(storeError(new LimitExceeded({ limit, actual, maximum })))

@@ -12,6 +12,8 @@
  * because a loop of them costs the square of its writes.
  */
 
+import { Fold } from "./tree/Fold.ts"
+
 /** One write to one key; `value` is undefined where it removes. */
 export interface Write {
   readonly key: Uint8Array
@@ -63,10 +65,34 @@ export class KeyspaceWrites {
   /** The writes whose keys lie in [lower, upper), ascending. */
   range(lower: Uint8Array, upper: Uint8Array | undefined): ReadonlyArray<Write> {
     if (this.byKey.size === 0) return []
-    this.sorted ??= [...this.byKey.values()].sort((a, b) => compare(a.key, b.key))
+    this.sorted ??= [...this.byKey].sort(byName).map(([, write]) => write)
     const from = lowerBound(this.sorted, lower)
     const until = upper === undefined ? this.sorted.length : lowerBound(this.sorted, upper)
     return this.sorted.slice(from, Math.max(from, until))
+  }
+
+  /**
+   * A copy of the writes to some keys; of the whole keyspace, with whether it was emptied, where that changed. Of an
+   * operand it has only what is new: the rest stays below.
+   */
+  part(keys: Touched): KeyspaceWrites {
+    const part = new KeyspaceWrites(this)
+    if (keys === "all") {
+      part.cleared = this.cleared
+      part.dropped = this.dropped
+      part.byKey = new Map(this.byKey)
+      return part
+    }
+    for (const [name, operands] of keys) {
+      const write = this.byKey.get(name)
+      if (write === undefined) continue
+      const { key, reducer } = write
+      part.byKey.set(
+        name,
+        reducer === undefined ? write : { key, reducer, value: composed(reducer, operands) }
+      )
+    }
+    return part
   }
 
   /** To be called after every change of `byKey`. */
@@ -75,14 +101,33 @@ export class KeyspaceWrites {
   }
 }
 
+/** One change, how to take it back, and what it was a change of. */
+interface Change {
+  readonly undo: () => void
+  readonly writes?: KeyspaceWrites
+  /** The key that was written; the whole keyspace where absent. */
+  readonly key?: string
+  /** What was folded into an operand that was there before. */
+  readonly operand?: Uint8Array | undefined
+}
+
+/** Keys that were written, with what was folded into operands that may have been there; all where that is open. */
+type Touched = Map<string, Array<Uint8Array>> | "all"
+
+/** Writes to some keyspaces, of which nothing else is kept here. */
+export type Layer = ReadonlyArray<KeyspaceWrites>
+
 /** The writes of a transaction, by keyspace. */
 export class WriteSet {
-  /** Bytes of keys and values handed in, overwritten ones included. */
+  /** Bytes of keys and values handed in, overwritten ones included, and of what it takes to hold them. */
   bytes = 0
+  /** Layers that were taken and still stand. */
+  layers = 0
   private readonly keyspaces = new Map<string, KeyspaceWrites>()
   /** How to take back the changes since the oldest open mark, newest last. */
-  private readonly undo: Array<() => void> = []
-  private marks = 0
+  private readonly undo: Array<Change> = []
+  /** Those that are open, oldest first. */
+  private readonly marks: Array<Mark> = []
 
   get isEmpty(): boolean {
     return this.keyspaces.size === 0
@@ -103,18 +148,19 @@ export class WriteSet {
     return this.keyspaces.values()
   }
 
-  /** Writes to a key of a keyspace whose layout is accepted. */
-  set(keyspace: Layout, write: Write): void {
+  /** Writes to a key of a keyspace whose layout is accepted; `operand` is what is new in an operand. */
+  set(keyspace: Layout, write: Write, operand?: Uint8Array): void {
     const writes = this.of(keyspace)
     const { byKey } = writes
     const name = nameOf(write.key)
-    if (this.marks > 0) {
+    if (this.marks.length > 0) {
       const before = byKey.get(name)
-      this.undo.push(() => {
+      const undo = (): void => {
         if (before === undefined) byKey.delete(name)
         else byKey.set(name, before)
         writes.changed()
-      })
+      }
+      this.undo.push({ undo, writes, key: name, operand })
     }
     byKey.set(name, write)
     writes.changed()
@@ -127,11 +173,12 @@ export class WriteSet {
     writes.byKey = new Map()
     writes.cleared = true
     writes.changed()
-    this.undoBy(() => {
+    const undo = (): void => {
       writes.byKey = byKey
       writes.cleared = cleared
       writes.changed()
-    })
+    }
+    this.undoBy({ undo, writes })
   }
 
   /** The same, and the keyspace itself goes. */
@@ -140,27 +187,73 @@ export class WriteSet {
     const writes = this.of(keyspace)
     const { dropped } = writes
     writes.dropped = true
-    this.undoBy(() => {
+    const undo = (): void => {
       writes.dropped = dropped
-    })
+    }
+    this.undoBy({ undo, writes })
   }
 
   /** From here on changes can be taken back, until `restore` or `keep` is called with the answer. */
   mark(): Mark {
-    this.marks++
-    return { changes: this.undo.length, bytes: this.bytes }
+    const mark: Mark = { changes: this.undo.length, bytes: this.bytes, layers: this.layers, isTaken: false }
+    this.marks.push(mark)
+    return mark
   }
 
-  /** Takes back everything written since a mark. */
+  /** Takes back everything written since a mark; of the layers that were taken, only `layers` still stand then. */
   restore(mark: Mark): void {
-    while (this.undo.length > mark.changes) this.undo.pop()?.()
+    while (this.undo.length > mark.changes) this.undo.pop()?.undo()
     this.bytes = mark.bytes
-    this.keep()
+    this.layers = Math.min(this.layers, mark.layers)
+    for (const other of this.marks) other.layers = Math.min(other.layers, this.layers)
+    this.keep(mark)
   }
 
   /** Ends a mark and keeps what was written since. */
-  keep(): void {
-    if (--this.marks === 0) this.undo.length = 0
+  keep(mark: Mark): void {
+    const index = this.marks.indexOf(mark)
+    if (index >= 0) this.marks.splice(index, 1)
+    if (this.marks.length === 0) this.undo.length = 0
+  }
+
+  /**
+   * Gives up everything that is here, in layers: what was written before the oldest open mark, and between each mark
+   * and the next. Taking a mark back then takes back the layers above it.
+   */
+  take(): ReadonlyArray<Layer> {
+    const above = this.marks.toReversed().map((mark) => this.since(mark)).reverse()
+    const taken: Array<Layer> = []
+    const add = (layer: Layer): void => {
+      if (layer.length > 0) taken.push(layer)
+    }
+    add([...this.keyspaces.values()])
+    for (const [index, mark] of this.marks.entries()) {
+      mark.changes = 0
+      mark.bytes = 0
+      // Layers that were taken since it was made stand above it already.
+      if (!mark.isTaken) mark.layers = this.layers + taken.length
+      mark.isTaken = true
+      add(above[index] ?? [])
+    }
+    this.keyspaces.clear()
+    this.undo.length = 0
+    this.bytes = 0
+    this.layers += taken.length
+    return taken
+  }
+
+  /** Takes everything written since a mark out of here. */
+  private since(mark: Mark): Layer {
+    const touched = new Map<KeyspaceWrites, Touched>()
+    for (const { key, operand, writes } of this.undo.slice(mark.changes)) {
+      if (writes === undefined) continue
+      const known = touched.get(writes)
+      if (key === undefined) touched.set(writes, "all")
+      else if (known !== "all") touched.set(writes, touch(known ?? new Map(), key, operand))
+    }
+    const layer = [...touched].map(([writes, keys]) => writes.part(keys))
+    while (this.undo.length > mark.changes) this.undo.pop()?.undo()
+    return layer
   }
 
   private of(keyspace: Layout): KeyspaceWrites {
@@ -169,27 +262,48 @@ export class WriteSet {
     if (writes === undefined) {
       writes = new KeyspaceWrites(keyspace)
       this.keyspaces.set(name, writes)
-      this.undoBy(() => this.keyspaces.delete(name))
+      this.undoBy({ undo: () => this.keyspaces.delete(name) })
     } else if (writes.layout !== layout) {
       const owner = writes
       const before = { layout: owner.layout, reducer: owner.reducer }
       Object.assign(owner, { layout, reducer })
-      this.undoBy(() => Object.assign(owner, before))
+      this.undoBy({ undo: () => Object.assign(owner, before) })
     }
     if (writes.keepsIndexes && keyspace.keepsIndexes !== true) {
       const owner = writes
       owner.keepsIndexes = false
-      this.undoBy(() => {
+      const undo = (): void => {
         owner.keepsIndexes = true
-      })
+      }
+      this.undoBy({ undo })
     }
     return writes
   }
 
-  private undoBy(undo: () => void): void {
-    if (this.marks > 0) this.undo.push(undo)
+  private undoBy(change: Change): void {
+    if (this.marks.length > 0) this.undo.push(change)
   }
 }
+
+const touch = (
+  keys: Map<string, Array<Uint8Array>>,
+  key: string,
+  operand: Uint8Array | undefined
+): Map<string, Array<Uint8Array>> => {
+  const operands = keys.get(key)
+  if (operands === undefined) keys.set(key, operand === undefined ? [] : [operand])
+  else if (operand !== undefined) operands.push(operand)
+  return keys
+}
+
+const fold = new Fold()
+
+/** One operand that does what all of them do, in their order. */
+const composed = (reducer: number, operands: ReadonlyArray<Uint8Array>): Uint8Array | undefined =>
+  operands.reduce<Uint8Array | undefined>((sum, operand) => {
+    fold.of(reducer, sum, operand)
+    return fold.value().slice()
+  }, undefined)
 
 /** A keyspace as it was declared. */
 interface Layout {
@@ -201,13 +315,19 @@ interface Layout {
 
 /** A state to go back to. */
 export interface Mark {
-  readonly changes: number
-  readonly bytes: number
+  changes: number
+  bytes: number
+  /** Layers below it, and whether any were taken since it was made. */
+  layers: number
+  isTaken: boolean
 }
 
 /** A string with one char per byte: the cheapest map key that a byte string has. */
-const nameOf = (key: Uint8Array): string =>
+export const nameOf = (key: Uint8Array): string =>
   Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString("latin1")
+
+/** Names order as their keys do, and compare faster. */
+const byName = ([a]: readonly [string, Write], [b]: readonly [string, Write]): number => a < b ? -1 : 1
 
 /** Order of keys: unsigned bytes, shorter first. */
 export const compare = (a: Uint8Array, b: Uint8Array): number => {
@@ -219,7 +339,8 @@ export const compare = (a: Uint8Array, b: Uint8Array): number => {
   return a.length - b.length
 }
 
-const lowerBound = (writes: ReadonlyArray<Write>, key: Uint8Array): number => {
+/** Index of the first write at or above a key. */
+export const lowerBound = (writes: ReadonlyArray<Write>, key: Uint8Array): number => {
   let from = 0
   let until = writes.length
   while (from < until) {

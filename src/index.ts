@@ -3,6 +3,7 @@
  *
  * Import a module by itself (`heartwood/Keyspace`) where start-up time and bundle size count.
  */
+export * as Bulk from "./Bulk.ts"
 export * as Codec from "./Codec.ts"
 export * as Index from "./Indexes.ts"
 export * as Key from "./Key.ts"

@@ -44,7 +44,8 @@ const randomCatalog = (chance: Random, keyspaces: number): Catalog => ({
   millis: chance.pick([0, 1_700_000_000_000, 1.5]),
   keyspaces: Array.from({ length: chance.int(keyspaces) }, () => randomKeyspace(chance)),
   dropping: Array.from({ length: chance.int(20) }, () => chance.int(2 ** 32)),
-  sessions: Array.from({ length: chance.int(keyspaces) }, (_, index) => randomSession(chance, index))
+  sessions: Array.from({ length: chance.int(keyspaces) }, (_, index) => randomSession(chance, index)),
+  streams: Array.from({ length: chance.int(3) }, () => chance.int(2 ** 53))
 })
 
 /** Writes a catalog as a checkpoint does, last page first, and answers the place of the first one. */
@@ -104,7 +105,7 @@ describe("Catalog", () => {
     const largest = (catalog: Catalog): number =>
       catalog.keyspaces.reduce(
         (sum, { layout, name, segments }) => sum + 56 + name.length + layout.length + 16 * segments.length,
-        4 * catalog.dropping.length + 30 * catalog.sessions.length
+        4 * catalog.dropping.length + 30 * catalog.sessions.length + 8 * catalog.streams.length
       )
     for (let seed = 1; seed <= 3_000; seed++) {
       const chance = random(seed)

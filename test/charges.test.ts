@@ -14,6 +14,7 @@ import { Arena } from "../src/tree/Arena.ts"
 import * as Catalog from "../src/tree/Catalog.ts"
 import { Generations } from "../src/tree/Generations.ts"
 import { Found, Tree as Kernel } from "../src/tree/Tree.ts"
+import { noStreams } from "./support/noStreams.ts"
 import type { Random } from "./support/random.ts"
 import { random } from "./support/random.ts"
 
@@ -72,7 +73,8 @@ class World {
       visible: 64,
       load: () => false,
       reserve: () => {},
-      segmentBase
+      segmentBase,
+      ...noStreams()
     })
   }
 

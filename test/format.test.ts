@@ -214,7 +214,8 @@ const catalog = (): Uint8Array => {
       segments: [{ base: 65_600, bytes: 70_000 }]
     }],
     dropping: [5],
-    sessions: [{ id: 9, name: "worker", serial: 2 ** 32 + 5, lsn: 2 ** 40 + 8, millis: 1_700_000_000_000.5 }]
+    sessions: [{ id: 9, name: "worker", serial: 2 ** 32 + 5, lsn: 2 ** 40 + 8, millis: 1_700_000_000_000.5 }],
+    streams: [65_600]
   })
   return Catalog.toPage(payload, 0, place, pageBytes).bytes
 }

@@ -42,7 +42,9 @@ const corners: Partial<ReturnType<typeof tally>> = {
   pageIds: 400,
   snapshots: 500,
   parked: 100,
-  conflicts: 100
+  conflicts: 100,
+  pieces: 10_000,
+  aborts: 200
 }
 
 describe("a store is its model", () => {

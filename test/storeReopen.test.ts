@@ -19,6 +19,7 @@ import { Generations } from "../src/tree/Generations.ts"
 import { Tree as Kernel } from "../src/tree/Tree.ts"
 import * as Tx from "../src/Tx.ts"
 import { bytesOf, makeTail } from "./support/log.ts"
+import { noStreams } from "./support/noStreams.ts"
 import { dump, open, perform } from "./support/storeDoor.ts"
 import type { Step } from "./support/storeModel.ts"
 import { play, stateDifference } from "./support/storeModel.ts"
@@ -153,7 +154,8 @@ describe("what is visible", () => {
       visible: 64,
       load: () => false,
       reserve: () => {},
-      segmentBase: (lsn) => lsn
+      segmentBase: (lsn) => lsn,
+      ...noStreams()
     })
     const tail = makeTail()
     const reader = new RecordReader()

@@ -96,6 +96,8 @@ export interface Options {
   readonly trim: (slots: number) => Effect.Effect<number, StoreError>
   /** Base of the oldest log segment with a large value that somebody may still read. */
   readonly oldestHeld: () => number | undefined
+  /** First pieces of the streams that were open at the newest cut when the store was opened. */
+  readonly streams: ReadonlyArray<number>
   /** The begin of a log whose oldest segment holds an LSN. */
   readonly beginOf: (lsn: number) => Superblock["begin"] | undefined
   /** Gives up the log below an LSN; answers the bytes of the files. */
@@ -176,6 +178,9 @@ class Coordinator {
   private readonly options: Options
   private older: Superblock | undefined
   readonly writer: CutWriter
+  /** First pieces of the streams that were open at the newest checkpoint's cut. */
+  private streams: ReadonlyArray<number>
+  private nextStreams: ReadonlyArray<number> = []
   /** Chunks in this slot and above are written anew. */
   private above = Infinity
 
@@ -183,6 +188,7 @@ class Coordinator {
     this.options = options
     this.newest = options.newest
     this.older = options.older
+    this.streams = options.streams
     this.writer = new CutWriter(options)
   }
 
@@ -230,6 +236,8 @@ class Coordinator {
       Effect.tapError(() =>
         Effect.sync(() => {
           this.counters.failures++
+          // What waited for room to save images need not wait any more.
+          this.options.relieved()
         })
       ),
       Effect.withSpan(Telemetry.Span.checkpoint, { root: true, attributes })
@@ -289,6 +297,7 @@ class Coordinator {
     return Effect.sync(() => {
       this.older = this.newest
       this.newest = superblock
+      this.streams = this.nextStreams
       this.options.pages.complete()
       this.counters.checkpoints++
     }).pipe(Effect.withSpan(Telemetry.Span.checkpointPublish))
@@ -308,12 +317,15 @@ class Coordinator {
 
   /**
    * The log is kept from the cut of the checkpoint that will be the older one, and for large values: those that the
-   * cut refers to, even if they were removed since (the removal may yet be lost), and those that readers still hold.
+   * cut refers to, even if they were removed since (the removal may yet be lost), and those that readers still hold. So
+   * are the pieces of transactions that were open at either cut: they may have been committed since.
    */
   private begin({ catalog }: CutImage): Superblock["begin"] {
     const { lsn, sequence } = this.newest.cut
     const bases = catalog.keyspaces.flatMap(({ segments }) => segments.map(({ base }) => base))
-    const oldest = this.options.beginOf(Math.min(this.options.oldestHeld() ?? lsn, ...bases))
+    this.nextStreams = catalog.streams
+    const firsts = [...this.streams, ...catalog.streams]
+    const oldest = this.options.beginOf(Math.min(this.options.oldestHeld() ?? lsn, ...bases, ...firsts))
     return oldest !== undefined && oldest.lsn < lsn ? oldest : { lsn, sequence }
   }
 }

@@ -8,6 +8,7 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { Disk } from "../disk/Disk.ts"
 import type { BufferMode, Limits, Options as LimitOptions, SystemCache } from "../Limits.ts"
+import { OpenStreams } from "../log/Pieces.ts"
 import { resolve, systemCacheOf } from "../Options.ts"
 import { Arena } from "../tree/Arena.ts"
 import { Budget } from "../tree/Budget.ts"
@@ -16,6 +17,7 @@ import { Tree } from "../tree/Tree.ts"
 import * as Directory from "./Directory.ts"
 import * as Restore from "./Restore.ts"
 import { Segments } from "./Segments.ts"
+import type { Log } from "./Values.ts"
 
 /** Structural events remembered for whoever inspects the store. */
 const structuralEvents = 256
@@ -78,11 +80,28 @@ export const lay = Effect.fnUntraced(function*(settings: Settings) {
   const budget = budgetOf(tree, restored, limits)
   const { storeId } = newest
   const segments = new Segments({ disk, directory, storeId, segmentBytes: limits.segmentBytes })
+  const log: Log = { directory, segments, tail: undefined }
+  const streams = new OpenStreams()
+  budget.hold("streams", () => streams.bytes)
   for (const keyspace of restored.catalog.keyspaces) {
     for (const charged of keyspace.segments) segments.announce(charged)
   }
   yield* Effect.addFinalizer(() => segments.close)
-  return { ...restored, disk, mode, superblockFile, roots, limits, file, tree, budget, generations, segments }
+  const found = {
+    disk,
+    mode,
+    superblockFile,
+    roots,
+    limits,
+    file,
+    tree,
+    budget,
+    generations,
+    segments,
+    log,
+    streams
+  }
+  return { ...restored, ...found }
 })
 
 export type Ground = Effect.Success<ReturnType<typeof lay>>

@@ -58,6 +58,19 @@ export interface Intent {
   readonly span?: AnySpan | undefined
 }
 
+/** Writes one write to keyspace `id`; answers the bytes of its key and value. */
+export const encodeWrite = (
+  writer: RecordWriter,
+  id: number,
+  { expiry, key, reducer, value }: KeyIntent
+): number => {
+  if (value === undefined) writer.remove(id, key)
+  else if (expiry !== undefined) writer.putExpiring(id, key, value, expiry)
+  else if (reducer === undefined) writer.put(id, key, value)
+  else writer.merge(id, reducer, key, value)
+  return key.length + (value?.length ?? 0)
+}
+
 /** The keyspaces that there are at the end of the log. */
 export class Names {
   /** Bytes of the keys and values that were written into records. */
@@ -71,18 +84,39 @@ export class Names {
     this.nextId = nextId
   }
 
+  find(name: string): { readonly id: number; readonly layout: string } | undefined {
+    return this.known.get(name)
+  }
+
+  /** A number for a keyspace that may never come to be. */
+  reserve(): number {
+    return this.nextId++
+  }
+
+  /** What the end of the log says of a name has become something else. */
+  become(name: string, known: { readonly id: number; readonly layout: string } | undefined): void {
+    if (known === undefined) this.known.delete(name)
+    else this.known.set(name, known)
+  }
+
   /** Why an intent cannot be encoded: a keyspace with another layout, or with indexes that it does not keep. */
   mismatch(intent: Intent): StoreError | undefined {
-    for (const { dropped, keepsIndexes, layout, name } of intent.keyspaces()) {
-      if (keepsIndexes !== true && this.guarded.has(name)) {
-        return storeError(new Unindexed({ keyspace: name }))
-      }
-      const known = this.known.get(name)
-      if (known === undefined || known.layout === layout) continue
-      if (dropped && !isOfIndexes(known.layout)) continue
-      return storeError(new LayoutMismatch({ keyspace: name, stored: known.layout, declared: layout }))
+    for (const keyspace of intent.keyspaces()) {
+      const refusal = this.refusal(keyspace, this.known.get(keyspace.name))
+      if (refusal !== undefined) return refusal
     }
     return undefined
+  }
+
+  /** The same for one keyspace, of which this is known. */
+  refusal(
+    { dropped, keepsIndexes, layout, name }: KeyspaceIntent,
+    known: { readonly layout: string } | undefined
+  ): StoreError | undefined {
+    if (keepsIndexes !== true && this.guarded.has(name)) return storeError(new Unindexed({ keyspace: name }))
+    if (known === undefined || known.layout === layout) return undefined
+    if (dropped && !isOfIndexes(known.layout)) return undefined
+    return storeError(new LayoutMismatch({ keyspace: name, stored: known.layout, declared: layout }))
   }
 
   /** Writes an intent into the record that has begun; answers the number of its writes. */
@@ -91,19 +125,15 @@ export class Names {
     for (const keyspace of intent.keyspaces()) {
       this.guarded.note(keyspace)
       writes += this.encodeRemoval(writer, keyspace)
-      for (const { expiry, key, reducer, value } of keyspace.writes()) {
+      for (const write of keyspace.writes()) {
         let id = this.known.get(keyspace.name)?.id
         if (id === undefined) {
           // Nothing is there to be removed from.
-          if (value === undefined) continue
+          if (write.value === undefined) continue
           id = this.create(writer, keyspace)
           writes++
         }
-        if (value === undefined) writer.remove(id, key)
-        else if (expiry !== undefined) writer.putExpiring(id, key, value, expiry)
-        else if (reducer === undefined) writer.put(id, key, value)
-        else writer.merge(id, reducer, key, value)
-        this.encodedBytes += key.length + (value?.length ?? 0)
+        this.encodedBytes += encodeWrite(writer, id, write)
         writes++
       }
     }

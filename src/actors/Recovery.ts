@@ -13,6 +13,7 @@
 import * as Effect from "effect/Effect"
 import type { Disk, DiskFile } from "../disk/Disk.ts"
 import { GROUP_HEADER_BYTES, GroupKind } from "../log/Group.ts"
+import type { OpenStreams } from "../log/Pieces.ts"
 import { RecordReader } from "../log/RecordReader.ts"
 import { Scan } from "../log/Scan.ts"
 import type { ScannedGroup, ScanVerdict, TornTail } from "../log/ScanAnswer.ts"
@@ -27,6 +28,7 @@ import { FormatTooNew, storeError } from "../StoreError.ts"
 import type { StoreError } from "../StoreError.ts"
 import * as Telemetry from "../Telemetry.ts"
 import type { SessionReplay } from "../tree/SessionReplay.ts"
+import { gather, note } from "./Gather.ts"
 import { damaged } from "./Restore.ts"
 import type { Roots } from "./Restore.ts"
 import type { Segments } from "./Segments.ts"
@@ -55,6 +57,9 @@ interface ReplayOptions {
   readonly sessions: SessionReplay
   /** Takes over the segments of the log. */
   readonly segments: Segments
+  /** Transactions whose pieces are in the log, and the first pieces of those that were open at the cut. */
+  readonly streams: OpenStreams
+  readonly firsts: ReadonlyArray<number>
   /** Applies a record; an effect where that takes time. */
   readonly apply: (reader: RecordReader) => Effect.Effect<void, StoreError> | undefined
   readonly progress: (progress: Progress) => Effect.Effect<void>
@@ -63,9 +68,10 @@ interface ReplayOptions {
 /** Applies the log from the newest checkpoint's cut, and decides where it ends. */
 export const replay = (options: ReplayOptions): Effect.Effect<Replayed, StoreError> =>
   Effect.gen(function*() {
-    const { mode, roots, segments } = options
+    const { mode, roots, segments, streams } = options
     const { begin, cut, durableLsn, storeId } = roots.newest
     const opened = yield* openSegments(options, begin.sequence)
+    yield* gather({ ...options, opened })
     const scan = new Scan({
       storeId,
       cut,
@@ -91,6 +97,7 @@ export const replay = (options: ReplayOptions): Effect.Effect<Replayed, StoreErr
         yield* options.progress({ lsn: answer.end, bytes: answer.end - cut.lsn, records })
       } else {
         const end = yield* ended(options, answer)
+        streams.endAll()
         if (mode === "readWrite") yield* adopted.rewrite(end, opened)
         return { end, records, bytes: end.at.lsn - cut.lsn }
       }
@@ -137,9 +144,11 @@ const ended = (
 
 const applyAll = (
   { bytes, kind, lsn, records, segment }: ScannedGroup,
-  { apply, directory, sessions }: ReplayOptions
+  { apply, directory, segments, sessions, streams }: ReplayOptions
 ): Effect.Effect<number, StoreError> =>
   Effect.gen(function*() {
+    // What the life before had not committed never will be.
+    if (kind === GroupKind.open) streams.endAll()
     if (kind !== GroupKind.data) return 0
     const reader = new RecordReader()
     reader.open(bytes, GROUP_HEADER_BYTES, bytes.length, lsn + GROUP_HEADER_BYTES, records)
@@ -149,7 +158,7 @@ const applyAll = (
         const path = `${directory}/${segmentName(segment.sequence)}`
         return yield* damaged(path, fileOffset(segment, reader.lsn), mismatch.expected, mismatch.actual)
       }
-      const wait = apply(reader)
+      const wait = note({ directory, segments }, streams, reader) ?? apply(reader)
       if (wait !== undefined) yield* wait
     }
     return records

@@ -10,6 +10,7 @@ import type { SessionInUse, StoreError } from "../StoreError.ts"
 import type { Reply } from "./Actor.ts"
 import type { Intent } from "./Intent.ts"
 import type { Serials } from "./Serials.ts"
+import type { Appended, Piece, Stream } from "./Streams.ts"
 import type { Turn } from "./Turns.ts"
 
 /** A large value that is to be written anew, if the record of that version still has it from LSN `from`. */
@@ -25,6 +26,8 @@ export interface Move {
 export interface Commit {
   readonly _tag: "Commit"
   readonly intent: Intent
+  /** Where its writes are, if they are in the log already; the intent has none then. */
+  readonly stream?: Stream | undefined
   /** The LSN of the record, or `undefined` where something that it read has been written since. */
   readonly done: Reply<number | undefined, StoreError>
 }
@@ -44,8 +47,16 @@ export interface EndSessions {
   readonly done: Reply<number, StoreError>
 }
 
+/** Some of the writes of a transaction that is written as pieces. */
+export interface AddPiece {
+  readonly _tag: "Piece"
+  readonly stream: Stream
+  readonly piece: Piece
+  readonly done: Reply<Appended, StoreError>
+}
+
 /** What becomes a record of the log. */
-export type Append = Commit | Relocate | EndSessions
+export type Append = Commit | Relocate | EndSessions | AddPiece
 
 export type Message =
   | Append

@@ -200,7 +200,7 @@ export class Segments {
   /** Reads `length` bytes at `lsn`, all of which lie in one segment. */
   readonly read = (lsn: number, length: number): Effect.Effect<Uint8Array | undefined, StoreError> =>
     Effect.suspend(() => {
-      const open = this.find(lsn)
+      const open = this.holder(lsn)
       if (open === undefined) return Effect.succeed(undefined)
       this.valueBytes += length
       const bytes = new Uint8Array(length)
@@ -312,6 +312,16 @@ export class Segments {
   beginOf(lsn: number): { readonly lsn: number; readonly sequence: number } | undefined {
     const found = this.find(lsn)?.segment
     return found === undefined ? undefined : { lsn: found.base, sequence: found.sequence }
+  }
+
+  /**
+   * The segment that holds a record. While a store is opened, there may be files of a log that was cut off: those are
+   * not announced.
+   */
+  private holder(lsn: number): Open | undefined {
+    const base = this.bases.findLast((candidate) => candidate <= lsn)
+    for (const open of this.open.values()) if (open.segment.base === base) return open
+    return this.find(lsn)
   }
 
   /** A segment may be sealed before it is full, so its capacity says nothing of where the next one begins. */

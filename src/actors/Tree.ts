@@ -18,11 +18,12 @@
 import * as Exit from "effect/Exit"
 import { invariant } from "../Invariant.ts"
 import type { Cut } from "../log/Group.ts"
-import { Op } from "../log/Record.ts"
+import type { OpenStreams } from "../log/Pieces.ts"
+import { Op, RecordType } from "../log/Record.ts"
 import { decodeDefinition } from "../log/RecordForm.ts"
 import { RecordReader } from "../log/RecordReader.ts"
 import type { StoreError } from "../StoreError.ts"
-import type { CutImage, SessionEntry } from "../tree/Catalog.ts"
+import type { Beside, CutImage } from "../tree/Catalog.ts"
 import { isNumeric } from "../tree/Fold.ts"
 import type { Generation, Generations } from "../tree/Generations.ts"
 import { writeReference } from "../tree/Reference.ts"
@@ -30,6 +31,8 @@ import type { Tree as Kernel } from "../tree/Tree.ts"
 import { Absent, Kind, Missing, NoSpace } from "../tree/Tree.ts"
 import type { Reply } from "./Actor.ts"
 import { Charges } from "./Charges.ts"
+import type { Options as SliceOptions } from "./Slices.ts"
+import { Slices } from "./Slices.ts"
 
 export interface Options {
   readonly kernel: Kernel
@@ -42,12 +45,16 @@ export interface Options {
   readonly reserve: (blocks: number, beside: number) => void
   /** Base of the segment that holds an LSN. */
   readonly segmentBase: (lsn: number) => number
+  /** The streams of pieces in the log. */
+  readonly streams: OpenStreams
+  readonly slices: SliceOptions
 }
 
 /** Something that waits its turn: a record, as a copy of its bytes, or a cut. */
 type Parked =
   | { readonly _tag: "Record"; readonly bytes: Buffer; readonly lsn: number; applied: number }
-  | { readonly _tag: "Cut"; readonly cut: Cut; readonly sessions: ReadonlyArray<SessionEntry> }
+  | { readonly _tag: "Cut"; readonly cut: Cut; readonly beside: Beside }
+  | { readonly _tag: "Slices"; readonly slices: Slices }
 
 export class Tree {
   visibleLsn: number
@@ -57,14 +64,19 @@ export class Tree {
   resuming = false
   /** Records applied since the last cut. */
   recordsSinceCut = 0
-  /** Bytes of records that wait. */
+  /** Bytes of records that wait, and of the piece that is applied. */
   parkedBytes = 0
+  private sliceBytes = 0
   /** Told whenever the visible LSN has moved. */
   progress: () => void = () => {}
   readonly charges: Charges
   private readonly options: Options
   private readonly parked: Array<Parked> = []
   private readonly scratch = new RecordReader()
+  private readonly applyOne = (reader: RecordReader): boolean => this.runOne(reader)
+  /** LSN and time of the commit whose writes are applied now. */
+  private version = 0
+  private millis = 0
   private halted: StoreError | undefined
   private cutImage: CutImage | undefined
   private drainReply: Reply<CutImage, StoreError> | undefined
@@ -82,16 +94,45 @@ export class Tree {
 
   /** Applies the record that `reader` is at, or parks it behind those that wait. */
   apply(reader: RecordReader): void {
+    if (reader.type === RecordType.commit) return this.begin(reader)
+    if (reader.type === RecordType.piece || reader.type === RecordType.abort) return this.pass(reader)
     if (this.parked.length > 0) return this.park(reader, 0)
     const applied = this.run(reader, 0)
     if (applied < 0) this.moved(reader)
     else this.park(reader, applied)
   }
 
+  /** A piece changes nothing yet, and what was aborted never will: behind records that wait, neither is looked at. */
+  private pass(reader: RecordReader): void {
+    if (reader.type === RecordType.abort) this.options.streams.end(reader.streamFirst)
+    if (this.parked.length === 0) this.moved(reader)
+  }
+
+  /** The commit of a stream: its pieces are applied from here on. */
+  private begin(reader: RecordReader): void {
+    const { slices: options, streams } = this.options
+    const pieces = streams.end(reader.streamFirst)
+    invariant(pieces !== undefined, "Tree I1: the pieces of a commit")
+    const slices = new Slices(options, pieces, reader)
+    this.wait(reader.lsn, { _tag: "Slices", slices })
+    // Not in this turn: whoever commits has applied nothing yet, and may be in the middle of a batch.
+    if (this.parked.length === 1) slices.pause()
+  }
+
+  private slice(slices: Slices): boolean {
+    this.version = slices.lsn
+    this.millis = slices.millis
+    const done = slices.next(this.applyOne)
+    this.parkedBytes += slices.heldBytes - this.sliceBytes
+    this.sliceBytes = slices.heldBytes
+    if (done) this.passed(slices.end)
+    return done
+  }
+
   /** Takes the state at a cut as soon as everything below it is applied; `drained` hands it out. */
-  cut(cut: Cut, sessions: ReadonlyArray<SessionEntry>): void {
-    if (this.parked.length > 0) this.parked.push({ _tag: "Cut", cut, sessions })
-    else this.take(cut, sessions)
+  cut(cut: Cut, beside: Beside): void {
+    if (this.parked.length > 0) this.parked.push({ _tag: "Cut", cut, beside })
+    else this.take(cut, beside)
   }
 
   /** Replies with the image of the cut that was asked for last. */
@@ -114,7 +155,7 @@ export class Tree {
   halt(error: StoreError): void {
     this.halted = error
     this.parked.length = 0
-    this.parkedBytes = 0
+    this.parkedBytes = this.sliceBytes = 0
     this.drainReply?.(Exit.fail(error))
     this.drainReply = undefined
   }
@@ -131,9 +172,10 @@ export class Tree {
 
   private next(parked: Parked): boolean {
     if (parked._tag === "Cut") {
-      this.take(parked.cut, parked.sessions)
+      this.take(parked.cut, parked.beside)
       return true
     }
+    if (parked._tag === "Slices") return this.slice(parked.slices)
     const reader = this.scratch.open(parked.bytes, 0, parked.bytes.length, parked.lsn, 1)
     invariant(reader.nextRecord(), "Tree I1")
     const applied = this.run(reader, parked.applied)
@@ -143,18 +185,25 @@ export class Tree {
   }
 
   private park(reader: RecordReader, applied: number): void {
-    // All below the first that waits is applied. The end of the last record would be less: groups without records lie
-    // between them, and readers have been shown those.
-    if (this.parked.length === 0) this.visibleLsn = reader.lsn
     const bytes = Buffer.from(reader.bytes.subarray(reader.recordStart, reader.recordEnd))
-    this.parked.push({ _tag: "Record", bytes, lsn: reader.lsn, applied })
+    this.wait(reader.lsn, { _tag: "Record", bytes, lsn: reader.lsn, applied })
     this.parkedBytes += bytes.length
     this.counters.parked++
   }
 
+  private wait(lsn: number, parked: Parked): void {
+    // All below the first that waits is applied. The end of the last record would be less: groups without records lie
+    // between them, and readers have been shown those.
+    if (this.parked.length === 0) this.visibleLsn = lsn
+    this.parked.push(parked)
+  }
+
   private moved(reader: RecordReader): void {
+    this.passed(reader.lsn + (reader.recordEnd - reader.recordStart))
+  }
+
+  private passed(end: number): void {
     if (this.options.kernel.versions.dropped.length > 0) this.charges.settle()
-    const end = reader.lsn + (reader.recordEnd - reader.recordStart)
     invariant(end > this.visibleLsn, "Tree I1")
     this.visibleLsn = end
     this.counters.records++
@@ -164,22 +213,27 @@ export class Tree {
 
   /** Applies the writes of a record from number `from` on; answers -1, or the number of the one that must wait. */
   private run(reader: RecordReader, from: number): number {
-    const { kernel, load, reserve } = this.options
-    for (let index = 0; reader.nextWrite(); index++) {
-      if (index < from) continue
-      let answer = this.write(reader)
-      while (answer === Missing && load(kernel.missing)) answer = this.write(reader)
-      if (answer === NoSpace) reserve(kernel.blocksNeeded, kernel.leafNeeded)
-      if (answer < 0) return index
-      this.counters.writes++
-    }
+    this.version = reader.lsn
+    this.millis = reader.millis
+    for (let index = 0; reader.nextWrite(); index++) if (index >= from && !this.runOne(reader)) return index
     invariant(reader.fault === undefined, "Tree I1")
     return -1
   }
 
+  /** Applies the write that `reader` is at; false where it must wait, and what it waits for has been asked for. */
+  private runOne(reader: RecordReader): boolean {
+    const { kernel, load, reserve } = this.options
+    let answer = this.write(reader)
+    while (answer === Missing && load(kernel.missing)) answer = this.write(reader)
+    if (answer === NoSpace) reserve(kernel.blocksNeeded, kernel.leafNeeded)
+    if (answer < 0) return false
+    this.counters.writes++
+    return true
+  }
+
   private write(reader: RecordReader): number {
     const { generations, kernel } = this.options
-    generations.millis = reader.millis
+    generations.millis = this.millis
     const key = reader.bytes.subarray(reader.keyStart, reader.keyEnd)
     switch (reader.op) {
       case Op.put: {
@@ -188,15 +242,15 @@ export class Tree {
         const leaves = reader.large && !isNumeric(generation.reducer)
         if (leaves) return this.putLarge(generation, key, reader)
         const value = reader.bytes.subarray(reader.valueStart, reader.valueEnd)
-        return kernel.put(generation.root, key, Kind.Value, value, reader.lsn, reader.expiryMillis)
+        return kernel.put(generation.root, key, Kind.Value, value, this.version, reader.expiryMillis)
       }
       case Op.remove:
-        return kernel.remove(generations.get(reader.keyspace).root, key, reader.lsn)
+        return kernel.remove(generations.get(reader.keyspace).root, key, this.version)
       case Op.merge: {
         const { root } = generations.get(reader.keyspace)
         invariant(reader.reducer !== 0 && reader.reducer === root.reducer, "Tree I1: a keyspace's reducer")
         const operand = reader.bytes.subarray(reader.valueStart, reader.valueEnd)
-        return kernel.reduce(root, key, operand, reader.lsn, reader.millis)
+        return kernel.reduce(root, key, operand, this.version, this.millis)
       }
       case Op.relocate:
         return this.charges.relocate(reader)
@@ -204,8 +258,11 @@ export class Tree {
         return this.create(reader)
       case Op.clear:
         return this.clear(reader)
+      case Op.discard:
+        // Told already, by what is left of the stream.
+        return Absent
       case Op.dropKeyspace:
-        generations.end(generations.get(reader.keyspace), reader.lsn)
+        generations.end(generations.get(reader.keyspace), this.version)
         return Absent
       case Op.openSession:
       case Op.endSession:
@@ -222,7 +279,7 @@ export class Tree {
     const bytes = reader.valueEnd - reader.valueStart
     const reference = writeReference({ lsn: reader.valueLsn, bytes, checksum: reader.valueChecksum | 0 })
     const { root } = generation
-    const answer = kernel.put(root, key, Kind.Reference, reference, reader.lsn, reader.expiryMillis)
+    const answer = kernel.put(root, key, Kind.Reference, reference, this.version, reader.expiryMillis)
     if (answer >= 0) this.charges.add(generation, reader)
     return answer
   }
@@ -239,7 +296,7 @@ export class Tree {
       keyspaceId: reader.keyspace,
       name,
       root,
-      from: reader.lsn,
+      from: this.version,
       until: Infinity,
       large: new Map()
     })
@@ -251,15 +308,15 @@ export class Tree {
     const older = generations.get(reader.keyspace)
     const root = kernel.create(generations.nextTreeId, older.reducer)
     if (root === undefined) return NoSpace
-    generations.end(older, reader.lsn)
-    generations.begin({ ...older, root, from: reader.lsn, until: Infinity, large: new Map() })
+    generations.end(older, this.version)
+    generations.begin({ ...older, root, from: this.version, until: Infinity, large: new Map() })
     return Absent
   }
 
-  private take(cut: Cut, sessions: ReadonlyArray<SessionEntry>): void {
+  private take(cut: Cut, beside: Beside): void {
     this.recordsSinceCut = 0
     const { generations, kernel } = this.options
-    const catalog = generations.catalog(this.charges.past(), sessions)
+    const catalog = generations.catalog(this.charges.past(), beside)
     this.cutImage = { cut, catalog, pages: kernel.pages.cut() }
     this.handOut()
   }

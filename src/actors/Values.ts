@@ -19,13 +19,21 @@ export interface Reference {
   readonly checksum: number
 }
 
+/** The log, to read from. */
+export interface Log {
+  readonly directory: string
+  readonly segments: Segments
+  /** What is not written yet; there is none before recovery has ended. */
+  tail: Tail | undefined
+}
+
 /** Reads a large value; the answer is the caller's own. */
 export const fetch = (
-  options: { readonly directory: string; readonly tail: Tail; readonly segments: Segments },
+  options: Readonly<Log>,
   reference: Reference
 ): Effect.Effect<Uint8Array, StoreError> =>
   Effect.suspend(() => {
-    const view = options.tail.read(reference.lsn, reference.bytes)
+    const view = options.tail?.read(reference.lsn, reference.bytes)
     if (view !== undefined) return Effect.succeed(Uint8Array.from(view))
     return Effect.flatMap(options.segments.read(reference.lsn, reference.bytes), (bytes) =>
       verified(options, reference, bytes))

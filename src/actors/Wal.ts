@@ -24,75 +24,31 @@ import { invariant } from "../Invariant.ts"
 import type { Durability } from "../Limits.ts"
 import type { Cut } from "../log/Group.ts"
 import { RecordReader } from "../log/RecordReader.ts"
-import type { SessionInUse, StoreError } from "../StoreError.ts"
-import type { Distribution } from "../Telemetry.ts"
+import type { StoreError } from "../StoreError.ts"
 import * as Actor from "./Actor.ts"
-import type { Counters, Options as GroupOptions } from "./GroupCommit.ts"
 import { GroupCommit } from "./GroupCommit.ts"
-import type { Intent, Names } from "./Intent.ts"
-import type { Append, Commit, EndSessions, Message, Move, Relocate } from "./Request.ts"
+import type { Intent } from "./Intent.ts"
+import type { AddPiece, Append, Commit, EndSessions, Message, Relocate } from "./Request.ts"
 import { reply } from "./Request.ts"
-import type { Serials } from "./Serials.ts"
-import type { Sessions } from "./Sessions.ts"
+import type { Stream } from "./Streams.ts"
+import { Streams } from "./Streams.ts"
 import type { Turn } from "./Turns.ts"
 import { Turns } from "./Turns.ts"
+import type { Options, Wal } from "./WalDoor.ts"
 import { Watch } from "./Watch.ts"
 import { Window } from "./Window.ts"
+import { remember } from "./Written.ts"
 
 export type { Message } from "./Request.ts"
-
-export interface Options extends GroupOptions {
-  readonly names: Names
-  readonly sessions: Sessions
-  readonly now: () => number
-  /** Hands the record that the reader is at to the Tree. */
-  readonly apply: (reader: RecordReader) => void
-  /** Hands the cut to the Tree, behind every record below it. */
-  readonly cut: (cut: Cut) => void
-  /** False while the Tree is so far behind, or the log so long, that commits must wait. */
-  readonly admits: () => boolean
-}
-
-export interface Wal extends Actor.Actor<Message> {
-  /**
-   * Hands an intent over at once. The answer waits for its LSN, or for `undefined` where what it read has been written
-   * since.
-   */
-  readonly submit: (intent: Intent) => Effect.Effect<number | undefined, StoreError>
-  /** Waits for an exclusive turn; whoever asks ends it, or commits in it. */
-  readonly takeTurn: (turn: (turn: Turn) => void) => Effect.Effect<void, StoreError>
-  readonly endTurn: (turn: Turn) => void
-  readonly window: Window
-  readonly watch: Watch
-  readonly awaitLsn: (lsn: number, durability: Durability) => Effect.Effect<void, StoreError>
-  /** Writes values anew, and waits until that is synced. */
-  readonly relocate: (moves: ReadonlyArray<Move>) => Effect.Effect<void, StoreError>
-  readonly cut: Effect.Effect<Cut, StoreError>
-  /** Opens a session as of everything that was handed over before. */
-  readonly claim: (name: string) => Effect.Effect<Serials, SessionInUse | StoreError>
-  /** Ends sessions that nobody but `by` has open, and waits until that is synced; answers how many. */
-  readonly endSessions: (names: ReadonlyArray<string>, by?: Serials) => Effect.Effect<number, StoreError>
-  /** Something that commits may have waited for has moved: visible LSN, length of the log. */
-  readonly progress: () => void
-  /** Whether a commit handed over now would be appended at once. */
-  readonly ready: () => boolean
-  /** How long commits have waited for room so far. */
-  readonly stalledMillis: () => number
-  readonly names: Names
-  readonly counters: Counters
-  /** Exclusive turns that were given. */
-  readonly turns: () => number
-  readonly sizes: Distribution
-  readonly syncs: Distribution
-}
+export type { Wal } from "./WalDoor.ts"
 
 export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Wal, never, Scope.Scope> {
   const live = new Live(options)
   const actor = yield* Actor.make<Message>({
     name: "wal",
     capacity: options.limits.mailbox,
-    // A flush, a progress, the idle timer, and what becomes of the turn.
-    lanes: 4,
+    // A flush, a progress, the idle timer, and what becomes of the turn and of its pieces.
+    lanes: 5,
     receive: (message) => live.receive(message),
     settle: () => live.settle(),
     parked: () => live.parked.length + live.turns.waiting,
@@ -105,7 +61,14 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   live.answer = live.group.answer = actor.answer
   return {
     ...actor,
-    submit: (intent) => Actor.post(intent.turn === undefined ? actor : live.reserved, commitOf(intent)),
+    submit: (intent, stream) =>
+      Actor.post(intent.turn === undefined ? actor : live.reserved, commitOf(intent, stream)),
+    addPiece: (stream, piece) => {
+      const door = stream.isInTurn ? live.reserved : actor
+      return Actor.ask(door, (done): Message => ({ _tag: "Piece", stream, piece, done }))
+    },
+    abandon: (stream) => live.streams.abandon(stream) && live.progress(),
+    streams: live.streams,
     takeTurn: (asked) =>
       Actor.ask(actor, (done): Message => {
         const turn: Turn = { state: "waiting", done }
@@ -133,11 +96,9 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   }
 })
 
-const commitOf = (intent: Intent) => (done: Actor.Reply<number | undefined, StoreError>): Message => ({
-  _tag: "Commit",
-  intent,
-  done
-})
+const commitOf =
+  (intent: Intent, stream: Stream | undefined) =>
+  (done: Actor.Reply<number | undefined, StoreError>): Message => ({ _tag: "Commit", intent, stream, done })
 
 class Live {
   /** What waits for room (I4). */
@@ -149,6 +110,7 @@ class Live {
   readonly window: Window
   readonly watch = new Watch()
   readonly turns = new Turns()
+  readonly streams: Streams
   private lastMillis = 0
   private progressing = false
   /** Milliseconds in which commits waited for room, but for those that wait now. */
@@ -159,6 +121,7 @@ class Live {
   constructor(options: Options) {
     this.options = options
     this.group = new GroupCommit(options)
+    this.streams = new Streams(options)
     this.window = new Window({
       since: options.tail.durableLsn,
       mostBytes: options.limits.conflictWindowBytes
@@ -181,6 +144,7 @@ class Live {
         return this.ready() || (message.intent.turn !== undefined && this.mayAppend())
           ? this.commit(message)
           : this.park(message)
+      case "Piece":
       case "Relocate":
       case "EndSessions":
         return this.mayAppend() && this.parked.length === 0 ? this.append(message) : this.park(message)
@@ -215,6 +179,7 @@ class Live {
     const turn = this.turns.next()
     // It begins where all that was committed can be seen: then it cannot lose.
     if (turn !== undefined) this.wait("memory", this.options.tail.end, reply(turn.done, undefined))
+    this.abort()
     this.group.flush()
     // What is applied already may be all that its waiter asked for.
     this.group.complete()
@@ -274,23 +239,48 @@ class Live {
   }
 
   private append(message: Append): void {
-    if (message._tag === "Commit") this.commit(message)
-    else if (message._tag === "Relocate") this.relocate(message)
-    else this.endSessions(message)
+    if (message._tag === "Commit") return this.commit(message)
+    if (message._tag === "Piece") return this.piece(message)
+    return message._tag === "Relocate" ? this.relocate(message) : this.endSessions(message)
   }
 
-  private commit({ done, intent }: Commit): void {
+  private commit({ done, intent, stream }: Commit): void {
     const { names, sessions, tail } = this.options
     const isValid = this.validate(intent)
     intent.validated?.()
     if (intent.turn !== undefined) this.turns.end(intent.turn)
     if (!isValid) return done(Exit.succeed(undefined))
+    if (stream !== undefined) return this.commitStream(intent, stream, done)
     const refusal = names.mismatch(intent) ?? sessions.refusal(intent.session)
     if (refusal !== undefined) return done(Exit.fail(refusal))
     const writes = names.encode(sessions.begin(tail, this.millis(), intent.session), intent)
     if (writes > 0 || intent.session !== undefined) return this.appendCommit(intent, done)
     tail.cancel()
     this.wait(intent.durability, tail.end, reply(done, tail.end))
+  }
+
+  /** No writes of its own: those in its pieces count from here on. */
+  private commitStream(intent: Intent, stream: Stream, done: Commit["done"]): void {
+    const problem = this.streams.beginCommit(stream, this.millis())
+    if (problem === undefined) return this.appendCommit(intent, done, stream)
+    done(problem === "stale" ? Exit.succeed(undefined) : Exit.fail(problem))
+  }
+
+  /** No commit yet: it is in no conflict, and stands in nobody's way. */
+  private piece({ done, piece, stream }: AddPiece): void {
+    const error = this.streams.begin(stream, piece, this.millis())
+    if (error !== undefined) return done(Exit.fail(error))
+    this.options.tail.append()
+    this.apply()
+    done(Exit.succeed(this.streams.appended(stream, this.reader)))
+  }
+
+  private abort(): void {
+    while (this.streams.isAborting && this.mayAppend()) {
+      this.streams.beginAbort(this.millis())
+      this.options.tail.append()
+      this.apply()
+    }
   }
 
   /** Whether nothing that it read was written since. */
@@ -303,8 +293,8 @@ class Live {
     return false
   }
 
-  private appendCommit(intent: Intent, done: Actor.Reply<number | undefined, StoreError>): void {
-    const { names, tail } = this.options
+  private appendCommit(intent: Intent, done: Commit["done"], stream?: Stream): void {
+    const { names, tail, visible } = this.options
     const { counters, span } = this.group
     const lsn = tail.append()
     this.group.lastCommitEnd = tail.end
@@ -312,32 +302,17 @@ class Live {
     counters.commitBytes = names.encodedBytes
     span.add(intent.span)
     intent.appended?.(lsn)
+    if (stream !== undefined) this.streams.committed(stream)
     if (intent.session !== undefined) {
       this.options.sessions.committed(intent.session, lsn, this.lastMillis)
       // Never told at once: what comes next in its session would run in the middle of this.
       this.group.waiters.add("memory", tail.end, intent.session.visible)
     }
     this.apply()
-    this.remember(intent, lsn)
-    this.wait(intent.durability, tail.end, reply(done, lsn))
-  }
-
-  /** Tells those that are open, and those that wait for a change, what was written. */
-  private remember(intent: Intent, lsn: number): void {
-    const { options: { tail, visible }, watch, window } = this
     // Whoever begins now sees it.
-    if (window.open === 0 && watch.size === 0 && visible() === tail.end) return window.skip(tail.end)
-    for (const keyspace of intent.keyspaces()) {
-      const space = window.spaceOf(keyspace.name)
-      if (keyspace.cleared || keyspace.dropped) {
-        window.writeAll(space, lsn)
-        watch.writtenAll(space)
-      }
-      for (const { key } of keyspace.writes()) {
-        if (intent.unseen === undefined) window.write(space, key, lsn)
-        watch.written(space, key)
-      }
-    }
+    if (this.window.open + this.watch.size === 0 && visible() === tail.end) this.window.skip(tail.end)
+    else remember(this, lsn, intent, stream?.names.used)
+    this.wait(intent.durability, tail.end, reply(done, lsn))
   }
 
   /** No commit: it is in no conflict, and stands in nobody's way. */
@@ -380,7 +355,7 @@ class Live {
 
   private cut(done: Actor.Reply<Cut, StoreError>): void {
     const cut = this.options.tail.cut()
-    this.options.cut(cut)
+    this.options.cut(cut, this.streams.atCut(this.millis()))
     done(Exit.succeed(cut))
   }
 

@@ -34,7 +34,8 @@ export const Op = {
   dropKeyspace: 6,
   relocate: 7,
   openSession: 8,
-  endSession: 9
+  endSession: 9,
+  discard: 10
 } as const
 export type Op = (typeof Op)[keyof typeof Op]
 

@@ -46,6 +46,7 @@ export type Write =
   }
   | { readonly op: "openSession"; readonly session: number; readonly key: Uint8Array }
   | { readonly op: "endSession"; readonly session: number }
+  | { readonly op: "discard"; readonly piece: number }
 
 export interface LogRecord {
   readonly lsn: Lsn
@@ -80,6 +81,8 @@ export const writeForm = (writer: RecordWriter, write: Write): number => {
       return writer.openSession(write.session, write.key)
     case "endSession":
       return writer.endSession(write.session)
+    case "discard":
+      return writer.discard(write.piece)
   }
 }
 
@@ -166,6 +169,8 @@ const formOfWrite = (reader: RecordReader): Write => {
       return { op: "openSession", session: keyspace, key }
     case Op.endSession:
       return { op: "endSession", session: keyspace }
+    case Op.discard:
+      return { op: "discard", piece: keyspace }
     default:
       return reader.expiryMillis === Infinity
         ? { op: "put", keyspace, key, value }

@@ -142,6 +142,7 @@ export class RecordReader {
     this.valueChecksum = view.getUint32(at + 12, true)
     const problem = writeProblem(this.type, this.op, flags, keyBytes, valueBytes)
     if (problem !== undefined) return this.fail(at, problem)
+    if (this.op === Op.discard && this.keyspace >= this.streamNumber) return this.fail(at, "discarded piece")
     this.large = (flags & WriteFlag.checksum) !== 0
     this.reducer = flags >>> 4
     if (!this.large && this.valueChecksum !== 0) return this.fail(at + 12, "checksum without its flag")
@@ -293,7 +294,8 @@ const writeProblem = (
   keyBytes: number,
   valueBytes: number
 ): string | undefined => {
-  if (op < Op.put || op > Op.endSession) return "op"
+  if (op < Op.put || op > Op.discard) return "op"
+  if (op === Op.discard && type !== RecordType.piece) return "op in a record of another type"
   if ((type === RecordType.relocate) !== (op === Op.relocate)) return "op in a record of another type"
   if ((flags & ~flagsAllowed(op)) !== 0) return "write flags"
   if (op === Op.relocate && (flags & WriteFlag.checksum) === 0) return "relocated value without a checksum"

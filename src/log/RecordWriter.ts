@@ -51,11 +51,11 @@ import type { SessionSerial, StreamPart, TraceContext } from "./Record.ts"
  * | Offset | Size | Field                                                                            |
  * | ------ | ---- | -------------------------------------------------------------------------------- |
  * | 0      | 1    | op: 1 put, 2 remove, 3 merge, 4 clear, 5 createKeyspace, 6 dropKeyspace,         |
- * |        |      | 7 relocate, 8 openSession, 9 endSession                                          |
+ * |        |      | 7 relocate, 8 openSession, 9 endSession, 10 discard                              |
  * | 1      | 1    | flags: 1 expiry, 2 checksum; bits 4-7 the reducer of a merge                     |
  * | 2      | 2    | key length (put, remove, merge, relocate: the key; 5 and 8: the name in UTF-8)   |
  * | 4      | 4    | value length                                                                     |
- * | 8      | 4    | keyspace id (8 and 9: session id)                                                |
+ * | 8      | 4    | keyspace id (8 and 9: session id; 10: number of a piece)                         |
  * | 12     | 4    | flag checksum: crc32 of the value; else zero                                     |
  * |        | 8    | flag expiry: float64 milliseconds since 1970                                     |
  * |        | 16   | relocate: LSN the value had u53, version of the record u53                       |
@@ -65,7 +65,10 @@ import type { SessionSerial, StreamPart, TraceContext } from "./Record.ts"
  * Broken when: a length does not add up exactly; a byte called zero is not; type, op or a flag is unknown or stands
  * where it means nothing; a time is not finite; a number of 53 bits is larger; a piece is number 0 but not the
  * first, or the first but not number 0; a commit or an abort has writes, counts no piece or begins before its
- * first one; a relocate stands outside a relocate record, or anything else in one.
+ * first one; a relocate stands outside a relocate record, or anything else in one; a discard stands outside a piece, or
+ * names a piece that is not before its own.
+ * A discard stands before all other writes of its piece, and says that the pieces from that number up to its own are as
+ * if they had not been written: a step of the transaction failed after they were.
  * The value's own checksum is there because the leaf refers to a large value by LSN, and it is read alone.
  */
 
@@ -203,6 +206,11 @@ export class RecordWriter {
   /** Gives a session's name the id by which transactions refer to it. */
   openSession(id: number, name: Uint8Array): number {
     return this.write(Op.openSession, 0, id, name, NO_BYTES, 0)
+  }
+
+  /** Takes back the pieces of this stream from number `piece` up to the one that is being written. */
+  discard(piece: number): number {
+    return this.write(Op.discard, 0, piece, NO_BYTES, NO_BYTES, 0)
   }
 
   endSession(id: number): number {

@@ -2,7 +2,8 @@
  * The catalog: what a checkpoint must know beside the pages of its trees.
  *
  * It names every keyspace with its tree and the log segments that hold large values of it, lists the trees that are
- * being taken down, and says of every session which serial it committed last. It is written whole with every
+ * being taken down, says of every session which serial it committed last, and where the pieces begin of transactions
+ * that may yet commit. It is written whole with every
  * checkpoint, as a chain of pages whose first place stands in the superblock.
  *
  * A catalog page (little-endian):
@@ -28,6 +29,7 @@
  *                   · name · layout · segments u32 · { base f64 · bytes f64 } … } …
  * dropping  u32 · { root u32 } …
  * sessions  u32 · { id u32 · serial f64 · lsn f64 · millis f64 · name } …
+ * streams   u32 · { first piece f64 } …
  * ```
  *
  * `millis` is the time of the last commit; the flag 1 of a keyspace says that records of it may expire.
@@ -88,6 +90,9 @@ export interface SessionEntry {
   readonly millis: number
 }
 
+/** What a cut finds beside the trees. */
+export type Beside = Pick<Catalog, "sessions" | "streams">
+
 export interface Catalog {
   readonly nextTreeId: number
   readonly nextKeyspaceId: number
@@ -97,6 +102,8 @@ export interface Catalog {
   /** Roots of trees that a clear or a drop unlinked and whose pages are not all freed yet. */
   readonly dropping: ReadonlyArray<number>
   readonly sessions: ReadonlyArray<SessionEntry>
+  /** LSNs of the first pieces of the streams that are open at the cut: the log is kept from the oldest on. */
+  readonly streams: ReadonlyArray<number>
 }
 
 /** What the store was at a cut, beside the pages that are kept for it. */
@@ -112,7 +119,8 @@ export const empty: Catalog = {
   millis: 0,
   keyspaces: [],
   dropping: [],
-  sessions: []
+  sessions: [],
+  streams: []
 }
 
 export const encode = (catalog: Catalog): Uint8Array => {
@@ -147,6 +155,8 @@ export const encode = (catalog: Catalog): Uint8Array => {
   }
   u32(catalog.dropping.length, ...catalog.dropping)
   parts.push(encodeSessions(catalog.sessions))
+  u32(catalog.streams.length)
+  f64(...catalog.streams)
   return Buffer.concat(parts)
 }
 
@@ -216,8 +226,9 @@ const decodeOrThrow = (source: Buffer): Catalog | undefined => {
     millis: f64(),
     name: string()
   }))
+  const streams = list(8, f64)
   if (at !== source.length || !Number.isFinite(millis) || !areSound(sessions)) return undefined
-  return { nextTreeId, nextKeyspaceId, millis, keyspaces, dropping, sessions }
+  return { nextTreeId, nextKeyspaceId, millis, keyspaces, dropping, sessions, streams }
 }
 
 const areSound = (sessions: ReadonlyArray<SessionEntry>): boolean =>

@@ -8,7 +8,7 @@
  * I2 A tree belongs to one generation, or is being taken down, never both.
  */
 import { invariant } from "../Invariant.ts"
-import type { Catalog, SessionEntry } from "./Catalog.ts"
+import type { Beside, Catalog } from "./Catalog.ts"
 import type { Root } from "./Split.ts"
 
 /** One life of a keyspace: from its creation or clearing to the next clearing or its drop. */
@@ -180,7 +180,7 @@ export class Generations {
    * Ended generations are remembered only as trees to take down: after a crash no reader needs them, nor the values
    * that are left for readers only. If `past` were charged, it would never be dropped, and hold the log for ever.
    */
-  catalog(past: ReadonlyArray<LargeValue>, sessions: ReadonlyArray<SessionEntry> = []): Catalog {
+  catalog(past: ReadonlyArray<LargeValue>, beside: Beside = { sessions: [], streams: [] }): Catalog {
     return {
       nextTreeId: this.nextTreeId,
       nextKeyspaceId: this.nextKeyspaceId,
@@ -203,7 +203,7 @@ export class Generations {
           .map(([base, bytes]) => ({ base, bytes }))
       })),
       dropping: this.ended(),
-      sessions
+      ...beside
     }
   }
 }

@@ -88,7 +88,8 @@ class Run {
     this.disk = slowed(disk, schedule.pause, this.operation)
     const { limits, ...options } = optionsOf(this.chance, {
       size: "tight",
-      buffer: this.chance.bool(0.3) ? "pages" : "miniPages"
+      buffer: this.chance.bool(0.3) ? "pages" : "miniPages",
+      transactions: "whole"
     })
     this.options = { ...options, limits: { ...limits, markDelayMillis: this.chance.pick([1, 20]) } }
     this.workload = new Workload(this.chance)

@@ -11,7 +11,7 @@ import { Disk } from "../../src/disk/Disk.ts"
 import type { Image } from "../../src/disk/FaultDisk.ts"
 import type { Cut } from "../../src/log/Group.ts"
 import { GROUP_HEADER_BYTES } from "../../src/log/Group.ts"
-import { Op } from "../../src/log/Record.ts"
+import { Op, RecordType } from "../../src/log/Record.ts"
 import { RecordReader } from "../../src/log/RecordReader.ts"
 import { Scan } from "../../src/log/Scan.ts"
 import { parseSegmentName } from "../../src/log/Segment.ts"
@@ -59,6 +59,8 @@ const superblockOf = (image: Image): Superblock | undefined => {
 export class Fold {
   private at: Cut | undefined
   private readonly entries: Array<Entry> = []
+  /** Writes by piece, of streams by the LSN of their first one. */
+  private readonly streams = new Map<number, Array<Array<Entry>>>()
   private readonly reader = new RecordReader()
 
   /** Reads on from where it was as far as the log of this disk goes. */
@@ -100,8 +102,21 @@ export class Fold {
     const { reader } = this
     reader.open(bytes, GROUP_HEADER_BYTES, bytes.length, lsn + GROUP_HEADER_BYTES, records)
     while (reader.nextRecord()) {
+      const { lsn, streamFirst, type } = reader
+      if (type === RecordType.commit) {
+        const pieces = this.streams.get(streamFirst) ?? []
+        if (pieces.length !== reader.streamNumber) throw new Error(`the commit at ${lsn} misses pieces`)
+        for (const entry of pieces.flat()) this.entries.push({ ...entry, lsn })
+      }
+      const pieces = this.streams.get(streamFirst) ?? []
+      const writes: Array<Entry> = type === RecordType.piece ? [] : this.entries
+      if (type === RecordType.piece) this.streams.set(streamFirst, [...pieces, writes])
       while (reader.nextWrite()) {
-        this.entries.push({
+        if (reader.op === Op.discard) {
+          for (const piece of pieces.slice(reader.keyspace)) piece.length = 0
+          continue
+        }
+        writes.push({
           lsn: reader.lsn,
           op: reader.op,
           keyspace: reader.keyspace,

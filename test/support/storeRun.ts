@@ -173,20 +173,33 @@ export class Run {
       results: []
     }))
     let order: Array<Job> = []
-    const commit = (job: Job) =>
-      Tx.commit({ durability: job.durability })(Effect.suspend(() => {
-        job.results.length = 0
-        return Effect.map(perform(job.steps, job.results), () => {
+    const { store } = this.opened
+    const handedOver = (job: Job): Store.Store["Service"] => ({
+      ...store,
+      machine: {
+        ...store.machine,
+        submit: (intent, stream) => {
           // A body that lost runs again: only its last place counts.
           order = [...order.filter((other) => other !== job), job]
-        })
-      }))
+          return store.machine.submit(intent, stream)
+        }
+      }
+    })
+    const commit = (job: Job) =>
+      Effect.provideService(
+        Tx.commit({ durability: job.durability })(Effect.suspend(() => {
+          job.results.length = 0
+          return perform(job.steps, job.results)
+        })),
+        Store.Store,
+        handedOver(job)
+      )
     return Effect.gen({ self: this }, function*() {
       // Sometimes with a checkpoint among them.
       if (chance.bool(0.3)) yield* Effect.forkDetach(Effect.exit(this.opened.store.checkpoint))
       const fibers = yield* Effect.forEach(
         jobs,
-        (job) => Effect.forkChild(this.provide(Effect.exit(commit(job))))
+        (job) => Effect.forkChild(Effect.exit(commit(job)))
       )
       const ended = new Map<Job, Ended>()
       for (const [index, fiber] of fibers.entries()) ended.set(jobs[index] as Job, yield* Fiber.join(fiber))
@@ -194,7 +207,7 @@ export class Run {
         if (Exit.isFailure(exit) && options.failures === "none") return yield* Effect.failCause(exit.cause)
       }
       const jobsInOrder = order.map((job): readonly [Job, Ended] => [job, ended.get(job) as Ended])
-      // Where all were committed, their LSNs say more than the order in which bodies ended: one may have had its turn.
+      // Where all were committed, their LSNs say more than the order in which they were handed over.
       this.inOrder(
         options.failures === "none" ? jobsInOrder.toSorted((a, b) => lsnOf(a[1]) - lsnOf(b[1])) : jobsInOrder
       )
@@ -263,6 +276,8 @@ export class Run {
     const { counters } = yield* this.opened.store.stat
     this.counts.parked += this.opened.store.machine.parts.treeActor.counters.parked
     this.counts.conflicts += this.opened.store.machine.parts.wal.counters.conflicts
+    this.counts.pieces += this.opened.store.machine.parts.wal.streams.counters.pieces
+    this.counts.aborts += this.opened.store.machine.parts.wal.streams.counters.aborts
     this.counts.moves += this.opened.store.machine.parts.treeActor.charges.moves
     this.counts.loads += counters.loads
     this.counts.evictions += counters.evictions

@@ -27,6 +27,8 @@ export interface Tally {
   snapshots: number
   parked: number
   conflicts: number
+  pieces: number
+  aborts: number
 }
 
 export const tally = (): Tally => ({
@@ -47,7 +49,9 @@ export const tally = (): Tally => ({
   pageIds: 0,
   snapshots: 0,
   parked: 0,
-  conflicts: 0
+  conflicts: 0,
+  pieces: 0,
+  aborts: 0
 })
 
 /** Tight: a few dozen pages of memory. Roomy: more than a checkpoint writes at a time, so that it is overtaken. */
@@ -60,13 +64,16 @@ export type Size = "tight" | "roomy"
 export interface Shape {
   readonly size: Size
   readonly buffer: BufferMode
+  /** Whether all but the smallest transactions are written as pieces. */
+  readonly transactions?: "whole" | "pieces"
 }
 
 /** The shapes in which a seed is run; every so manieth seed is roomy, every third a page cache. */
 export const shapesOf = (seed: number, options: { readonly roomyEvery: number }): ReadonlyArray<Shape> => {
   const sizes: ReadonlyArray<Size> = [seed % options.roomyEvery === 0 ? "roomy" : "tight"]
   const buffer = seed % 3 === 0 ? "pages" : "miniPages"
-  return sizes.map((size) => ({ size, buffer }))
+  const transactions = seed % 2 === 0 ? "pieces" : "whole"
+  return sizes.map((size) => ({ size, buffer, transactions }))
 }
 
 /** How a failure names a run. */
@@ -86,6 +93,8 @@ const blocksOf = (chance: Random, { size }: Shape): number =>
 export const optionsOf = (chance: Random, shape: Shape): Options => ({
   buffer: shape.buffer,
   limits: {
+    // A handful of writes.
+    ...(shape.transactions === "pieces" ? { transactionBytes: 2048, applyInOneSlice: 3 } : {}),
     promotionPercent: chance.pick([0, 20, 100]),
     pageBytes,
     memoryBytes: (blocksOf(chance, shape) + 4) * pageBytes,

@@ -33,6 +33,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["Store"],
   ["Snapshot", "Session", "Counts", "WriteSet", "Reducer"],
   ["Overlay", "Form", "Once"],
+  ["own/"],
   ["Running"],
   ["Attempt"],
   ["Tx"],
