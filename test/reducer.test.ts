@@ -2,7 +2,9 @@
  * `merge` of a keyspace, for every reducer: in transactions, across evictions, checkpoints and lives of the store.
  */
 import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
@@ -306,14 +308,21 @@ suite("merge", (test) => {
 
   test("what may grow reads its record, and runs again where somebody wrote meanwhile", () =>
     Effect.gen(function*() {
-      const raw = yield* Blobs.raw
       let runs = 0
-      yield* write(Effect.gen(function*() {
+      const merged = yield* Deferred.make<void>()
+      const written = yield* Deferred.make<void>()
+      const merging = yield* Effect.forkChild(write(Effect.gen(function*() {
+        runs++
         yield* Journal.merge("j", Uint8Array.of(7))
-        if (runs++ === 0) yield* interfere(raw)
-      }))
+        yield* Deferred.succeed(merged, undefined)
+        yield* Deferred.await(written)
+      })))
+      yield* Deferred.await(merged)
+      yield* write(Journal.merge("j", Uint8Array.of(5)))
+      yield* Deferred.succeed(written, undefined)
+      yield* Fiber.join(merging)
       assert.strictEqual(runs, 2)
-      assert.deepStrictEqual(yield* read(Journal.get("j")), Option.some(Uint8Array.of(7)))
+      assert.deepStrictEqual(yield* read(Journal.get("j")), Option.some(Uint8Array.of(5, 7)))
     }))
 
   test(
