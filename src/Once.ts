@@ -49,6 +49,8 @@ export const inOrder = <A, E, R>(
     serials.enter(place)
     const told = Effect.callback<Answer>((resume) => {
       wake = resume
+      // The fiber may have been taken off since it entered, and told meanwhile.
+      if (answer !== undefined) resume(Effect.succeed(answer))
     })
     const outcome = (answer: Answer): Effect.Effect<Outcome<A>, E | SerialGap | StoreError, R> => {
       switch (answer._tag) {

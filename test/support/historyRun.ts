@@ -115,7 +115,10 @@ class Run {
     this.doom ??= this.drawDoom()
     const workers = yield* Effect.forEach(
       Array.from({ length: 2 + this.chance.int(4) }),
-      () => Effect.forkChild(new Worker(options).work(1 + this.chance.int(4)))
+      (_, index) => {
+        const name = this.chance.bool(0.2) ? `session ${index}` : undefined
+        return Effect.forkChild(new Worker(options).work(1 + this.chance.int(4), name))
+      }
     )
     const closing = this.chance.bool(0.08) ? yield* Effect.forkChild(this.closeAmid(close)) : undefined
     yield* Effect.forEach(workers, Fiber.join)

@@ -9,10 +9,11 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Keyspace from "../../src/Keyspace.ts"
 import type { Durability } from "../../src/Limits.ts"
+import * as Session from "../../src/Session.ts"
 import * as Snapshot from "../../src/Snapshot.ts"
 import * as Store from "../../src/Store.ts"
 import type { Conflict } from "../../src/StoreError.ts"
-import { StoreError } from "../../src/StoreError.ts"
+import { SerialGap, StoreError } from "../../src/StoreError.ts"
 import * as Tx from "../../src/Tx.ts"
 import type { Attempt, Entry, Outcome, Recorder } from "./history.ts"
 import { recorded } from "./history.ts"
@@ -27,13 +28,23 @@ export interface Options {
   readonly store: Store.Store["Service"]
 }
 
-type Failure = StoreError | Conflict | "rolled back"
+type Failure = StoreError | Conflict | SerialGap | "rolled back"
 
-/** A transaction that is written down, and the effect that answers its LSN. */
+/** A transaction that is written down, and the effect that carries it out. */
 interface Run {
   readonly entry: Entry
-  readonly effect: Effect.Effect<number, Failure, Store.Store>
+  readonly effect: Effect.Effect<Outcome, Failure, Store.Store>
 }
+
+/** A boundary: what it makes of a body. */
+type Boundary = (
+  body: Effect.Effect<void, StoreError | "rolled back", Tx.Tx | Snapshot.Snapshot | Store.Store>
+) => Run["effect"]
+
+/** Serials are sent in their order here. */
+const isGap = (error: unknown): boolean => error instanceof SerialGap
+
+const isCommitted = ({ lsn }: { readonly lsn: number }): Outcome => ({ _tag: "committed", lsn })
 
 const durabilities: ReadonlyArray<Durability> = ["memory", "buffered", "synced"]
 
@@ -46,16 +57,48 @@ export class Worker {
     this.options = options
   }
 
-  /** Goes on until it has done enough, or the store has died. */
-  work(count: number): Effect.Effect<void, StoreError> {
+  /** Goes on until it has done enough, or the store has died; in a session, where it has a name. */
+  work(count: number, name: string | undefined): Effect.Effect<void, StoreError> {
+    if (name === undefined) return this.go(count, this.act)
+    const { recorder, store } = this.options
+    const inSession = Effect.scoped(Effect.flatMap(Session.open(name), (session) => {
+      recorder.life.sessions.push({ name, serial: session.serial })
+      return this.go(count, Effect.suspend(() => this.inSession(session)))
+    }))
+    return Effect.catch(Effect.provideService(inSession, Store.Store, store), (error) => {
+      if (error._tag === "SessionInUse") return Effect.die(error)
+      return recorder.isBroken ? Effect.void : Effect.fail(error)
+    })
+  }
+
+  private go(count: number, act: Effect.Effect<void, StoreError>): Effect.Effect<void, StoreError> {
     const { recorder, schedule } = this.options
     if (count === 0) return Effect.void
-    return Effect.andThen(
-      schedule.pause,
-      Effect.suspend(() =>
-        recorder.isBroken ? Effect.void : Effect.andThen(this.act, Effect.suspend(() => this.work(count - 1)))
-      )
+    const next = Effect.suspend(() =>
+      recorder.isBroken ? Effect.void : Effect.andThen(act, Effect.suspend(() => this.go(count - 1, act)))
     )
+    return Effect.andThen(schedule.pause, next)
+  }
+
+  /** Sends the next serial, perhaps twice at once, or the last one again. */
+  private inSession(session: Session.Session): Effect.Effect<void, StoreError> {
+    const { schedule: { chance }, workload } = this.options
+    const isOld = session.serial > 0 && chance.bool(0.2)
+    const serial = isOld ? 1 + chance.int(session.serial) : session.serial + 1
+    const durability = chance.pick(durabilities)
+    const boundary: Boundary = (body) =>
+      Effect.map(
+        Tx.once({ session, serial, durability })(body),
+        (outcome) =>
+          outcome._tag === "Committed" ? isCommitted(outcome) : { _tag: "repeated", lsn: outcome.lsn }
+      )
+    const send = Effect.suspend(() => {
+      const run = this.run(workload.signed(), durability, boundary)
+      run.entry.session = { name: session.name, serial }
+      return this.noted(run, chance.bool(0.1) ? this.interrupted(run.effect) : Effect.exit(run.effect))
+    })
+    const times = chance.bool(0.3) ? [send, send] : [send]
+    return Effect.forEach(times, (send) => send, { concurrency: "unbounded", discard: true })
   }
 
   private readonly act: Effect.Effect<void, StoreError> = Effect.suspend(() => {
@@ -75,7 +118,7 @@ export class Worker {
   private transact(moves: ReadonlyArray<Move>, durability: Durability): Effect.Effect<void, StoreError> {
     return Effect.suspend(() => {
       const { chance } = this.options.schedule
-      const run = this.run(moves, durability)
+      const run = this.run(moves, durability, this.commits(durability))
       return this.noted(run, chance.bool(0.1) ? this.interrupted(run.effect) : Effect.exit(run.effect))
     })
   }
@@ -83,12 +126,22 @@ export class Worker {
   /** A transaction before anybody else is at work. */
   begin(moves: ReadonlyArray<Move>): Effect.Effect<void, StoreError> {
     return Effect.suspend(() => {
-      const run = this.run(moves, "synced")
+      const run = this.run(moves, "synced", this.commits("synced"))
       return this.noted(run, Effect.exit(run.effect))
     })
   }
 
-  private run(moves: ReadonlyArray<Move>, durability: Durability): Run {
+  /** The ordinary boundary. */
+  private commits(durability: Durability): Boundary {
+    const { chance } = this.options.schedule
+    const attempts = chance.bool(0.1) ? 1 + chance.int(2) : undefined
+    return (body) =>
+      attempts === undefined
+        ? Effect.map(Tx.commit({ durability })(body), isCommitted)
+        : Effect.map(Tx.commit({ durability, attempts })(body), isCommitted)
+  }
+
+  private run(moves: ReadonlyArray<Move>, durability: Durability, boundary: Boundary): Run {
     const { recorder, schedule: { chance, pause } } = this.options
     const entry = recorder.begin("transact", durability)
     const hook = Tx.onCommit(Effect.sync(() => {
@@ -97,10 +150,7 @@ export class Worker {
     const body = this.attempt(entry, (attempt) => carryOut(moves, attempt, pause))
     const hooked = chance.bool(0.2) ? Effect.andThen(hook, body) : body
     const last = chance.bool(0.05) ? Effect.andThen(hooked, this.once(entry)) : hooked
-    const commit: Effect.Effect<Tx.Commit<void>, Failure, Store.Store> = chance.bool(0.1)
-      ? Tx.commit({ durability, attempts: 1 + chance.int(2) })(last)
-      : Tx.commit({ durability })(last)
-    return { entry, effect: recorded(entry)(Effect.map(commit, ({ lsn }) => lsn)) }
+    return { entry, effect: recorded(entry)(boundary(last)) }
   }
 
   /** Retries the first run: until something that it read is written, or a while later. */
@@ -116,7 +166,10 @@ export class Worker {
     return Effect.suspend(() => {
       const { recorder, schedule: { pause } } = this.options
       const entry = recorder.begin("read", "memory")
-      const body = this.attempt(entry, (attempt) => Effect.as(lookOut(moves, attempt, pause), attempt.at))
+      const body = this.attempt(
+        entry,
+        (attempt) => Effect.as(lookOut(moves, attempt, pause), isCommitted({ lsn: attempt.at }))
+      )
       return this.noted({ entry }, Effect.exit(Snapshot.read()(body)))
     })
   }
@@ -134,7 +187,7 @@ export class Worker {
         yield* through(lookOut(first, attempt, pause))
         yield* Effect.repeat(pause, { times: 6 })
         yield* through(lookOut(second, attempt, pause))
-        return snapshot.lsn
+        return isCommitted(snapshot)
       })
       return this.noted({ entry }, Effect.exit(Effect.scoped(looks)))
     })
@@ -202,12 +255,12 @@ export class Worker {
   /** Waits for the end of a transaction and notes it; a store that fails without a reason fails the history. */
   private noted<E>(
     { entry }: Pick<Run, "entry">,
-    run: Effect.Effect<Exit.Exit<number, E | StoreError>, never, Store.Store>
+    run: Effect.Effect<Exit.Exit<Outcome, E | StoreError>, never, Store.Store>
   ): Effect.Effect<void, StoreError> {
     const { recorder, store } = this.options
     return Effect.flatMap(Effect.provideService(run, Store.Store, store), (exit) => {
       if (Exit.isSuccess(exit)) {
-        return Effect.sync(() => this.end(entry, { _tag: "committed", lsn: exit.value }))
+        return Effect.sync(() => this.end(entry, exit.value))
       }
       const error = Exit.findErrorOption(exit)
       if (error._tag === "Some" && error.value instanceof StoreError) {
@@ -221,6 +274,7 @@ export class Worker {
           ? Effect.sync(() => this.end(entry, { _tag: "unknown" }))
           : Effect.fail(value)
       }
+      if (error._tag === "Some" && isGap(error.value) && !recorder.isBroken) return Effect.die(error.value)
       const outcome = Cause.hasInterruptsOnly(exit.cause) ? "interrupted" : "failed"
       if (outcome === "failed" && error._tag === "None" && !String(exit.cause).includes("a body that dies")) {
         return Effect.die(exit.cause)

@@ -71,6 +71,11 @@ export class Workload {
     return moves
   }
 
+  /** One that leaves something behind in any case, if it commits. */
+  signed(): ReadonlyArray<Move> {
+    return [put("one", this.register(), this.value()), ...this.moves()]
+  }
+
   /** One that only looks. */
   looks(): ReadonlyArray<Move> {
     return this.paused(Array.from({ length: 1 + this.chance.int(3) }, (): Move => this.look()))

@@ -3,8 +3,10 @@
  *
  * The engine has no switch for any of them: methods are replaced for as long as a test runs, and put back.
  */
+import * as Exit from "effect/Exit"
 import { hashOf, ReadSet } from "../../src/actors/ReadSet.ts"
 import type { RangeRead } from "../../src/actors/ReadSet.ts"
+import { Sessions } from "../../src/actors/Sessions.ts"
 import { Window } from "../../src/actors/Window.ts"
 import { Running } from "../../src/Running.ts"
 import { View } from "../../src/View.ts"
@@ -97,6 +99,20 @@ export const plants: ReadonlyArray<Plant> = [
       const { machine } = store
       return { ...store, machine: { ...machine, visible: () => machine.tree.versions.pins.durable } }
     }
+  },
+  {
+    // Whoever opens a session is told of one serial less than it has committed, which is so taken again.
+    name: "serial accepted twice",
+    seenBy: ["sessions"],
+    install: replaced(Sessions.prototype, "claim", (claim) =>
+      function(this: Sessions, name) {
+        const opened = claim.call(this, name)
+        if (Exit.isSuccess(opened) && opened.value.last.serial > 0) {
+          const { last } = opened.value
+          opened.value.last = { ...last, serial: last.serial - 1 }
+        }
+        return opened
+      })
   },
   {
     // What was acknowledged as synced never reached the medium.
