@@ -207,7 +207,7 @@ const defects = function*(image: Image): Generator<Case> {
     const id = forge.inner().find((each) => Page.level(forge.words(each), 0) === 1) as number
     const children = forge.childrenOf(id)
     children[1] = children[0] as number
-    return ["page", forge.slotOf(id)]
+    return ["page", forge.slotOf(children[0] as number)]
   })
   yield forged("children exchanged", (forge) => {
     const id = forge.inner().find((each) => Page.level(forge.words(each), 0) === 1) as number
