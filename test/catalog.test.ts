@@ -134,7 +134,7 @@ describe("Catalog", () => {
 
   it("a count is believed only as far as its entries are there", () => {
     const entries = 1_000
-    const payload = Buffer.alloc(20 + 56 * entries + 8)
+    const payload = Buffer.alloc(20 + 56 * entries + 12)
     for (const count of [entries, entries + 1, 2 ** 31, 2 ** 32 - 1]) {
       payload.writeUInt32LE(count, 16)
       const decoded = CatalogFile.decode(payload)
