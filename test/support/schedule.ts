@@ -19,7 +19,7 @@ import type { Random as Chance } from "./random.ts"
 import { random } from "./random.ts"
 
 /** Decisions, and milliseconds in which nobody had anything to do, after which a program is taken to never end. */
-const decisionsMost = 4_000_000
+const decisionsMost = 200_000
 const idleMillisMost = 24 * 3_600_000
 /** Timers that are further away are seldom fired early, or never, so that time does not pass for its own sake. */
 const soonMillis = 1_000
