@@ -26,7 +26,12 @@ const runs: Record<string, Run> = {
   "quickstart.ts": { args: (store) => [store], expected: people, again: people },
   "transactions.ts": {
     args: () => [],
-    expected: [/order 1: a lamp for ada/, /order 4: OutOfStock/, /1 lamp, 2 candle, 3 candle/]
+    expected: [
+      /order 1: a lamp for ada/,
+      /order 4: OutOfStock/,
+      /1 lamp, 2 candle, 3 candle/,
+      /left: 0, 0; sold: 1, 2/
+    ]
   },
   "outbox.ts": {
     args: () => [],
