@@ -261,6 +261,7 @@ const apply = (
 ): Effect.Effect<{ readonly end: number; readonly verdict: ScanVerdict }, StoreError> =>
   Effect.gen(function*() {
     let end = plan.cut.lsn
+    yield* gatherPieces(source, plan, replay)
     replay.counters.groups = 0
     replay.counters.records = 0
     const visit = (group: ScannedGroup): Effect.Effect<void, StoreError> | undefined => {
@@ -270,6 +271,21 @@ const apply = (
     const verdict = yield* readLog(source, plan, { cut: plan.cut, visit })
     return { end: replay.stopped?.lsn ?? end, verdict }
   })
+
+/** Pieces below the cut count where their commit follows above it. */
+const gatherPieces = (
+  source: Source.Source,
+  plan: Plan.Plan,
+  replay: Replay
+): Effect.Effect<void, StoreError> => {
+  replay.begin()
+  const oldest = Math.min(...plan.primary?.catalog?.streams ?? [])
+  const segment = source.headers.findLast(({ base }) => base <= oldest)
+  const cut = segment === undefined ? undefined : Log.cutFrom(source, segment.sequence)
+  if (cut === undefined || cut.lsn > oldest) return Effect.void
+  // Where it does not lead to the cut, pieces are missing, and the replay stops at their commit.
+  return readLog(source, plan, { cut, until: plan.cut.lsn, visit: replay.gather })
+}
 
 const readLog = (
   source: Source.Source,
@@ -286,8 +302,8 @@ const stopOf = ({ directory }: Source.Source, { stopped }: Replay): Break | unde
   stopped === undefined ? undefined : {
     path: `${directory}/${stopped.path}`,
     offset: stopped.offset,
-    expected: "a transaction in one record",
-    actual: "one that was written as pieces, which is not salvaged"
+    expected: "a transaction with all of its pieces",
+    actual: "a commit whose pieces are not all there"
   }
 
 const breakOf = (source: Source.Source, verdict: ScanVerdict): Break | undefined => {

@@ -28,6 +28,8 @@ export class Follow {
   /** The end of the last group, as a superblock would say it. */
   at: Cut
   private known: Map<number, number> | undefined
+  /** Open transactions whose pieces make or drop keyspaces, by the LSN of the first piece. */
+  private readonly making = new Set<number>()
   private readonly header = new GroupHeader()
   private readonly reader = new RecordReader()
 
@@ -62,6 +64,7 @@ export class Follow {
     reader.open(bytes, GROUP_HEADER_BYTES, bytes.length, lsn + GROUP_HEADER_BYTES, records)
     let broken: Broken | undefined
     while (reader.nextRecord()) {
+      if (reader.type === RecordType.commit && this.making.delete(reader.streamFirst)) this.known = undefined
       while (reader.nextWrite()) {
         counters.writes++
         const reason = this.write()
@@ -75,13 +78,13 @@ export class Follow {
 
   private write(): string | undefined {
     const { known, reader } = this
-    if (known === undefined) return undefined
     const { keyspace, op } = reader
-    // Of a piece nobody knows yet whether it counts: what it makes may be there afterwards or not.
+    // Of a piece nobody knows yet whether it counts: which of its keyspaces are there its commit would tell.
     if (reader.type !== RecordType.transaction) {
-      if (op === Op.createKeyspace || op === Op.dropKeyspace) this.known = undefined
+      if (op === Op.createKeyspace || op === Op.dropKeyspace) this.making.add(reader.streamFirst)
       return undefined
     }
+    if (known === undefined) return undefined
     switch (op) {
       case Op.createKeyspace: {
         const value = reader.bytes.subarray(reader.valueStart, reader.valueEnd)

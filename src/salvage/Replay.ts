@@ -4,8 +4,8 @@
  * A key in a lost range is known again once the log writes or removes it; an operand on one that is not known is
  * nothing. Keyspaces that are cleared or dropped are known as a whole.
  *
- * Transactions that were written as pieces are not applied: the replay stops before the first of them, so that what it
- * leaves is a state that was.
+ * A transaction that was written as pieces is applied at its commit. Where pieces of it are lost the replay stops
+ * before it, so that what it leaves is a state that was.
  *
  * I1 Groups are applied in order and whole, from the cut on that the copied state stands at.
  */
@@ -18,6 +18,7 @@ import type { ScannedGroup } from "../log/ScanAnswer.ts"
 import { fileOffset, segmentName } from "../log/Segment.ts"
 import type { StoreError } from "../StoreError.ts"
 import type { Ranges } from "../tree/Ranges.ts"
+import { Streams } from "./Streams.ts"
 import type { Declared, Target } from "./Target.ts"
 
 /** Where a replay stopped by itself. */
@@ -56,7 +57,10 @@ export class Replay {
   /** Set where the replay stopped; nothing is applied from there on. */
   stopped: Stopped | undefined
   private readonly target: Target
-  private readonly reader = new RecordReader()
+  private readonly records = new RecordReader()
+  /** At the write at hand: in a record of the group, or in a piece. */
+  private reader = this.records
+  private readonly streams = new Streams()
   /** Lost keys that are known again, as text with one char per byte. */
   private readonly known = new Map<number, Set<string>>()
   private wanted: ReadonlyMap<number, Wanted> | undefined
@@ -72,28 +76,58 @@ export class Replay {
     this.wanted = wanted
   }
 
+  /** Forgets the pieces that were met. */
+  begin(): void {
+    this.streams.clear()
+  }
+
+  /** Takes note of the pieces in a group, and of nothing else. */
+  readonly gather = (group: ScannedGroup): undefined => {
+    this.streams.group(group)
+    if (group.kind !== GroupKind.data) return
+    const reader = this.opened(group)
+    while (reader.nextRecord()) this.streams.note(reader)
+  }
+
   readonly take = (group: ScannedGroup): Effect.Effect<void, StoreError> | undefined => {
     if (this.stopped !== undefined) return undefined
     this.counters.groups++
+    this.streams.group(group)
     if (group.kind !== GroupKind.data) return undefined
     return Effect.gen({ self: this }, function*() {
-      const { reader } = this
-      const { bytes, lsn, records, segment } = group
-      reader.open(bytes, GROUP_HEADER_BYTES, bytes.length, lsn + GROUP_HEADER_BYTES, records)
+      const reader = this.opened(group)
       while (reader.nextRecord()) {
-        if (reader.type === RecordType.commit) {
-          const path = segmentName(segment.sequence)
-          this.stopped = { lsn: reader.lsn, path, offset: fileOffset(segment, reader.lsn) }
+        const { type } = reader
+        if (type === RecordType.piece || type === RecordType.abort) {
+          this.streams.note(reader)
+          continue
+        }
+        const pieces = type === RecordType.commit ? this.streams.take(reader) : [reader]
+        if (pieces === undefined) {
+          const { segment } = group
+          const offset = fileOffset(segment, reader.lsn)
+          this.stopped = { lsn: reader.lsn, path: segmentName(segment.sequence), offset }
           return
         }
         this.counters.records++
-        if (reader.type !== RecordType.transaction) continue
+        if (type === RecordType.relocate) continue
         const due = this.target.advance(reader.millis)
         if (due !== undefined) yield* due
-        while (reader.nextWrite()) {
-          const wait = this.wanted === undefined ? this.write() : this.fill(this.wanted)
-          if (wait !== undefined) yield* wait
-        }
+        for (const piece of pieces) yield* this.apply(piece)
+      }
+    })
+  }
+
+  private opened({ bytes, lsn, records }: ScannedGroup): RecordReader {
+    return this.records.open(bytes, GROUP_HEADER_BYTES, bytes.length, lsn + GROUP_HEADER_BYTES, records)
+  }
+
+  private apply(reader: RecordReader): Effect.Effect<void, StoreError> {
+    return Effect.gen({ self: this }, function*() {
+      this.reader = reader
+      while (reader.nextWrite()) {
+        const wait = this.wanted === undefined ? this.write() : this.fill(this.wanted)
+        if (wait !== undefined) yield* wait
       }
     })
   }
