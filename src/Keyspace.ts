@@ -197,7 +197,17 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
   }
 
   readonly get = (key: K): Effect.Effect<Option.Option<V>, StoreError, Snapshot> =>
-    Effect.flatMap(this.row(key, "keys and values"), (row) => row === undefined ? noValue : this.value(row))
+    Snapshot.use((snapshot) => {
+      const encoded = this.encodeKey(key)
+      if (Exit.isExit(encoded)) return encoded
+      const row = snapshot.look(this, encoded, "keys and values")
+      // On a hit nothing is left to be run.
+      return isThere(row) ? this.some(row.value) : Effect.flatMap(row, (found) => this.some(found))
+    })
+
+  private some(row: Row | undefined): Exit.Exit<Option.Option<V>, StoreError> {
+    return row === undefined ? noValue : this.value(row)
+  }
 
   readonly getEntry = (key: K): Effect.Effect<Option.Option<Entry<K, V>>, StoreError, Snapshot> =>
     Effect.flatMap(this.row(key, "keys and values"), (row) => {
@@ -346,6 +356,9 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
     }))
   }
 }
+
+const isThere = <A, E>(effect: Effect.Effect<A, E>): effect is Exit.Success<A, E> =>
+  Exit.isExit(effect) && Exit.isSuccess(effect)
 
 class Merged<K, V, O, P> extends Declared<K, V, P> implements Reducing<K, V, O, P>, Merging {
   private readonly usage: Reducer.Usage<V, O>

@@ -24,7 +24,7 @@ import { grows, Reducer } from "./tree/Fold.ts"
 import type { Columns, Range, Row, Scan, View } from "./View.ts"
 import { ended } from "./View.ts"
 import type { Write } from "./WriteSet.ts"
-import { WriteSet } from "./WriteSet.ts"
+import { writeOverheadBytes, WriteSet } from "./WriteSet.ts"
 
 /** A keyspace whose values operands are folded into. */
 export interface Merging extends Declared {
@@ -94,16 +94,20 @@ export class Running {
   }
 
   get(keyspace: Declared, key: Uint8Array, columns: Columns): Effect.Effect<Row | undefined, StoreError> {
-    return this.guarded(keyspace, () => {
-      const own = this.writes.find(keyspace.name)
-      const write = own?.get(key)
-      if (write !== undefined && write.reducer === undefined) return Exit.succeed(rowOf(write, this.at))
-      if (own?.cleared === true) return Exit.succeed(undefined)
-      if (this.own.hasRuns(keyspace.name)) return this.getBeyond(keyspace, key, columns, write)
-      this.note(keyspace, key)
-      const stored = this.view.get(keyspace, key, columns)
-      return write === undefined ? stored : Effect.map(stored, (row) => this.fold(keyspace, write, row))
-    })
+    return Effect.suspend(() => this.look(keyspace, key, columns))
+  }
+
+  look(keyspace: Declared, key: Uint8Array, columns: Columns): Effect.Effect<Row | undefined, StoreError> {
+    const refused = this.refusal(keyspace)
+    if (refused !== undefined) return refused
+    const own = this.writes.find(keyspace.name)
+    const write = own?.get(key)
+    if (write !== undefined && write.reducer === undefined) return Exit.succeed(rowOf(write, this.at))
+    if (own?.cleared === true) return Exit.succeed(undefined)
+    if (this.own.hasRuns(keyspace.name)) return this.getBeyond(keyspace, key, columns, write)
+    this.note(keyspace, key)
+    const stored = this.view.look(keyspace, key, columns)
+    return write === undefined ? stored : Effect.map(stored, (row) => this.fold(keyspace, write, row))
   }
 
   /** Looks for a key in what was written beyond memory, then in the store. */
@@ -374,22 +378,21 @@ export class Running {
 
   /** Runs a step of a body that has not ended, on a keyspace whose own writes have its layout. */
   private guarded<A, E>(
-    { layout, name }: Declared,
+    keyspace: Declared,
     step: () => Effect.Effect<A, E>
   ): Effect.Effect<A, E | StoreError> {
-    return Effect.suspend((): Effect.Effect<A, E | StoreError> => {
-      if (!this.running) return ended("transaction")
-      const own = this.writes.find(name) ?? this.streamed?.reader.newest(name)
-      if (own === undefined || own.accepts(layout)) return step()
-      return Exit.fail(
-        storeError(new LayoutMismatch({ keyspace: name, stored: own.layout, declared: layout }))
-      )
-    })
+    return Effect.suspend((): Effect.Effect<A, E | StoreError> => this.refusal(keyspace) ?? step())
+  }
+
+  private refusal({ layout, name }: Declared): Exit.Exit<never, StoreError> | undefined {
+    if (!this.running) return ended("transaction")
+    const own = this.writes.find(name) ?? this.streamed?.reader.newest(name)
+    if (own === undefined || own.accepts(layout)) return undefined
+    return Exit.fail(
+      storeError(new LayoutMismatch({ keyspace: name, stored: own.layout, declared: layout }))
+    )
   }
 }
-
-/** What a write takes in memory beside its key and value, about. */
-const writeOverheadBytes = 256
 
 const levels: ReadonlyArray<Durability> = ["memory", "buffered", "synced"]
 

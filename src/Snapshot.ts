@@ -34,6 +34,12 @@ export class Snapshot extends Context.Service<Snapshot, {
     key: Uint8Array,
     columns: Columns
   ) => Effect.Effect<Row | undefined, StoreError>
+  /** The same at once, for a fiber that is about to run it anyway: an exit where nothing has to be waited for. */
+  readonly look: (
+    keyspace: Declared,
+    key: Uint8Array,
+    columns: Columns
+  ) => Effect.Effect<Row | undefined, StoreError>
   /** Rows in the order of the keys; a page that many of them miss is loaded once, and all missing ones together. */
   readonly getMany: (
     keyspace: Declared,

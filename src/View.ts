@@ -85,18 +85,20 @@ export class View {
   }
 
   get(keyspace: Declared, key: Uint8Array, columns: Columns): Effect.Effect<Row | undefined, StoreError> {
-    return Effect.suspend(() => {
-      const root = this.root(keyspace)
-      if (Exit.isExit(root)) return root
-      const { load, tree } = this.machine
-      const answer = tree.get(root, key, this.at)
-      if (answer < 0) {
-        return tree.missing === inScratch
-          ? this.recall(keyspace, root, key, columns, 0)
-          : Effect.andThen(load(tree.missing), this.get(keyspace, key, columns))
-      }
-      return answer === 0 ? none : this.found(key, columns)
-    })
+    return Effect.suspend(() => this.look(keyspace, key, columns))
+  }
+
+  look(keyspace: Declared, key: Uint8Array, columns: Columns): Effect.Effect<Row | undefined, StoreError> {
+    const root = this.root(keyspace)
+    if (Exit.isExit(root)) return root
+    const { load, tree } = this.machine
+    const answer = tree.get(root, key, this.at)
+    if (answer < 0) {
+      return tree.missing === inScratch
+        ? this.recall(keyspace, root, key, columns, 0)
+        : Effect.andThen(load(tree.missing), this.get(keyspace, key, columns))
+    }
+    return answer === 0 ? none : this.found(key, columns)
   }
 
   /** The record that the tree has found, if it has not expired. */

@@ -117,6 +117,9 @@ type Touched = Map<string, Array<Uint8Array>> | "all"
 /** Writes to some keyspaces, of which nothing else is kept here. */
 export type Layer = ReadonlyArray<KeyspaceWrites>
 
+/** What a write takes in memory beside its key and value, about. */
+export const writeOverheadBytes = 256
+
 /** The writes of a transaction, by keyspace. */
 export class WriteSet {
   /** Bytes of keys and values handed in, overwritten ones included, and of what it takes to hold them. */
