@@ -16,6 +16,7 @@ import * as Snapshot from "../src/Snapshot.ts"
 import * as Store from "../src/Store.ts"
 import { StoreError } from "../src/StoreError.ts"
 import * as Tx from "../src/Tx.ts"
+import { keysOf } from "./keys.ts"
 
 const { values: flags } = parseArgs({
   options: {
@@ -32,16 +33,7 @@ const rounds = Number(flags.rounds)
 const readers = Number(flags.readers)
 const Rows = Keyspace.bytes("rows")
 
-/** 16 random-looking bytes per number, the same in every run (a 32-bit mix of murmur3, four times). */
-const keyOf = (index: number): Uint8Array => {
-  const words = new Uint32Array(4)
-  for (let word = 0; word < 4; word++) {
-    let mixed = Math.imul(index * 4 + word ^ 0x9e3779b9, 0x85ebca6b)
-    mixed = Math.imul(mixed ^ mixed >>> 13, 0xc2b2ae35)
-    words[word] = mixed ^ mixed >>> 16
-  }
-  return new Uint8Array(words.buffer)
-}
+const keyOf = keysOf(records)
 const value = new Uint8Array(100).fill(7)
 
 const path = join(mkdtempSync(join(flags.directory, "heartwood-bench-")), "store")

@@ -16,6 +16,7 @@ import { Batch, Many } from "../src/Raw.ts"
 import * as Snapshot from "../src/Snapshot.ts"
 import * as Store from "../src/Store.ts"
 import * as Tx from "../src/Tx.ts"
+import { keysOf } from "./keys.ts"
 
 const { values: flags } = parseArgs({
   options: {
@@ -28,15 +29,7 @@ const rounds = Number(flags.rounds)
 
 const Words = Keyspace.bytes("words")
 
-/** 16 random-looking bytes per number, the same in every run (a 32-bit mix of murmur3, four times). */
-const keys = new Uint8Array(records * 16)
-const keyWords = new Uint32Array(keys.buffer)
-for (let word = 0; word < keyWords.length; word++) {
-  let mixed = Math.imul(word ^ 0x9e3779b9, 0x85ebca6b)
-  mixed = Math.imul(mixed ^ mixed >>> 13, 0xc2b2ae35)
-  keyWords[word] = mixed ^ mixed >>> 16
-}
-const keyOf = (index: number): Uint8Array => keys.subarray(index * 16, index * 16 + 16)
+const keyOf = keysOf(records)
 const value = new Uint8Array(100).fill(7)
 
 const rows: Array<readonly [what: string, median: string, range: string]> = []
