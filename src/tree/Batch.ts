@@ -34,14 +34,12 @@ export class Batch extends Packed {
 
   /** A copy of the key of record `index`. */
   key(index: number): Uint8Array {
-    const from = this.keyAt[index] as number
-    return this.bytes.slice(from, from + (this.keyBytes[index] as number))
+    return this.copy(this.keyAt[index] as number, this.keyBytes[index] as number)
   }
 
   /** A copy of the value of record `index`; empty where only keys were asked for. */
   value(index: number): Uint8Array {
-    const from = this.valueAt[index] as number
-    return this.bytes.slice(from, from + (this.valueBytes[index] as number))
+    return this.copy(this.valueAt[index] as number, this.valueBytes[index] as number)
   }
 
   /** Adds a record with its key; the value follows with {@link addValue}. */

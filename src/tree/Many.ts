@@ -15,7 +15,6 @@ import { widerInts } from "./Columns.ts"
 import { Kind } from "./Leaf.ts"
 import { Misses } from "./Misses.ts"
 import { Packed } from "./Packed.ts"
-import { ValueOut } from "./ValueOut.ts"
 
 /** What is wanted of each record. */
 export type Columns = "keys" | "keys and values"
@@ -35,7 +34,6 @@ export class Many extends Packed {
   /** Pages to load, and those that were taken last. */
   private missing = new Misses()
   private taken = new Misses()
-  private readonly out = new ValueOut()
 
   /** Forgets what was answered and makes `count` keys wait. */
   begin(count: number, columns: Columns): this {
@@ -78,8 +76,7 @@ export class Many extends Packed {
   /** A copy of the value of key `index`; undefined where there is none, empty where only keys were asked for. */
   value(index: number): Uint8Array | undefined {
     if (this.kinds[index] === 0) return undefined
-    const at = (this.valueAt[index] as number) >>> 2
-    return this.out.copy(this.words, this.bytes, at, this.valueBytes[index] as number)
+    return this.copy(this.valueAt[index] as number, this.valueBytes[index] as number)
   }
 
   /** Puts a value that was fetched from the log in the place of its reference. */

@@ -9,9 +9,13 @@ import { widerBytes, widerFloats, widerInts } from "./Columns.ts"
 import { Kind } from "./Leaf.ts"
 import type { Reference } from "./Reference.ts"
 import { readReference } from "./Reference.ts"
+import { ValueOut } from "./ValueOut.ts"
 
 /** Up to this many words a loop moves them faster than `set`. */
 const loopWords = 32
+
+/** Copies that callers take share memory, whichever rows they are of. */
+const out = new ValueOut()
 
 export class Packed {
   /** Records that expire at this time or before, in milliseconds, are left out. */
@@ -62,6 +66,11 @@ export class Packed {
   setValue(index: number, words: Int32Array, from: number, length: number): void {
     this.valueAt[index] = this.pack(words, from, length)
     this.valueBytes[index] = length
+  }
+
+  /** A copy of `length` bytes of what is packed, from byte `at` on. */
+  protected copy(at: number, length: number): Uint8Array {
+    return out.copy(this.words, this.bytes, at >>> 2, length)
   }
 
   /** Packs `length` bytes from word `from` on; answers the byte from which on they stand. */
