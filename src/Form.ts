@@ -47,11 +47,17 @@ export const expiryOf = (options: PutOptions | undefined, now: number): number =
 
 type Failed = Exit.Exit<never, StoreError>
 
+/** Told by its class: a look for a type id takes as long as the encoding of a short key. */
+export const isBytes = (encoded: Uint8Array | Failed): encoded is Uint8Array => encoded instanceof Uint8Array
+
 /** No key of any store is longer; a store may allow less. */
 export const keyBytes = ranges.keyBytes.most
 
 /** One buffer serves all encodings: nothing suspends between filling and copying. */
 const scratch = new Uint8Array(keyBytes)
+
+/** What it begins with, by length. */
+const views: Array<Uint8Array> = []
 
 const everything = new Uint8Array(0)
 
@@ -81,7 +87,7 @@ export class Form<K, V, P> implements Declared {
     const length = this.key.encode(key, target, at)
     if (length >= 0) return length
     const encoded = this.encodeKey(key)
-    return Exit.isExit(encoded) ? encoded : encoded.length
+    return isBytes(encoded) ? encoded.length : encoded
   }
 
   /** A value as it is stored; where values are bytes, the caller's own. */
@@ -90,7 +96,16 @@ export class Form<K, V, P> implements Declared {
   }
 
   protected encodeKey(key: K): Uint8Array | Failed {
-    return this.encoded((target) => this.key.encode(key, target, 0))
+    const length = this.key.encode(key, scratch, 0)
+    return length >= 0
+      ? scratch.slice(0, length)
+      : this.encoded((target) => this.key.encode(key, target, 0))
+  }
+
+  /** The same, good until the next key is encoded: reads that are answered at once keep none. */
+  protected encodeKeyBriefly(key: K): Uint8Array | Failed {
+    const length = this.key.encode(key, scratch, 0)
+    return length >= 0 ? views[length] ??= scratch.subarray(0, length) : this.encodeKey(key)
   }
 
   /** The bytes that `encode` writes, which answers their number, or why it cannot. */
@@ -137,7 +152,7 @@ export class Form<K, V, P> implements Declared {
 
   protected value(row: Row): Exit.Exit<Option.Option<V>, StoreError> {
     const value = this.decode(row)
-    return Exit.isExit(value) ? value : Exit.succeed(Option.some(value.value))
+    return "value" in value ? Exit.succeed(Option.some(value.value)) : value
   }
 
   protected decode(row: Row): { readonly value: V } | Failed {
@@ -167,7 +182,7 @@ export class Form<K, V, P> implements Declared {
     if (options.prefix !== undefined) {
       const { prefix: leading } = options
       const prefix = this.encoded((target) => this.key.encodePrefix(leading, target, 0))
-      if (Exit.isExit(prefix)) return prefix
+      if (!isBytes(prefix)) return prefix
       const above = prefix.slice()
       const end = Key.successor(above, 0, above.length)
       lower = prefix
@@ -175,12 +190,12 @@ export class Form<K, V, P> implements Declared {
     }
     if (options.from !== undefined) {
       const from = this.encodeKey(options.from)
-      if (Exit.isExit(from)) return from
+      if (!isBytes(from)) return from
       if (compare(from, lower) > 0) lower = from
     }
     if (options.until !== undefined) {
       const until = this.encodeKey(options.until)
-      if (Exit.isExit(until)) return until
+      if (!isBytes(until)) return until
       if (upper === undefined || compare(until, upper) < 0) upper = until
     }
     return {

@@ -18,7 +18,7 @@ import * as Codec from "./Codec.ts"
 import type { Stat } from "./Counts.ts"
 import * as Counts from "./Counts.ts"
 import type { PutOptions, RangeOptions } from "./Form.ts"
-import { expiryOf, Form, keyBytes, noValue } from "./Form.ts"
+import { expiryOf, Form, isBytes, keyBytes, noValue } from "./Form.ts"
 import * as Key from "./Key.ts"
 import * as Raw from "./Raw.ts"
 import * as Reducer from "./Reducer.ts"
@@ -29,6 +29,7 @@ import { Store } from "./Store.ts"
 import type { StoreError } from "./StoreError.ts"
 import { VersionMismatch } from "./StoreError.ts"
 import { Tx } from "./Tx.ts"
+import { isHere } from "./View.ts"
 
 export type { Stat } from "./Counts.ts"
 export type { PutOptions, RangeOptions } from "./Form.ts"
@@ -197,23 +198,16 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
   }
 
   readonly get = (key: K): Effect.Effect<Option.Option<V>, StoreError, Snapshot> =>
-    Snapshot.use((snapshot) => {
-      const encoded = this.encodeKey(key)
-      if (Exit.isExit(encoded)) return encoded
-      const row = snapshot.look(this, encoded, "keys and values")
-      // On a hit nothing is left to be run.
-      return isThere(row) ? this.some(row.value) : Effect.flatMap(row, (found) => this.some(found))
-    })
+    this.find(key, "keys and values", this.some)
 
-  private some(row: Row | undefined): Exit.Exit<Option.Option<V>, StoreError> {
-    return row === undefined ? noValue : this.value(row)
-  }
+  private readonly some = (row: Row | undefined): Exit.Exit<Option.Option<V>, StoreError> =>
+    row === undefined ? noValue : this.value(row)
 
   readonly getEntry = (key: K): Effect.Effect<Option.Option<Entry<K, V>>, StoreError, Snapshot> =>
-    Effect.flatMap(this.row(key, "keys and values"), (row) => {
+    this.find(key, "keys and values", (row) => {
       if (row === undefined) return noValue
       const value = this.decode(row)
-      return Exit.isExit(value) ? value : Exit.succeed(Option.some(entryOf(key, value.value, row)))
+      return "value" in value ? Exit.succeed(Option.some(entryOf(key, value.value, row))) : value
     })
 
   readonly getMany = (keys: Iterable<K>): Effect.Effect<Array<Option.Option<V>>, StoreError, Snapshot> =>
@@ -232,8 +226,7 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
           )))
     })
 
-  readonly has = (key: K): Effect.Effect<boolean, StoreError, Snapshot> =>
-    Effect.map(this.row(key, "keys"), (row) => row !== undefined)
+  readonly has = (key: K): Effect.Effect<boolean, StoreError, Snapshot> => this.find(key, "keys", isThere)
 
   readonly first = (
     options?: RangeOptions<K, P>
@@ -243,9 +236,9 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
   readonly range = (options: RangeOptions<K, P> = {}): Stream.Stream<Entry<K, V>, StoreError, Snapshot> =>
     this.rows(options, "keys and values", (row) => {
       const key = this.decodeKey(row)
-      if (Exit.isExit(key)) return key
+      if (!("key" in key)) return key
       const value = this.decode(row)
-      return Exit.isExit(value) ? value : entryOf(key.key, value.value, row)
+      return "value" in value ? entryOf(key.key, value.value, row) : value
     })
 
   readonly keys = (options: RangeOptions<K, P> = {}): Stream.Stream<K, StoreError, Snapshot> =>
@@ -257,15 +250,15 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
   readonly put = (key: K, value: V, options?: PutOptions): Effect.Effect<void, StoreError, Tx> =>
     Tx.use((tx) => {
       const encoded = this.encodeKey(key)
-      if (Exit.isExit(encoded)) return encoded
+      if (!isBytes(encoded)) return encoded
       const stored = this.encodeValue(value)
-      return Exit.isExit(stored) ? stored : tx.put(this, encoded, stored, expiryOf(options, tx.now))
+      return isBytes(stored) ? tx.put(this, encoded, stored, expiryOf(options, tx.now)) : stored
     })
 
   readonly remove = (key: K): Effect.Effect<void, StoreError, Tx> =>
     Tx.use((tx) => {
       const encoded = this.encodeKey(key)
-      return Exit.isExit(encoded) ? encoded : tx.remove(this, encoded)
+      return isBytes(encoded) ? tx.remove(this, encoded) : encoded
     })
 
   readonly insert = (
@@ -273,9 +266,10 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
     value: V,
     options?: PutOptions
   ): Effect.Effect<boolean, StoreError, Tx | Snapshot> =>
-    Effect.flatMap(
-      this.row(key, "keys"),
-      (row) => row === undefined ? Effect.as(this.put(key, value, options), true) : Effect.succeed(false)
+    this.find(
+      key,
+      "keys",
+      (row) => row === undefined ? Effect.as(this.put(key, value, options), true) : no
     )
 
   readonly replace = (
@@ -284,8 +278,9 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
     expected: number | undefined,
     options?: PutOptions
   ): Effect.Effect<void, StoreError | VersionMismatch, Tx | Snapshot> =>
-    Effect.flatMap(
-      this.row(key, "keys"),
+    this.find(
+      key,
+      "keys",
       (row): Effect.Effect<void, StoreError | VersionMismatch, Tx> =>
         row?.lsn === expected
           ? this.put(key, value, options)
@@ -311,10 +306,17 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
 
   readonly count: Effect.Effect<number, StoreError, Store> = Counts.count(this)
 
-  private row(key: K, columns: Columns): Effect.Effect<Row | undefined, StoreError, Snapshot> {
-    return Snapshot.use((snapshot) => {
-      const encoded = this.encodeKey(key)
-      return Exit.isExit(encoded) ? encoded : snapshot.get(this, encoded, columns)
+  /** What `answer` makes of a key's row, in the same step of its fiber where nothing has to be waited for. */
+  private find<A, E, R>(
+    key: K,
+    columns: Columns,
+    answer: (row: Row | undefined) => Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E | StoreError, R | Snapshot> {
+    return Snapshot.use((snapshot): Effect.Effect<A, E | StoreError, R> => {
+      const encoded = this.encodeKeyBriefly(key)
+      if (!isBytes(encoded)) return encoded
+      const looked = snapshot.look(this, encoded, columns)
+      return isHere(looked) ? answer(looked) : Effect.flatMap(looked, answer)
     })
   }
 
@@ -323,7 +325,7 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
       const encoded: Array<Uint8Array> = []
       for (const key of keys) {
         const bytes = this.encodeKey(key)
-        if (Exit.isExit(bytes)) return bytes
+        if (!isBytes(bytes)) return bytes
         encoded.push(bytes)
       }
       return snapshot.getMany(this, encoded, "keys and values")
@@ -357,8 +359,9 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
   }
 }
 
-const isThere = <A, E>(effect: Effect.Effect<A, E>): effect is Exit.Success<A, E> =>
-  Exit.isExit(effect) && Exit.isSuccess(effect)
+const yes = Exit.succeed(true)
+const no = Exit.succeed(false)
+const isThere = (row: Row | undefined): Exit.Exit<boolean> => row === undefined ? no : yes
 
 class Merged<K, V, O, P> extends Declared<K, V, P> implements Reducing<K, V, O, P>, Merging {
   private readonly usage: Reducer.Usage<V, O>
@@ -380,9 +383,9 @@ class Merged<K, V, O, P> extends Declared<K, V, P> implements Reducing<K, V, O, 
   readonly merge = (key: K, operand: O): Effect.Effect<void, StoreError, Tx> =>
     Tx.use((tx) => {
       const encoded = this.encodeKey(key)
-      if (Exit.isExit(encoded)) return encoded
+      if (!isBytes(encoded)) return encoded
       const stored = this.guard(() => this.usage.encodeOperand(operand))
-      return Exit.isExit(stored) ? stored : tx.merge(this, encoded, stored)
+      return isBytes(stored) ? tx.merge(this, encoded, stored) : stored
     })
 
   readonly compact = (stored: Uint8Array, most: number): Uint8Array | Exit.Exit<never, StoreError> => {

@@ -21,8 +21,8 @@ import { Streamed } from "./own/Streamed.ts"
 import type { StoreError } from "./StoreError.ts"
 import { LayoutMismatch, LimitExceeded, storeError } from "./StoreError.ts"
 import { grows, Reducer } from "./tree/Fold.ts"
-import type { Columns, Range, Row, Scan, View } from "./View.ts"
-import { ended } from "./View.ts"
+import type { Columns, Looked, Range, Row, Scan, View } from "./View.ts"
+import { ended, isHere, later } from "./View.ts"
 import type { Write } from "./WriteSet.ts"
 import { writeOverheadBytes, WriteSet } from "./WriteSet.ts"
 
@@ -94,20 +94,23 @@ export class Running {
   }
 
   get(keyspace: Declared, key: Uint8Array, columns: Columns): Effect.Effect<Row | undefined, StoreError> {
-    return Effect.suspend(() => this.look(keyspace, key, columns))
+    return Effect.suspend(() => later(this.look(keyspace, key, columns)))
   }
 
-  look(keyspace: Declared, key: Uint8Array, columns: Columns): Effect.Effect<Row | undefined, StoreError> {
+  look(keyspace: Declared, key: Uint8Array, columns: Columns): Looked {
     const refused = this.refusal(keyspace)
     if (refused !== undefined) return refused
     const own = this.writes.find(keyspace.name)
     const write = own?.get(key)
-    if (write !== undefined && write.reducer === undefined) return Exit.succeed(rowOf(write, this.at))
-    if (own?.cleared === true) return Exit.succeed(undefined)
-    if (this.own.hasRuns(keyspace.name)) return this.getBeyond(keyspace, key, columns, write)
+    if (write !== undefined && write.reducer === undefined) return rowOf(write, this.at)
+    if (own?.cleared === true) return undefined
+    if (this.own.hasRuns(keyspace.name)) return this.getBeyond(keyspace, key.slice(), columns, write)
     this.note(keyspace, key)
     const stored = this.view.look(keyspace, key, columns)
-    return write === undefined ? stored : Effect.map(stored, (row) => this.fold(keyspace, write, row))
+    if (write === undefined) return stored
+    return isHere(stored)
+      ? this.fold(keyspace, write, stored)
+      : Effect.map(stored, (row) => this.fold(keyspace, write, row))
   }
 
   /** Looks for a key in what was written beyond memory, then in the store. */

@@ -18,7 +18,7 @@ import { Store } from "./Store.ts"
 import type { StoreError } from "./StoreError.ts"
 import { LimitExceeded, SnapshotExpired, storeError } from "./StoreError.ts"
 import type { Owner } from "./tree/Pins.ts"
-import type { Columns, Range, Row, Scan } from "./View.ts"
+import type { Columns, Looked, Range, Row, Scan } from "./View.ts"
 import { ended, View } from "./View.ts"
 
 export type { Columns, Range, Row, Scan } from "./View.ts"
@@ -34,12 +34,8 @@ export class Snapshot extends Context.Service<Snapshot, {
     key: Uint8Array,
     columns: Columns
   ) => Effect.Effect<Row | undefined, StoreError>
-  /** The same at once, for a fiber that is about to run it anyway: an exit where nothing has to be waited for. */
-  readonly look: (
-    keyspace: Declared,
-    key: Uint8Array,
-    columns: Columns
-  ) => Effect.Effect<Row | undefined, StoreError>
+  /** The same at once. The key may be the caller's to change after that, and with it that of the row. */
+  readonly look: (keyspace: Declared, key: Uint8Array, columns: Columns) => Looked
   /** Rows in the order of the keys; a page that many of them miss is loaded once, and all missing ones together. */
   readonly getMany: (
     keyspace: Declared,

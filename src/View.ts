@@ -40,6 +40,16 @@ export interface Row {
 export const rowOf = (key: Uint8Array, value: Uint8Array, lsn: number, expiry: number): Row =>
   expiry === Infinity ? { key, value, lsn } : { key, value, lsn, expiry }
 
+/** What a key comes to at once: a row, or none; or what has to be waited for, or has failed. */
+export type Looked = Row | undefined | Effect.Effect<Row | undefined, StoreError>
+
+/** No look at a type id: this stands between a read and its answer. */
+export const isHere = (looked: Looked): looked is Row | undefined => looked === undefined || "lsn" in looked
+
+/** The same as an effect. */
+export const later = (looked: Looked): Effect.Effect<Row | undefined, StoreError> =>
+  isHere(looked) ? Exit.succeed(looked) : looked
+
 /** Keys in [lower, upper), ascending or descending. */
 export interface Range {
   readonly lower: Uint8Array
@@ -85,34 +95,40 @@ export class View {
   }
 
   get(keyspace: Declared, key: Uint8Array, columns: Columns): Effect.Effect<Row | undefined, StoreError> {
-    return Effect.suspend(() => this.look(keyspace, key, columns))
+    return Effect.suspend(() => later(this.look(keyspace, key, columns)))
   }
 
-  look(keyspace: Declared, key: Uint8Array, columns: Columns): Effect.Effect<Row | undefined, StoreError> {
+  /** Reads at once. The key may be the caller's to change after that, and with it that of the row. */
+  look(keyspace: Declared, key: Uint8Array, columns: Columns): Looked {
     const root = this.root(keyspace)
-    if (Exit.isExit(root)) return root
-    const { load, tree } = this.machine
+    if (!isRoot(root)) return Exit.isSuccess(root) ? undefined : root
+    const { tree } = this.machine
     const answer = tree.get(root, key, this.at)
-    if (answer < 0) {
-      return tree.missing === inScratch
-        ? this.recall(keyspace, root, key, columns, 0)
-        : Effect.andThen(load(tree.missing), this.get(keyspace, key, columns))
-    }
-    return answer === 0 ? none : this.found(key, columns)
+    if (answer < 0) return this.awaited(keyspace, root, key.slice(), columns)
+    return answer === 0 ? undefined : this.found(key, columns)
+  }
+
+  /** What is to be waited for: a page, or the scratch file. */
+  private awaited(keyspace: Declared, root: Root, key: Uint8Array, columns: Columns) {
+    const { load, tree } = this.machine
+    return tree.missing === inScratch
+      ? this.recall(keyspace, root, key, columns, 0)
+      : Effect.andThen(load(tree.missing), this.get(keyspace, key, columns))
   }
 
   /** The record that the tree has found, if it has not expired. */
-  private found(key: Uint8Array, columns: Columns): Effect.Effect<Row | undefined, StoreError> {
+  private found(key: Uint8Array, columns: Columns): Looked {
     const { tree } = this.machine
     const expiry = tree.foundExpiry()
-    if (expiry <= this.now) return none
+    if (expiry <= this.now) return undefined
     const lsn = tree.foundVersion()
-    if (columns === "keys") return Exit.succeed(rowOf(key, empty, lsn, expiry))
+    if (columns === "keys") return rowOf(key, empty, lsn, expiry)
     const reference = tree.foundReference()
-    if (reference === undefined) return Exit.succeed(rowOf(key, tree.value(), lsn, expiry))
+    if (reference === undefined) return rowOf(key, tree.value(), lsn, expiry)
+    const own = key.slice()
     return Effect.map(
       this.fetch(reference),
-      (value) => ({ ...rowOf(key, value, lsn, expiry), isLarge: true as const })
+      (value) => ({ ...rowOf(own, value, lsn, expiry), isLarge: true as const })
     )
   }
 
@@ -137,12 +153,12 @@ export class View {
       }
       const again: Effect.Effect<Row | undefined, StoreError> = Effect.suspend(() => {
         const root = this.root(keyspace)
-        if (Exit.isExit(root)) return root
+        if (!isRoot(root)) return root
         const { spill } = tree.versions
         spill.searched = searched
         const answer = tree.get(root, key, this.at)
         spill.searched = 0
-        if (answer >= 0) return answer === 0 ? none : this.found(key, columns)
+        if (answer >= 0) return answer === 0 ? none : later(this.found(key, columns))
         return tree.missing === inScratch
           ? this.recall(keyspace, root, key, columns, searched)
           : Effect.andThen(load(tree.missing), again)
@@ -212,7 +228,7 @@ export class View {
     many: Many
   ): Exit.Exit<void, StoreError> {
     const root = this.root(keyspace)
-    if (Exit.isExit(root)) return Exit.asVoid(root)
+    if (!isRoot(root)) return Exit.asVoid(root)
     this.machine.tree.getMany(root, keys, this.at, many)
     return Exit.void
   }
@@ -263,7 +279,7 @@ export class View {
     const pull: Scan = Effect.suspend((): Scan => {
       if (ended) return Cause.done()
       const root = this.root(keyspace)
-      if (Exit.isExit(root)) return Exit.isSuccess(root) ? Cause.done() : Exit.failCause(root.cause)
+      if (!isRoot(root)) return Exit.isSuccess(root) ? Cause.done() : Exit.failCause(root.cause)
       batch.reset()
       const limit = Math.min(left, chunk)
       const { columns, order } = range
@@ -359,6 +375,8 @@ export class View {
     return failure === undefined ? this.machine.root(keyspace, this.at) : Exit.fail(failure)
   }
 }
+
+const isRoot = (root: Root | Exit.Exit<undefined, StoreError>): root is Root => "treeId" in root
 
 /** For whoever reads or writes through something that its body has left. */
 export const ended = (what: Ended["what"]): Exit.Exit<never, StoreError> =>

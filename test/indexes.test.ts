@@ -22,7 +22,7 @@ const waiting = <A, E, R>(body: Effect.Effect<A, E, R>) =>
       at,
       joins: () => snapshot.joins(),
       get: (...args) => Effect.andThen(Effect.yieldNow, snapshot.get(...args)),
-      look: (...args) => Effect.andThen(Effect.yieldNow, snapshot.look(...args)),
+      look: (...args) => Effect.andThen(Effect.yieldNow, snapshot.get(...args)),
       getMany: (...args) => snapshot.getMany(...args),
       scan: (...args) => snapshot.scan(...args)
     })
