@@ -13,10 +13,23 @@ import * as Key from "./Key.ts"
 import { ranges } from "./Limits.ts"
 import type { Declared } from "./Machine.ts"
 import { FoldFailed } from "./Reducer.ts"
-import type { Columns, Range, Row } from "./Snapshot.ts"
+import type { Columns, Range, Row } from "./Row.ts"
 import type { StoreError } from "./StoreError.ts"
 import { LimitExceeded, ReducerFailed, storeError, Undecodable, Unencodable } from "./StoreError.ts"
 import { compare } from "./WriteSet.ts"
+
+/** A record as it is read. */
+export interface Entry<K, V> {
+  readonly key: K
+  readonly value: V
+  /** LSN of the commit that wrote it; what `replace` compares. */
+  readonly lsn: number
+  /** Milliseconds since 1970 from which on it is hidden; absent where it stays. */
+  readonly expiry?: number
+}
+
+export const entryOf = <K, V>(key: K, value: V, { expiry, lsn }: Row): Entry<K, V> =>
+  expiry === undefined ? { key, value, lsn } : { key, value, lsn, expiry }
 
 /** Which keys a range covers; everything where nothing is given. */
 export interface RangeOptions<K, P> {
@@ -173,6 +186,13 @@ export class Form<K, V, P> implements Declared {
     const key = this.key.decode(row.key, 0, row.key.length)
     if (key !== undefined) return { key }
     return Exit.fail(storeError(new Undecodable({ keyspace: this.name, version: 0, cause: "its key" })))
+  }
+
+  protected entry(row: Row): Entry<K, V> | Failed {
+    const key = this.decodeKey(row)
+    if (!("key" in key)) return key
+    const value = this.decode(row)
+    return "value" in value ? entryOf(key.key, value.value, row) : value
   }
 
   /** The range in bytes: what begins with the prefix, cut by `from` and `until`. */

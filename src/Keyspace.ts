@@ -8,7 +8,7 @@
  * tree and waits for pages that are missing, `tree/Lookup.ts` finds the record.
  */
 import * as Arr from "effect/Array"
-import type * as Cause from "effect/Cause"
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
@@ -17,32 +17,22 @@ import * as Stream from "effect/Stream"
 import * as Codec from "./Codec.ts"
 import type { Stat } from "./Counts.ts"
 import * as Counts from "./Counts.ts"
-import type { PutOptions, RangeOptions } from "./Form.ts"
-import { expiryOf, Form, isBytes, keyBytes, noValue } from "./Form.ts"
+import type { Entry, PutOptions, RangeOptions } from "./Form.ts"
+import { entryOf, expiryOf, Form, isBytes, keyBytes, noValue } from "./Form.ts"
 import * as Key from "./Key.ts"
 import * as Raw from "./Raw.ts"
 import * as Reducer from "./Reducer.ts"
+import type { Columns, Row } from "./Row.ts"
+import { isHere } from "./Row.ts"
 import type { Merging } from "./Running.ts"
-import type { Columns, Row } from "./Snapshot.ts"
 import { Snapshot } from "./Snapshot.ts"
 import { Store } from "./Store.ts"
 import type { StoreError } from "./StoreError.ts"
 import { VersionMismatch } from "./StoreError.ts"
 import { Tx } from "./Tx.ts"
-import { isHere } from "./View.ts"
 
 export type { Stat } from "./Counts.ts"
-export type { PutOptions, RangeOptions } from "./Form.ts"
-
-/** A record as it is read. */
-export interface Entry<K, V> {
-  readonly key: K
-  readonly value: V
-  /** LSN of the commit that wrote it; what `replace` compares. */
-  readonly lsn: number
-  /** Milliseconds since 1970 from which on it is hidden; absent where it stays. */
-  readonly expiry?: number
-}
+export type { Entry, PutOptions, RangeOptions } from "./Form.ts"
 
 /** What a keyspace is, and how it is read. */
 export interface Reads<K, V, P = never> {
@@ -174,9 +164,6 @@ export const bytes = (name: string): Bytes => {
   return Object.assign(declared, { raw: Store.useSync(({ machine }) => Raw.make(machine, declared)) })
 }
 
-const entryOf = <K, V>(key: K, value: V, { expiry, lsn }: Row): Entry<K, V> =>
-  expiry === undefined ? { key, value, lsn } : { key, value, lsn, expiry }
-
 class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
   constructor(
     name: string,
@@ -231,15 +218,24 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
   readonly first = (
     options?: RangeOptions<K, P>
   ): Effect.Effect<Option.Option<Entry<K, V>>, StoreError, Snapshot> =>
-    Stream.runHead(this.range({ ...options, limit: 1 }))
+    Snapshot.use((snapshot) => {
+      const range = this.bounds({ ...options, limit: 1 }, "keys and values")
+      if (Exit.isExit(range)) return range
+      const scan = snapshot.scan(this, range)
+      const pull: Effect.Effect<Option.Option<Entry<K, V>>, StoreError> = Effect.matchEffect(scan, {
+        // A chunk may be empty: its rows were removed by the transaction that reads.
+        onSuccess: ([row]) => {
+          if (row === undefined) return pull
+          const entry = this.entry(row)
+          return "key" in entry ? Exit.succeed(Option.some(entry)) : entry
+        },
+        onFailure: (error) => Cause.isDone(error) ? noValue : Effect.fail(error)
+      })
+      return pull
+    })
 
   readonly range = (options: RangeOptions<K, P> = {}): Stream.Stream<Entry<K, V>, StoreError, Snapshot> =>
-    this.rows(options, "keys and values", (row) => {
-      const key = this.decodeKey(row)
-      if (!("key" in key)) return key
-      const value = this.decode(row)
-      return "value" in value ? entryOf(key.key, value.value, row) : value
-    })
+    this.rows(options, "keys and values", (row) => this.entry(row))
 
   readonly keys = (options: RangeOptions<K, P> = {}): Stream.Stream<K, StoreError, Snapshot> =>
     Stream.map(
@@ -332,7 +328,7 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
     })
   }
 
-  private rows<A>(
+  private rows<A extends { readonly key: K }>(
     options: RangeOptions<K, P>,
     columns: Columns,
     decode: (row: Row) => A | Exit.Exit<never, StoreError>
@@ -347,7 +343,7 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
           const decoded: Array<A> = []
           for (const row of rows) {
             const entry = decode(row)
-            if (Exit.isExit(entry)) return entry
+            if (!("key" in entry)) return entry
             decoded.push(entry)
           }
           // A chunk may be empty: its rows were removed by the transaction that reads.

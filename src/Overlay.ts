@@ -10,10 +10,10 @@
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import { rowOf as storedRow } from "./Row.ts"
+import type { Range, Row, Scan } from "./Row.ts"
 import type { StoreError } from "./StoreError.ts"
 import { Fold } from "./tree/Fold.ts"
-import { rowOf as storedRow } from "./View.ts"
-import type { Range, Row, Scan } from "./View.ts"
 import type { Write } from "./WriteSet.ts"
 import { compare } from "./WriteSet.ts"
 

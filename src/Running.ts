@@ -18,11 +18,13 @@ import type { Declared, Machine } from "./Machine.ts"
 import { folded, foldedRow, overlay, rowOf } from "./Overlay.ts"
 import { cover, OwnView } from "./own/OwnView.ts"
 import { Streamed } from "./own/Streamed.ts"
+import type { Columns, Looked, Range, Row, Scan } from "./Row.ts"
+import { isHere, later } from "./Row.ts"
 import type { StoreError } from "./StoreError.ts"
 import { LayoutMismatch, LimitExceeded, storeError } from "./StoreError.ts"
 import { grows, Reducer } from "./tree/Fold.ts"
-import type { Columns, Looked, Range, Row, Scan, View } from "./View.ts"
-import { ended, isHere, later } from "./View.ts"
+import type { View } from "./View.ts"
+import { ended } from "./View.ts"
 import type { Write } from "./WriteSet.ts"
 import { writeOverheadBytes, WriteSet } from "./WriteSet.ts"
 
@@ -98,6 +100,10 @@ export class Running {
   }
 
   look(keyspace: Declared, key: Uint8Array, columns: Columns): Looked {
+    if (this.running && this.isEmpty) {
+      this.note(keyspace, key)
+      return this.view.look(keyspace, key, columns)
+    }
     const refused = this.refusal(keyspace)
     if (refused !== undefined) return refused
     const own = this.writes.find(keyspace.name)

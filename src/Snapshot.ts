@@ -14,14 +14,14 @@ import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Declared, Machine } from "./Machine.ts"
+import type { Columns, Looked, Range, Row, Scan } from "./Row.ts"
 import { Store } from "./Store.ts"
 import type { StoreError } from "./StoreError.ts"
 import { LimitExceeded, SnapshotExpired, storeError } from "./StoreError.ts"
 import type { Owner } from "./tree/Pins.ts"
-import type { Columns, Looked, Range, Row, Scan } from "./View.ts"
 import { ended, View } from "./View.ts"
 
-export type { Columns, Range, Row, Scan } from "./View.ts"
+export type { Columns, Range, Row, Scan } from "./Row.ts"
 
 /** What a body may read through. A transaction provides one that sees its own writes. */
 export class Snapshot extends Context.Service<Snapshot, {

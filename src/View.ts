@@ -12,59 +12,18 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { Declared, Machine } from "./Machine.ts"
+import type { Columns, Looked, Range, Row, Scan } from "./Row.ts"
+import { later, rowOf } from "./Row.ts"
 import type { StoreError } from "./StoreError.ts"
 import { Ended, SnapshotExpired, storeError } from "./StoreError.ts"
 import { Ahead } from "./tree/Ahead.ts"
-import { Batch } from "./tree/Cursor.ts"
-import { Many } from "./tree/Many.ts"
-import type { Columns } from "./tree/Many.ts"
+import type { Batch } from "./tree/Batch.ts"
+import { batches } from "./tree/Batch.ts"
+import type { Many } from "./tree/Many.ts"
+import { manys } from "./tree/Many.ts"
 import type { Owner, Reader } from "./tree/Pins.ts"
 import type { Reference, Root } from "./tree/Tree.ts"
 import { inScratch, Kind } from "./tree/Tree.ts"
-
-/** What is wanted of each row; without values none is read from the log. */
-export type { Columns }
-
-/** A stored record: its key, its value as it was stored, and the LSN of the commit that wrote it. */
-export interface Row {
-  readonly key: Uint8Array
-  readonly value: Uint8Array
-  readonly lsn: number
-  /** Milliseconds since 1970 from which on it is hidden; there where it does not stay. */
-  readonly expiry?: number
-  /** There, and true, where the value was read from the log. */
-  readonly isLarge?: true
-}
-
-/** A row; its expiry is Infinity where it stays. */
-export const rowOf = (key: Uint8Array, value: Uint8Array, lsn: number, expiry: number): Row =>
-  expiry === Infinity ? { key, value, lsn } : { key, value, lsn, expiry }
-
-/** What a key comes to at once: a row, or none; or what has to be waited for, or has failed. */
-export type Looked = Row | undefined | Effect.Effect<Row | undefined, StoreError>
-
-/** No look at a type id: this stands between a read and its answer. */
-export const isHere = (looked: Looked): looked is Row | undefined => looked === undefined || "lsn" in looked
-
-/** The same as an effect. */
-export const later = (looked: Looked): Effect.Effect<Row | undefined, StoreError> =>
-  isHere(looked) ? Exit.succeed(looked) : looked
-
-/** Keys in [lower, upper), ascending or descending. */
-export interface Range {
-  readonly lower: Uint8Array
-  /** Undefined: no upper bound. */
-  readonly upper: Uint8Array | undefined
-  readonly order: "ascending" | "descending"
-  /** Most rows in all. */
-  readonly limit: number
-  /** Rows that will do, as far as one can tell: as many are read at first. The limit, where absent. */
-  readonly expected?: number
-  readonly columns: Columns
-}
-
-/** Rows in chunks; ends by failing with `Cause.Done`. Holds no page and no lock between pulls. */
-export type Scan = Effect.Effect<ReadonlyArray<Row>, StoreError | Cause.Done>
 
 /** A store as of one LSN, which it keeps pinned until it is released, and of one time. */
 export class View {
@@ -173,12 +132,10 @@ export class View {
     columns: Columns
   ): Effect.Effect<ReadonlyArray<Row | undefined>, StoreError> {
     return Effect.suspend(() => {
-      const many = new Many()
-      many.now = this.now
-      if (keys.length <= manyKeys) return this.getSlice(keyspace, keys, columns, many)
+      if (keys.length <= manyKeys) return this.getSlice(keyspace, keys, columns)
       const slices: Array<ReadonlyArray<Uint8Array>> = []
       for (let from = 0; from < keys.length; from += manyKeys) slices.push(keys.slice(from, from + manyKeys))
-      const rows = Effect.forEach(slices, (slice) => this.getSlice(keyspace, slice, columns, many))
+      const rows = Effect.forEach(slices, (slice) => this.getSlice(keyspace, slice, columns))
       return Effect.map(rows, (slices) => slices.flat())
     })
   }
@@ -186,11 +143,10 @@ export class View {
   private getSlice(
     keyspace: Declared,
     keys: ReadonlyArray<Uint8Array>,
-    columns: Columns,
-    many: Many
+    columns: Columns
   ): Effect.Effect<ReadonlyArray<Row | undefined>, StoreError> {
     return Effect.suspend(() => {
-      many.begin(keys.length, columns)
+      const many = manys.take(this.now).begin(keys.length, columns)
       const looked = this.lookUp(keyspace, keys, many)
       if (Exit.isFailure(looked)) return Exit.failCause(looked.cause)
       if (!many.misses && many.aside.length === 0) return this.rowsOfMany(keys, many)
@@ -252,13 +208,12 @@ export class View {
 
   scan(keyspace: Declared, range: Range): Scan {
     const { readAhead, tree } = this.machine
-    const batch = new Batch()
-    batch.now = this.now
+    const batch = batches.take(this.now)
     let { lower, upper } = range
     let left = range.limit
     // Read ahead is no further than one can tell that it is wanted.
     let hoped = range.expected ?? range.limit
-    const ahead = new Ahead(readAhead.most)
+    let ahead: Ahead | undefined
     let ended = left <= 0 || (upper !== undefined && Buffer.compare(lower, upper) >= 0)
     let chunk = Math.min(chunkRows, range.expected ?? left)
     const resume = (position: Uint8Array): void => {
@@ -266,6 +221,7 @@ export class View {
       else upper = position
     }
     const lookAhead = (root: Root, missing: number): void => {
+      ahead ??= new Ahead(readAhead.most)
       const rest = { lower, upper, order: range.order }
       const count = ahead.look(
         tree.pages,
@@ -302,7 +258,9 @@ export class View {
       ended = left <= 0 || (answer === 0 && rows === batch.count)
       if (!ended) lookAhead(root, 0)
       chunk = Math.min(chunkRows, 2 * chunk)
-      return this.rowsOf(batch, rows)
+      const chunked = this.rowsOf(batch, rows)
+      if (ended) batches.give(batch)
+      return chunked
     })
     return pull
   }
@@ -348,6 +306,7 @@ export class View {
         rows[index] = rowOf(key, value, lsn, expiry)
       }))
     }
+    manys.give(many)
     return fetched(fetches, rows)
   }
 

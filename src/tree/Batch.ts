@@ -5,7 +5,7 @@
  */
 import { widerInts } from "./Columns.ts"
 import type { KeyScratch } from "./KeyScratch.ts"
-import { Packed } from "./Packed.ts"
+import { Packed, Spares } from "./Packed.ts"
 import type { Hand } from "./Recall.ts"
 
 export class Batch extends Packed {
@@ -24,6 +24,13 @@ export class Batch extends Packed {
   leafRecords = 0
   keyAt = new Int32Array(64)
   keyBytes = new Int32Array(64)
+
+  override renew(now: number): void {
+    super.renew(now)
+    this.reset()
+    this.hand = undefined
+    this.leafRecords = 0
+  }
 
   reset(): void {
     this.count = 0
@@ -64,3 +71,6 @@ export class Batch extends Packed {
     this.growRows(length)
   }
 }
+
+/** For scans that end; one that is left in the middle takes its batch with it. */
+export const batches = new Spares(() => new Batch())

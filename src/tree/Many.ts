@@ -14,7 +14,7 @@
 import { widerInts } from "./Columns.ts"
 import { Kind } from "./Leaf.ts"
 import { Misses } from "./Misses.ts"
-import { Packed } from "./Packed.ts"
+import { Packed, Spares } from "./Packed.ts"
 
 /** What is wanted of each record. */
 export type Columns = "keys" | "keys and values"
@@ -99,3 +99,6 @@ export class Many extends Packed {
     this.growRows(length)
   }
 }
+
+/** For calls that end; one that fails in the middle takes its own with it. */
+export const manys = new Spares(() => new Many())

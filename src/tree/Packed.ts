@@ -34,6 +34,12 @@ export class Packed {
   /** Milliseconds; Infinity where a record does not expire. */
   expiries = new Float64Array(64)
 
+  /** Forgets whom it served; from here on records that expire at `now` or before are left out. */
+  renew(now: number): void {
+    this.now = now
+    this.used = 0
+  }
+
   kind(index: number): number {
     return this.kinds[index] as number
   }
@@ -110,5 +116,30 @@ export class Packed {
     this.valueBytes = widerInts(this.valueBytes, length)
     this.versions = widerFloats(this.versions, length)
     this.expiries = widerFloats(this.expiries, length)
+  }
+}
+
+/** More memory than this is not kept for the next to come. */
+const spareBytes = 256 * 1024
+const sparesMax = 8
+
+/** Those that were used and are free: making one costs as much as reading ten records into it. */
+export class Spares<A extends Packed> {
+  private readonly make: () => A
+  private readonly free: Array<A> = []
+
+  constructor(make: () => A) {
+    this.make = make
+  }
+
+  take(now: number): A {
+    const taken = this.free.pop() ?? this.make()
+    taken.renew(now)
+    return taken
+  }
+
+  /** To be called by whoever took it and does not look at it again. */
+  give(used: A): void {
+    if (used.bytes.length <= spareBytes && this.free.length < sparesMax) this.free.push(used)
   }
 }

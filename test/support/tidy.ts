@@ -29,6 +29,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["Guards"],
   ["Machine"],
   ["Costs"],
+  ["Row"],
   ["Inspect", "Raw", "View"],
   ["Store"],
   ["Snapshot", "Session", "Counts", "WriteSet", "Reducer"],
