@@ -59,12 +59,22 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     failed: options.failed
   })
   live.answer = live.group.answer = actor.answer
+  // The door of whoever holds the turn: behind the mailbox stand those that wait for it to end.
+  const reserved: Actor.Door<Message> = {
+    inline: () => false,
+    tell: (message) => {
+      actor.answer(message)
+      return true
+    },
+    send: () => Effect.void,
+    wake: actor.wake
+  }
   return {
     ...actor,
     submit: (intent, stream) =>
-      Actor.post(intent.turn === undefined ? actor : live.reserved, commitOf(intent, stream)),
+      Actor.post(intent.turn === undefined ? actor : reserved, commitOf(intent, stream)),
     addPiece: (stream, piece) => {
-      const door = stream.isInTurn ? live.reserved : actor
+      const door = stream.isInTurn ? reserved : actor
       return Actor.ask(door, (done): Message => ({ _tag: "Piece", stream, piece, done }))
     },
     abandon: (stream) => live.streams.abandon(stream) && live.progress(),
@@ -126,16 +136,6 @@ class Live {
       since: options.tail.durableLsn,
       mostBytes: options.limits.conflictWindowBytes
     })
-  }
-
-  /** The door of whoever holds the turn: behind the mailbox stand those that wait for it to end. */
-  readonly reserved: Actor.Door<Message> = {
-    inline: () => false,
-    tell: (message) => {
-      this.answer(message)
-      return true
-    },
-    send: () => Effect.void
   }
 
   receive(message: Message): void {
