@@ -6,34 +6,26 @@
  *
  * I1 Nothing passes through here once the body has ended, whoever still holds it.
  * I2 What is read of the store, and not of the own writes, is in the read set before the body hears of it.
- * I3 An operand is handed over only where what comes of it stays in its leaf (`tree/Operand.ts`, I2).
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { ReadSet } from "./actors/ReadSet.ts"
 import type { Durability } from "./Limits.ts"
-import { inlinePairBytesOf } from "./Limits.ts"
 import type { Declared, Machine } from "./Machine.ts"
-import { folded, foldedRow, overlay, rowOf } from "./Overlay.ts"
+import { foldedRow, overlay, rowOf } from "./Overlay.ts"
+import { Merges } from "./own/Merges.ts"
+import type { How, Merging } from "./own/Merges.ts"
 import { cover, OwnView } from "./own/OwnView.ts"
 import { Streamed } from "./own/Streamed.ts"
 import type { Columns, Looked, Range, Row, Scan } from "./Row.ts"
 import { isHere, later } from "./Row.ts"
 import type { StoreError } from "./StoreError.ts"
 import { LayoutMismatch, LimitExceeded, storeError } from "./StoreError.ts"
-import { grows, Reducer } from "./tree/Fold.ts"
 import type { View } from "./View.ts"
 import { ended } from "./View.ts"
 import type { Write } from "./WriteSet.ts"
 import { writeOverheadBytes, WriteSet } from "./WriteSet.ts"
-
-/** A keyspace whose values operands are folded into. */
-export interface Merging extends Declared {
-  readonly reducer: number
-  /** What is to be stored instead of a value to which more than `most` operands were added; itself if it is to stay. */
-  readonly compact: (stored: Uint8Array, most: number) => Uint8Array | Exit.Exit<never, StoreError>
-}
 
 export class Running {
   readonly at: number
@@ -42,6 +34,7 @@ export class Running {
   /** What of them is in the log already, if anything is. */
   streamed: Streamed | undefined
   private readonly own = new OwnView(this)
+  private merging: Merges | undefined
   readonly hooks: Array<Effect.Effect<void>> = []
   /** Reads of the store; reads that the own writes answered do not count. */
   readonly reads: ReadSet
@@ -212,6 +205,7 @@ export class Running {
     return row
   }
 
+  /** Writes at once, as `remove` does: who calls it runs it. */
   put(
     keyspace: Declared,
     key: Uint8Array,
@@ -221,86 +215,26 @@ export class Running {
     // What has expired already need not be written first.
     return expiry <= this.now
       ? this.remove(keyspace, key)
-      : this.set(keyspace, key, value, expiry === Infinity ? {} : { expiry })
+      : this.set(keyspace, key, value, expiry === Infinity ? plain : { expiry })
   }
 
   remove(keyspace: Declared, key: Uint8Array): Effect.Effect<void, StoreError> {
-    return this.set(keyspace, key, undefined, {})
+    return this.set(keyspace, key, undefined, plain)
   }
 
-  /**
-   * Notes an operand, without a look at what is stored, where its reducer makes nothing longer of it. Else it is only
-   * an operand if what comes of it stays in its leaf, so what is stored is read; otherwise the transaction puts what
-   * comes of it, and so it does where it knows the value itself.
-   */
   merge(keyspace: Merging, key: Uint8Array, operand: Uint8Array): Effect.Effect<void, StoreError> {
-    return this.guarded(keyspace, () => {
-      const { reducer } = keyspace
-      const own = this.writes.find(keyspace.name)
-      const write = own?.get(key)
-      const isKnown = write === undefined ? own?.cleared === true : write.reducer === undefined
-      if (isKnown || reducer === Reducer.last) {
-        const merged = folded(reducer, write?.value, operand)
-        return this.putMerged(keyspace, key, merged, reducer === Reducer.last ? undefined : write?.expiry)
-      }
-      if (this.own.hasRuns(keyspace.name)) return this.mergeBeyond(keyspace, key, operand, write)
-      const operands = folded(reducer, write?.value, operand)
-      if (!grows(reducer)) return this.set(keyspace, key, operands, { reducer, operand })
-      this.note(keyspace, key)
-      return Effect.flatMap(this.view.get(keyspace, key, "keys and values"), (row) => {
-        // Another fiber of the body may have written meanwhile.
-        const now = this.writes.find(keyspace.name)
-        if (now?.get(key) !== write || now?.cleared === true || this.own.hasRuns(keyspace.name)) {
-          return this.merge(keyspace, key, operand)
-        }
-        const merged = folded(reducer, row?.value, operands)
-        const stays = row?.isLarge !== true && this.staysInLeaf(key, merged)
-        const stored = keyspace.compact(merged, stays ? this.machine.limits.operandChain : 0)
-        if (Exit.isExit(stored)) return stored
-        const expiry = row?.expiry
-        return stays && stored === merged && expiry === undefined
-          ? this.set(keyspace, key, operands, { reducer, operand })
-          : this.set(keyspace, key, stored, { expiry })
-      })
+    const { limits } = this.machine
+    this.merging ??= new Merges(this, {
+      limits,
+      own: this.own,
+      stored: (keyspace, key) => {
+        this.note(keyspace, key)
+        return this.view.get(keyspace, key, "keys and values")
+      },
+      set: (keyspace, key, value, how) => this.set(keyspace, key, value, how)
     })
-  }
-
-  /** The same where part of what was written is in the log: `above` is the operand in memory. */
-  private mergeBeyond(keyspace: Merging, key: Uint8Array, operand: Uint8Array, above: Write | undefined) {
-    const { reducer } = keyspace
-    const seen = this.own.seen(keyspace.name, key)
-    return Effect.flatMap(this.own.find(keyspace.name, key, above), ({ hides, write }) => {
-      // Another fiber of the body may have written meanwhile.
-      if (!seen()) return this.merge(keyspace, key, operand)
-      const operands = folded(reducer, write?.value, operand)
-      if (hides) return this.putMerged(keyspace, key, operands, write?.expiry)
-      if (!grows(reducer)) {
-        return this.set(keyspace, key, folded(reducer, above?.value, operand), { reducer, operand })
-      }
-      this.note(keyspace, key)
-      return Effect.flatMap(this.view.get(keyspace, key, "keys and values"), (row) =>
-        seen()
-          ? this.putMerged(keyspace, key, folded(reducer, row?.value, operands), row?.expiry)
-          : this.merge(keyspace, key, operand))
-    })
-  }
-
-  /** Puts a value that operands were added to. */
-  private putMerged(
-    keyspace: Merging,
-    key: Uint8Array,
-    merged: Uint8Array,
-    expiry: number | undefined
-  ): Effect.Effect<void, StoreError> {
-    const stored = keyspace.compact(merged, this.machine.limits.operandChain)
-    return Exit.isExit(stored) ? stored : this.set(keyspace, key, stored, { expiry })
-  }
-
-  /** Whether a leaf keeps a value of a key itself. */
-  private staysInLeaf(key: Uint8Array, value: Uint8Array): boolean {
-    const { inlineValueBytes, pageBytes } = this.machine.limits
-    const pairBytes = (key.length + 3 & ~3) + (value.length + 3 & ~3)
-    return value.length <= inlineValueBytes && pairBytes <= inlinePairBytesOf(pageBytes)
+    const { merging } = this
+    return this.guarded(keyspace, () => merging.merge(keyspace, key, operand))
   }
 
   clear(keyspace: Declared): Effect.Effect<void, StoreError> {
@@ -366,23 +300,23 @@ export class Running {
     keyspace: Declared,
     key: Uint8Array,
     value: Uint8Array | undefined,
-    how: Pick<Write, "reducer" | "expiry"> & { readonly operand?: Uint8Array }
+    how: How
   ): Effect.Effect<void, StoreError> {
-    return this.guarded(keyspace, () => {
-      const { keyBytes, transactionBytes, valueBytes } = this.machine.limits
-      const size = value?.length ?? 0
-      if (key.length > keyBytes) return exceeded("keyBytes", key.length, keyBytes)
-      if (size > valueBytes) return exceeded("valueBytes", size, valueBytes)
-      const bytes = this.writes.bytes + key.length + size + writeOverheadBytes
-      if (this.isInSession && bytes > transactionBytes) {
-        return exceeded("transactionBytes", bytes, transactionBytes)
-      }
-      this.writes.bytes = bytes
-      this.writes.set(keyspace, { key, value, reducer: how.reducer, expiry: how.expiry }, how.operand)
-      if (bytes <= transactionBytes) return Exit.void
-      this.streamed ??= new Streamed(this.machine, this.writes, this)
-      return this.streamed.spill
-    })
+    const refused = this.refusal(keyspace)
+    if (refused !== undefined) return refused
+    const { keyBytes, transactionBytes, valueBytes } = this.machine.limits
+    const size = value?.length ?? 0
+    if (key.length > keyBytes) return exceeded("keyBytes", key.length, keyBytes)
+    if (size > valueBytes) return exceeded("valueBytes", size, valueBytes)
+    const bytes = this.writes.bytes + key.length + size + writeOverheadBytes
+    if (this.isInSession && bytes > transactionBytes) {
+      return exceeded("transactionBytes", bytes, transactionBytes)
+    }
+    this.writes.bytes = bytes
+    this.writes.set(keyspace, { key, value, reducer: how.reducer, expiry: how.expiry }, how.operand)
+    if (bytes <= transactionBytes) return Exit.void
+    this.streamed ??= new Streamed(this.machine, this.writes, this)
+    return this.streamed.spill
   }
 
   /** Runs a step of a body that has not ended, on a keyspace whose own writes have its layout. */
@@ -402,6 +336,8 @@ export class Running {
     )
   }
 }
+
+const plain: How = {}
 
 const levels: ReadonlyArray<Durability> = ["memory", "buffered", "synced"]
 

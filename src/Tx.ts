@@ -22,7 +22,8 @@ import type { Durability } from "./Limits.ts"
 import type { Declared } from "./Machine.ts"
 import type { Outcome } from "./Once.ts"
 import { inOrder } from "./Once.ts"
-import type { Merging, Running } from "./Running.ts"
+import type { Merging } from "./own/Merges.ts"
+import type { Running } from "./Running.ts"
 import type { Session } from "./Session.ts"
 import { Snapshot } from "./Snapshot.ts"
 import { Store } from "./Store.ts"
@@ -36,7 +37,7 @@ export type { Commit, Options, Outcome }
 export class Tx extends Context.Service<Tx, {
   /** Its time, in milliseconds since 1970: what expires then or before is not there. */
   readonly now: number
-  /** What expires at `expiry`; never, where it is infinite or absent. */
+  /** Writes at once, as `remove` does: for a fiber that is about to run it anyway. Without `expiry` it stays. */
   readonly put: (
     keyspace: Declared,
     key: Uint8Array,

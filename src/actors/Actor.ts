@@ -188,8 +188,8 @@ class Live<Message> {
   })
 
   /**
-   * What is replied to in a batch goes on after it: on the stack of the loop its next request would find the actor busy,
-   * and one after another would pay the hop that the inline door saves.
+   * Who is replied to in a batch goes on after it: in the middle of it, its next request would find the actor busy, and
+   * one after another would pay the hop that the inline door saves.
    */
   wake(resume: () => void): void {
     if (this.handling) this.woken.push(resume)

@@ -5,7 +5,7 @@
  * transaction begins and ends says nothing here.
  */
 import * as Effect from "effect/Effect"
-import type { Merging } from "../Running.ts"
+import type { Merging } from "../own/Merges.ts"
 import { Store } from "../Store.ts"
 import type { StoreError } from "../StoreError.ts"
 import { Absent } from "../tree/Tree.ts"
