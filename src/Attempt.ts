@@ -207,7 +207,9 @@ class Attempts<A, E, R> {
     if (turn !== undefined) machine.endTurn(turn)
     if (reads.size === 0 && retriesAt === Infinity) {
       leave()
-      return Effect.die(new Error("Tx.retry in a transaction that has read nothing would wait for ever"))
+      const endless = new Error("Tx.retry in a transaction that has read nothing would wait for ever")
+      // It may have been interrupted from outside as well, and then it does not wait.
+      return Effect.andThen(this.restore(Effect.void), Effect.die(endless))
     }
     const changed = Effect.callback<void>((resume) => {
       if (machine.window.conflict(reads) !== undefined) return resume(Effect.void)

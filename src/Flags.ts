@@ -10,7 +10,7 @@ import * as Flag from "effect/cli/Flag"
 import * as Config from "effect/Config"
 import * as Schema from "effect/Schema"
 import type { Options } from "./Options.ts"
-import { buffers, durabilities, grouped, prefix, single, systemCaches } from "./Options.ts"
+import { buffers, durabilities, grouped, prefix, single, syncThreads, systemCaches } from "./Options.ts"
 
 const size = (name: string): Flag.Flag<ByteSize.ByteSize> =>
   Flag.withSchema(Flag.String(name), Schema.ByteSizeFromString)
@@ -37,6 +37,10 @@ export const flags = {
   systemCache: Flag.Literals("system-cache", systemCaches).pipe(
     fallback(single.systemCache),
     Flag.withDescription("whether pages pass through the system's cache")
+  ),
+  syncThread: Flag.Literals("sync-thread", syncThreads).pipe(
+    fallback(single.syncThread),
+    Flag.withDescription("where the log is written and synced")
   ),
   pageSize: size("page-size").pipe(
     fallback(single.pageSize),

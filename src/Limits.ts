@@ -15,6 +15,9 @@ export type BufferMode = "miniPages" | "pages"
 /** Whether a file goes through the system's cache: always, only where nothing else works, never. */
 export type SystemCache = "use" | "avoid" | "bypass"
 
+/** Where the log is written and synced: in a thread of the pool, or in the one that calls, which waits for the disk. */
+export type SyncThread = "pool" | "caller"
+
 /** What passes by the system's cache begins and ends on multiples of this: no block of a device is larger. */
 export const directBytes = 4_096
 

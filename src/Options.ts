@@ -9,7 +9,14 @@ import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type { BufferMode, Durability, Limits, Options as LimitOptions, SystemCache } from "./Limits.ts"
+import type {
+  BufferMode,
+  Durability,
+  Limits,
+  Options as LimitOptions,
+  SyncThread,
+  SystemCache
+} from "./Limits.ts"
 import * as Limits_ from "./Limits.ts"
 import type { StoreError } from "./StoreError.ts"
 import { InvalidOptions, storeError } from "./StoreError.ts"
@@ -21,6 +28,9 @@ export const durabilities = ["memory", "buffered", "synced"] as const satisfies 
 export const buffers = ["miniPages", "pages"] as const satisfies ReadonlyArray<BufferMode>
 /** How pages get to the disk and back, from the one that works everywhere to the one that asks most. */
 export const systemCaches = ["use", "avoid", "bypass"] as const satisfies ReadonlyArray<SystemCache>
+
+/** Who writes the log, from the one that holds up nobody to the one that answers soonest. */
+export const syncThreads = ["pool", "caller"] as const satisfies ReadonlyArray<SyncThread>
 
 /** How a store is opened. Everything but the path has a default (`docs/tuning.md`). */
 export interface Options {
@@ -43,6 +53,12 @@ export interface Options {
    * pages are smaller than 4 KiB. `"avoid"` does the same where it can be done, and uses the cache elsewhere.
    */
   readonly systemCache?: SystemCache | undefined
+  /**
+   * Where the log is written and synced. Default `"pool"`: in another thread, while everything else goes on.
+   * `"caller"` saves the way there and back, so that commits of one writer after another answer sooner, and holds the
+   * event loop for as long as the disk takes (`docs/tuning.md` has figures).
+   */
+  readonly syncThread?: SyncThread | undefined
   /** Fixed when the store is made. Default 4 KiB; an existing store keeps its own. */
   readonly pageSize?: ByteSize.Input | undefined
   /** One file of the log. Default 16 MiB. */
@@ -98,7 +114,7 @@ export const check = (options: Options): Effect.Effect<LimitOptions, StoreError>
   })
 
 /** What is wrong with options that are words. Types rule it out; JavaScript and configuration do not. */
-const words = ({ buffer, durability, path, systemCache }: Options): ReadonlyArray<string> => {
+const words = ({ buffer, durability, path, syncThread, systemCache }: Options): ReadonlyArray<string> => {
   const problems: Array<string> = []
   if (typeof path !== "string" || path === "") {
     problems.push(`path is ${JSON.stringify(path)}: name a directory`)
@@ -111,6 +127,9 @@ const words = ({ buffer, durability, path, systemCache }: Options): ReadonlyArra
   }
   if (systemCache !== undefined && !systemCaches.includes(systemCache)) {
     problems.push(`systemCache is ${JSON.stringify(systemCache)}: make it one of ${systemCaches.join(", ")}`)
+  }
+  if (syncThread !== undefined && !syncThreads.includes(syncThread)) {
+    problems.push(`syncThread is ${JSON.stringify(syncThread)}: make it one of ${syncThreads.join(", ")}`)
   }
   return problems
 }
@@ -204,6 +223,7 @@ export const single = {
   durability: optional(Config.Literals(durabilities, "DURABILITY")),
   buffer: optional(Config.Literals(buffers, "BUFFER")),
   systemCache: optional(Config.Literals(systemCaches, "SYSTEM_CACHE")),
+  syncThread: optional(Config.Literals(syncThreads, "SYNC_THREAD")),
   pageSize: optional(Config.ByteSize("PAGE_SIZE")),
   segmentSize: optional(Config.ByteSize("SEGMENT_SIZE")),
   undurable: optional(Config.ByteSize("UNDURABLE")),

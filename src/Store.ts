@@ -96,6 +96,7 @@ export const make = (
       buffer: options.buffer ?? "miniPages",
       limits: yield* check(options),
       systemCache: options.systemCache ?? "use",
+      syncThread: options.syncThread ?? "pool",
       recovery: yield* Recovery,
       checkpointed: (report) => tell({ _tag: "Checkpoint", report }),
       relocated: (report) => tell({ _tag: "Relocation", report }),

@@ -2,6 +2,7 @@
  * Bodies that run beside each other: who loses, how often, and what becomes of them.
  */
 import { assert } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as DateTime from "effect/DateTime"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -329,6 +330,15 @@ suite("retrying", (test) => {
     Effect.gen(function*() {
       const exit = yield* Effect.exit(write(Tx.retry))
       assert.isTrue(exit._tag === "Failure" && String(exit.cause).includes("has read nothing"))
+    }))
+
+  test("an interruption from outside counts, also of a transaction that gives up and has read nothing", () =>
+    Effect.gen(function*() {
+      const gaveUp = Effect.withFiber((fiber) =>
+        Effect.onExit(Tx.retry, () => Effect.sync(() => fiber.interruptUnsafe()))
+      )
+      const exit = yield* Fiber.await(yield* Effect.forkChild(write(gaveUp)))
+      assert.isTrue(exit._tag === "Failure" && Cause.hasInterruptsOnly(exit.cause))
     }))
 
   test.opening("a closed store wakes whoever waits", (open) =>

@@ -97,6 +97,7 @@ describe("docs/tuning.md: options", () => {
         if (name === "durability") return assert.strictEqual(options.durability, "synced")
         if (name === "buffer") return assert.strictEqual(options.buffer, "miniPages")
         if (name === "systemCache") return assert.strictEqual(options.systemCache, "use")
+        if (name === "syncThread") return assert.strictEqual(options.syncThread, "pool")
         const limit = limits[name] as string
         assert.isDefined(limitOf(Options.toLimits(options), limit), `${variable} sets nothing`)
         assert.strictEqual(limitOf(Options.toLimits(options), limit), limitOf(Limits.defaults, limit))

@@ -7,7 +7,7 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { Disk } from "../disk/Disk.ts"
-import type { BufferMode, Limits, Options as LimitOptions, SystemCache } from "../Limits.ts"
+import type { BufferMode, Limits, Options as LimitOptions, SyncThread, SystemCache } from "../Limits.ts"
 import { OpenStreams } from "../log/Pieces.ts"
 import { resolve, systemCacheOf } from "../Options.ts"
 import { Arena } from "../tree/Arena.ts"
@@ -31,6 +31,8 @@ export interface Settings {
   readonly buffer: BufferMode
   /** For the page file. */
   readonly systemCache: SystemCache
+  /** For the log. */
+  readonly syncThread: SyncThread
 }
 
 /** What is found in the directory: the newest checkpoint, in memory. */
@@ -79,7 +81,8 @@ export const lay = Effect.fnUntraced(function*(settings: Settings) {
   const generations = new Generations(restored.catalog)
   const budget = budgetOf(tree, restored, limits)
   const { storeId } = newest
-  const segments = new Segments({ disk, directory, storeId, segmentBytes: limits.segmentBytes })
+  const { segmentBytes } = limits
+  const segments = new Segments({ disk, directory, storeId, segmentBytes, syncThread: settings.syncThread })
   const log: Log = { directory, segments, tail: undefined }
   const streams = new OpenStreams()
   budget.hold("streams", () => streams.bytes)

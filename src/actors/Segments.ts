@@ -17,7 +17,9 @@
  */
 import * as Effect from "effect/Effect"
 import type { Disk, DiskFile } from "../disk/Disk.ts"
+import { atOnce } from "../disk/Disk.ts"
 import { invariant } from "../Invariant.ts"
+import type { SyncThread } from "../Limits.ts"
 import type { StoreId } from "../log/Group.ts"
 import type { Segment } from "../log/Segment.ts"
 import { encodeSegment, fileBytes, fileOffset, SEGMENT_HEADER_BYTES, segmentName } from "../log/Segment.ts"
@@ -40,6 +42,8 @@ export interface Options {
   readonly directory: string
   readonly storeId: StoreId
   readonly segmentBytes: number
+  /** Where groups are written and synced; everything else is left to the pool. Default `"pool"`. */
+  readonly syncThread?: SyncThread
 }
 
 export class Segments {
@@ -183,7 +187,8 @@ export class Segments {
         if (next !== undefined) yield* this.create(next)
         const file = this.fileOf(segment.sequence)
         this.unsynced.add(file)
-        yield* file.write(groups.slice(from, until).map((group) => group.bytes), fileOffset(segment, lsn))
+        const bytes = groups.slice(from, until).map((group) => group.bytes)
+        yield* this.writeTo(file, bytes, fileOffset(segment, lsn))
         from = until
       }
     })
@@ -193,9 +198,23 @@ export class Segments {
     const files = [...this.unsynced]
     this.unsynced.clear()
     return files.length === 1
-      ? (files[0] as DiskFile).sync
-      : Effect.forEach(files, (file) => file.sync, { discard: true })
+      ? this.syncOf(files[0] as DiskFile)
+      : Effect.forEach(files, (file) => this.syncOf(file), { discard: true })
   })
+
+  private writeTo(
+    file: DiskFile,
+    buffers: ReadonlyArray<Uint8Array>,
+    position: number
+  ): Effect.Effect<void, StoreError> {
+    return this.options.syncThread === "caller"
+      ? atOnce(() => file.writeSync(buffers, position))
+      : file.write(buffers, position)
+  }
+
+  private syncOf(file: DiskFile): Effect.Effect<void, StoreError> {
+    return this.options.syncThread === "caller" ? atOnce(() => file.syncSync()) : file.sync
+  }
 
   /** Reads `length` bytes at `lsn`, all of which lie in one segment. */
   readonly read = (lsn: number, length: number): Effect.Effect<Uint8Array | undefined, StoreError> =>

@@ -20,8 +20,8 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { SystemCache } from "../Limits.ts"
-import type { StoreError } from "../StoreError.ts"
-import { DiskFailed, storeError } from "../StoreError.ts"
+
+import { DiskFailed, StoreError, storeError } from "../StoreError.ts"
 import type { Counters, FileCounters } from "./Counters.ts"
 
 /** An open file. After `close` every operation fails with code `EBADF`. */
@@ -70,6 +70,18 @@ export interface DiskFile {
   /** What passed through this file since it was opened. */
   readonly counters: Readonly<FileCounters>
 }
+
+/** Runs what throws `StoreError` in the calling thread. */
+export const atOnce = (job: () => void): Effect.Effect<void, StoreError> =>
+  Effect.suspend(() => {
+    try {
+      job()
+      return Effect.void
+    } catch (error) {
+      if (error instanceof StoreError) return Effect.fail(error)
+      throw error
+    }
+  })
 
 /** What a path names. A symbolic link is `"other"`, wherever it leads. */
 export type Kind = "missing" | "file" | "directory" | "other"

@@ -1,0 +1,121 @@
+/**
+ * The log written and synced in the calling thread: the same promises, without the pool.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import { Disk } from "../src/disk/Disk.ts"
+import type { DiskFile } from "../src/disk/Disk.ts"
+import { FaultDisk, layer } from "../src/disk/FaultDisk.ts"
+import * as Snapshot from "../src/Snapshot.ts"
+import * as Store from "../src/Store.ts"
+import * as Tx from "../src/Tx.ts"
+import { keyspaceOf, open } from "./support/storeDoor.ts"
+import { reasonOf } from "./support/stores.ts"
+import { passing } from "./support/storeSize.ts"
+
+const options = { syncThread: "caller" } as const
+const words = keyspaceOf("one")
+const bytes = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text))
+
+const put = (store: Store.Store["Service"], key: string) =>
+  words.put(bytes(key), bytes("value")).pipe(Tx.transact(), Effect.provideService(Store.Store, store))
+const has = (store: Store.Store["Service"], key: string) =>
+  words.get(bytes(key)).pipe(
+    Snapshot.read(),
+    Effect.map(Option.isSome),
+    Effect.provideService(Store.Store, store)
+  )
+
+/** Counts groups that are written and synced in the pool and in the calling thread. */
+const counting = (disk: Disk["Service"], calls: Array<string>): Disk["Service"] => {
+  const told = (file: DiskFile): DiskFile => ({
+    ...file,
+    path: file.path,
+    read: (...args) => file.read(...args),
+    readSync: (...args) => file.readSync(...args),
+    write: (...args) => Effect.andThen(Effect.sync(() => calls.push("pool write")), file.write(...args)),
+    writeSync: (...args) => {
+      calls.push("write")
+      file.writeSync(...args)
+    },
+    sync: Effect.andThen(Effect.sync(() => calls.push("pool sync")), file.sync),
+    syncSync: () => {
+      calls.push("sync")
+      file.syncSync()
+    },
+    size: file.size,
+    allocate: (bytes) => file.allocate(bytes),
+    truncate: (bytes) => file.truncate(bytes),
+    close: file.close,
+    counters: file.counters
+  })
+  return {
+    ...disk,
+    open: (path, how) =>
+      Effect.map(disk.open(path, how), (file) => path.includes("/log-") ? told(file) : file)
+  }
+}
+
+describe("the log in the calling thread", () => {
+  it.effect("is written and synced there, in this order, also by a store that was opened again", () =>
+    Effect.gen(function*() {
+      const calls: Array<string> = []
+      const disk = yield* Disk
+      const inThere = Effect.provideService(Disk, counting(disk, calls))
+      const first = yield* open(options).pipe(inThere)
+      yield* put(first.store, "a")
+      yield* first.close
+      calls.length = 0
+      const second = yield* open(options).pipe(inThere)
+      calls.length = 0
+      yield* put(second.store, "b")
+      assert.deepStrictEqual(calls, ["write", "sync"])
+      yield* second.close
+      const third = yield* open({}).pipe(inThere)
+      calls.length = 0
+      yield* put(third.store, "c")
+      assert.deepStrictEqual(calls, ["pool write", "pool sync"])
+      yield* third.close
+    }).pipe(Effect.provide(layer())))
+
+  it.effect("keeps what was acknowledged through a power cut", () =>
+    Effect.gen(function*() {
+      const faults = yield* FaultDisk
+      const { close, store } = yield* open(options)
+      for (let n = 0; n < 40; n++) yield* put(store, `key ${n}`)
+      yield* faults.cut({ keep: "nothing" })
+      yield* Effect.raceFirst(close, passing)
+      yield* faults.restart
+      const again = yield* open(options)
+      for (let n = 0; n < 40; n++) assert.isTrue(yield* has(again.store, `key ${n}`))
+      yield* again.close
+    }).pipe(Effect.provide(layer())))
+
+  it.effect("fails everybody who waits when a write or a sync fails, by the type that the pool has", () =>
+    Effect.gen(function*() {
+      for (const operation of ["write", "sync"] as const) {
+        const faults = yield* FaultDisk
+        const { close, store } = yield* open(options)
+        yield* put(store, `${operation} before`)
+        const refused = { _tag: "Refused", code: "EIO" } as const
+        yield* faults.fail({ operation, path: /log-/, times: Infinity, outcome: refused })
+        const reasons = yield* Effect.all(
+          [1, 2, 3].map((n) => reasonOf(put(store, `${operation} ${n}`))),
+          { concurrency: "unbounded" }
+        )
+        yield* faults.heal
+        reasons.push(yield* reasonOf(put(store, `${operation} later`)))
+        yield* close
+        const pooled = yield* open({})
+        yield* faults.fail({ operation, path: /log-/, times: Infinity, outcome: refused })
+        const expected = yield* reasonOf(put(pooled.store, `${operation} pooled`))
+        yield* faults.heal
+        yield* pooled.close
+        assert.deepStrictEqual(reasons, [expected, expected, expected, expected])
+        const again = yield* open(options)
+        assert.isTrue(yield* has(again.store, `${operation} before`))
+        yield* again.close
+      }
+    }).pipe(Effect.provide(layer())))
+})
