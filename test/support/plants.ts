@@ -36,9 +36,9 @@ const replaced =
 const beyond = (view: View): View => Object.create(view, { at: { value: Number.MAX_SAFE_INTEGER } }) as View
 
 const everything = (): () => void => {
-  const { get, getMany, scan } = View.prototype
-  View.prototype.get = function(...args) {
-    return get.apply(beyond(this), args)
+  const { getMany, look, scan } = View.prototype
+  View.prototype.look = function(...args) {
+    return look.apply(beyond(this), args)
   }
   View.prototype.getMany = function(...args) {
     return getMany.apply(beyond(this), args)
@@ -46,7 +46,7 @@ const everything = (): () => void => {
   View.prototype.scan = function(...args) {
     return scan.apply(beyond(this), args)
   }
-  return () => Object.assign(View.prototype, { get, getMany, scan })
+  return () => Object.assign(View.prototype, { getMany, look, scan })
 }
 
 export const plants: ReadonlyArray<Plant> = [
