@@ -142,23 +142,18 @@ export class Segments {
       const header = Buffer.alloc(SEGMENT_HEADER_BYTES)
       encodeSegment(segment, storeId, header)
       const spare = segment.capacity === segmentBytes && !this.spareTaken ? this.spare : undefined
-      let file: DiskFile
-      if (spare === undefined) {
-        file = yield* this.unfinished(fileBytes(segment), `${directory}/${unfinishedName}`)
-        yield* file.write([header], 0)
-        yield* file.sync
-        yield* disk.rename(`${directory}/${unfinishedName}`, name)
-      } else {
-        this.spare = undefined
-        file = spare
-        yield* this.takingSpare(
-          file.write([header], 0).pipe(
-            Effect.andThen(file.sync),
-            Effect.andThen(disk.rename(`${directory}/${spareName}`, name))
-          )
-        )
-      }
-      yield* disk.syncDirectory(directory)
+      const isRecycled = spare !== undefined
+      this.spare = isRecycled ? undefined : this.spare
+      const file = spare ?? (yield* this.unfinished(fileBytes(segment), `${directory}/${unfinishedName}`))
+      const named = file.write([header], 0).pipe(
+        Effect.andThen(file.sync),
+        Effect.andThen(disk.rename(`${directory}/${isRecycled ? spareName : unfinishedName}`, name))
+      )
+      const finished = Effect.andThen(
+        isRecycled ? this.takingSpare(named) : named,
+        disk.syncDirectory(directory)
+      )
+      yield* this.orPart(file, finished)
       this.open.set(segment.sequence, { segment, file })
     })
 
@@ -169,7 +164,7 @@ export class Segments {
     const [unfinished, finished] = [`${directory}/${preparingName}`, `${directory}/${spareName}`]
     return this.takingSpare(Effect.gen({ self: this }, function*() {
       const file = yield* this.unfinished(SEGMENT_HEADER_BYTES + segmentBytes, unfinished)
-      yield* disk.rename(unfinished, finished)
+      yield* this.orPart(file, disk.rename(unfinished, finished))
       this.spare = file
     }))
   })
@@ -274,11 +269,12 @@ export class Segments {
             disk.rename(name, `${directory}/${spareName}`),
             disk.syncDirectory(directory)
           )
-          yield* this.takingSpare(Effect.map(recycled, () => {
+          const kept = Effect.map(recycled, () => {
             this.spare = file
-          }))
+          })
+          yield* this.orPart(file, this.takingSpare(kept))
         } else {
-          yield* disk.unlink(name)
+          yield* this.orPart(file, disk.unlink(name))
           yield* this.part(file)
         }
       }
@@ -294,6 +290,11 @@ export class Segments {
     this.past.readBytes += counters.readBytes
     this.past.writeBytes += counters.writeBytes
     return close
+  }
+
+  /** A file whose name could not be changed is nobody's: whoever opens the store next removes what is left of it. */
+  private orPart<A>(file: DiskFile, moving: Effect.Effect<A, StoreError>): Effect.Effect<A, StoreError> {
+    return Effect.onError(moving, () => this.part(file))
   }
 
   private renounce(base: number): void {
