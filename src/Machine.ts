@@ -141,6 +141,7 @@ const replay = Effect.fnUntraced(
       tree.versions.setVisible(treeActor.visibleLsn)
       tree.versions.setDurable(treeActor.visibleLsn)
     }
+    fuse.blown = (error) => treeActor.halt(error)
     const replayed = new SessionReplay(ground.catalog.sessions)
     const { end } = yield* Recovery.replay({
       ...ground,
@@ -174,10 +175,11 @@ const replay = Effect.fnUntraced(
 
 /** Waits until the Tree has applied everything that it parked, or the store has failed. */
 const drained = (treeActor: TreeActor.Tree, fuse: Fuse): Effect.Effect<void, StoreError> =>
-  Effect.suspend(() => {
-    if (fuse.failure !== undefined) return Effect.fail(fuse.failure)
-    return treeActor.backlog === 0 ? Effect.void : Effect.andThen(Effect.yieldNow, drained(treeActor, fuse))
-  })
+  Effect.suspend(() =>
+    fuse.failure === undefined
+      ? Effect.callback<void, StoreError>((resume) => treeActor.idle(resume))
+      : Effect.fail(fuse.failure)
+  )
 
 /** Begins a new life of the store: from here on it takes commits. */
 const serve = Effect.fnUntraced(function*(

@@ -80,6 +80,7 @@ export class Tree {
   private halted: StoreError | undefined
   private cutImage: CutImage | undefined
   private drainReply: Reply<CutImage, StoreError> | undefined
+  private idleReply: Reply<void, StoreError> | undefined
 
   constructor(options: Options) {
     this.options = options
@@ -142,6 +143,13 @@ export class Tree {
     this.handOut()
   }
 
+  /** Replies as soon as nothing waits, to whoever asked last. */
+  idle(reply: Reply<void, StoreError>): void {
+    if (this.halted !== undefined) return reply(Exit.fail(this.halted))
+    if (this.parked.length === 0) return reply(Exit.void)
+    this.idleReply = reply
+  }
+
   /** Goes on where a missing page or a lack of room stopped it. */
   resume(): void {
     this.resuming = true
@@ -150,6 +158,13 @@ export class Tree {
       if (done?._tag === "Record") this.parkedBytes -= done.bytes.length
     }
     this.resuming = false
+    if (this.parked.length === 0) this.answerIdle(Exit.void)
+  }
+
+  private answerIdle(exit: Exit.Exit<void, StoreError>): void {
+    const reply = this.idleReply
+    this.idleReply = undefined
+    reply?.(exit)
   }
 
   halt(error: StoreError): void {
@@ -158,6 +173,7 @@ export class Tree {
     this.parkedBytes = this.sliceBytes = 0
     this.drainReply?.(Exit.fail(error))
     this.drainReply = undefined
+    this.answerIdle(Exit.fail(error))
   }
 
   /** Frees about `pages` pages of a dropped tree; answers a page that must be loaded first, or 0. */
