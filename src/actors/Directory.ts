@@ -142,8 +142,7 @@ const create = (options: Options): Effect.Effect<void, StoreError> =>
     const at = (name: string): string => `${directory}/${name}`
     if ((yield* disk.kind(at(creatingName))) === "missing") {
       const marker = yield* disk.open(at(creatingName), { mode: "create" })
-      yield* marker.sync
-      yield* marker.close
+      yield* Effect.ensuring(marker.sync, marker.close)
       yield* disk.syncDirectory(directory)
     }
     for (const name of yield* disk.list(directory)) {
@@ -152,8 +151,8 @@ const create = (options: Options): Effect.Effect<void, StoreError> =>
     yield* writeFile(disk, at(pagesName), PageFileHeader.encode(pageBytes, storeId))
     const first = fresh(options)
     const segments = new Segments(options)
-    yield* segments.create(segmentAt(first.cut, options.segmentBytes, GROUP_HEADER_BYTES))
-    yield* segments.close
+    const segment = segmentAt(first.cut, options.segmentBytes, GROUP_HEADER_BYTES)
+    yield* Effect.ensuring(segments.create(segment), segments.close)
     const superblocks = Buffer.alloc(2 * SUPERBLOCK_BYTES)
     encodeSuperblock(first, superblocks.subarray(0, SUPERBLOCK_BYTES))
     yield* writeFile(disk, at(newSuperName), superblocks)

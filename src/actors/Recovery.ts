@@ -192,9 +192,10 @@ const openSegments = (
         continue
       }
       const file = yield* disk.open(path, { mode })
-      opened.set(sequence, { file, bytes: yield* file.size })
       const header = Buffer.alloc(SEGMENT_HEADER_BYTES)
-      const read = yield* file.read(header, 0)
+      const looked = Effect.all([file.size, file.read(header, 0)])
+      const [bytes, read] = yield* Effect.onError(looked, () => file.close)
+      opened.set(sequence, { file, bytes })
       const decoded = decodeSegment(header.subarray(0, read), roots.newest.storeId, sequence)
       if (decoded._tag === "Valid") segments.adopt(decoded.segment, file)
       else segments.adoptUnsound(sequence, file)
