@@ -19,6 +19,7 @@
  * I2 The first failure of the log, and every defect, stops writing for good; what is durable can still be read.
  */
 import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Buffer_ from "./actors/Buffer.ts"
 import * as Checkpoint from "./actors/Checkpoint.ts"
@@ -83,6 +84,13 @@ export const open = Effect.fnUntraced(function*(
   return machine
 })
 
+/** A page that could not be read, or room that could not be made, is asked for again before the store stops for it. */
+const again = {
+  times: 4,
+  schedule: Schedule.exponential("50 millis"),
+  while: ({ reason }: StoreError): boolean => reason._tag === "DiskFailed"
+}
+
 /** The views and what serves them: enough to apply a log. */
 const build = Effect.fnUntraced(function*(ground: Ground.Ground, fuse: Fuse) {
   const { budget, file, generations, limits, segments, slots, tree } = ground
@@ -103,7 +111,7 @@ const build = Effect.fnUntraced(function*(ground: Ground.Ground, fuse: Fuse) {
   /** What the Tree asks for is there, or will never be. Asked once the Tree has parked, or it misses the answer. */
   const whenDone = (effect: Effect.Effect<void, StoreError>): void =>
     fork(Effect.yieldNow.pipe(
-      Effect.andThen(effect),
+      Effect.andThen(Effect.retry(effect, again)),
       Effect.match({ onFailure: fuse.blow, onSuccess: () => treeActor.resume() }),
       // No actor's loop is around this: a defect would otherwise leave everybody waiting.
       Effect.catchDefect((defect) => Effect.sync(() => fuse.defect("tree")(defect)))

@@ -80,6 +80,8 @@ export class Room {
   private readonly due: Set<number> = new Set()
   private readonly merging = new Set<number>()
   private stuck = 0
+  /** Merges whose base page could not be read, until they are tried again. */
+  private retrying = 0
   private readonly later = new Map<number, number>()
   private dirty: Array<number> = []
   /** What the evictor asks for, until it is taken on. */
@@ -103,7 +105,7 @@ export class Room {
 
   /** Whether something is under way that will free blocks. */
   get hopeful(): boolean {
-    return this.writing || this.merging.size > 0 || this.dirty.length > 0
+    return this.writing || this.retrying > 0 || this.merging.size > 0 || this.dirty.length > 0
   }
 
   /** Why nothing will make room, once for each failure after several attempts. */
@@ -190,7 +192,9 @@ export class Room {
     if (failure._tag === "Some") this.failure = failure.value
     this.attempts++
     this.merging.delete(leaf)
+    this.retrying++
     fork(Effect.map(Effect.sleep(retryMillis * 2 ** Math.min(this.attempts, attemptsMax)), () => {
+      this.retrying--
       this.due.add(leaf)
       relieved()
     }))
