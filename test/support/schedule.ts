@@ -39,10 +39,13 @@ interface Manner {
   /** Operations of fibers between two preemptions, on average. */
   readonly preemptEvery: number
   /** Of the tasks that are ready: any, or most often the one that waits longest or shortest. */
-  readonly pick: "any" | "oldest" | "newest"
+  readonly pick: "any" | "oldest" | "newest" | "always oldest"
   /** How likely a timer fires although there is work to do. */
   readonly hurry: number
 }
+
+/** Nobody is taken off, everybody has his turn, and time passes when nobody has anything to do. */
+export const calm: Manner = { preemptEvery: Infinity, pick: "always oldest", hurry: 0 }
 
 const mannerOf = (chance: Chance): Manner => ({
   preemptEvery: chance.pick([Infinity, 300, 40, 8]),
@@ -67,10 +70,10 @@ export class Schedule implements Scheduler.Scheduler {
   private decisions = 0
   private untilPreempted: number
 
-  constructor(seed: number) {
+  constructor(seed: number, manner?: Manner) {
     this.seed = seed
     this.chance = random(seed)
-    this.manner = mannerOf(this.chance)
+    this.manner = manner ?? mannerOf(this.chance)
     this.untilPreempted = this.nextPreemption()
     this.clock = this.makeClock()
   }
@@ -165,7 +168,7 @@ export class Schedule implements Scheduler.Scheduler {
 
   private pick(count: number): number {
     const { chance, manner: { pick } } = this
-    if (count === 1) return 0
+    if (count === 1 || pick === "always oldest") return 0
     if (pick === "any" || chance.bool(0.1)) return chance.int(count)
     return pick === "oldest" ? 0 : count - 1
   }
