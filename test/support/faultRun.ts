@@ -8,6 +8,7 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import type * as Scope from "effect/Scope"
 import { Disk } from "../../src/disk/Disk.ts"
 import type { Fault, Image, Observed } from "../../src/disk/FaultDisk.ts"
 import { FaultDisk, layer } from "../../src/disk/FaultDisk.ts"
@@ -17,6 +18,7 @@ import * as Store from "../../src/Store.ts"
 import { StoreError } from "../../src/StoreError.ts"
 import * as Tx from "../../src/Tx.ts"
 import * as Verify from "../../src/Verify.ts"
+import type { Counted } from "./descriptors.ts"
 import { counted } from "./descriptors.ts"
 import { random } from "./random.ts"
 import { calm, Schedule } from "./schedule.ts"
@@ -40,8 +42,6 @@ export const options = {
     checkpoint: { logBytes: 8192, hardLogBytes: 1_048_576 }
   }
 }
-
-const scheduleSeed = 5
 
 interface Commit {
   readonly steps: ReadonlyArray<Step>
@@ -196,9 +196,10 @@ class Life {
   }
 }
 
-const expectPrefix = (what: string, found: State, synced: number): void => {
+/** Answers how many commits are found. */
+const expectPrefix = (what: string, found: State, synced: number): number => {
   const index = states.findLastIndex((state) => stateDifference(found, state) === undefined)
-  if (index >= synced) return
+  if (index >= synced) return index
   const differs = stateDifference(found, states[synced] as State)
   throw new Error(`${what} is commit ${index}, of which ${synced} are synced: ${differs}`)
 }
@@ -215,22 +216,89 @@ const found = (image: Image, synced: number): Effect.Effect<void, StoreError> =>
     yield* close
   }).pipe(Effect.provide(layer({ image })))
 
-/** Runs a life with faults, and opens what it leaves behind. */
-export const runWith = (faults: ReadonlyArray<Fault>, leaving: Leaving): Outcome => {
-  const schedule = new Schedule(scheduleSeed, calm)
-  const program = Effect.gen(function*() {
-    const disk = yield* FaultDisk
-    const descriptors = counted(yield* Disk)
-    const life = new Life(disk)
-    for (const fault of faults) yield* disk.fail(fault)
-    yield* Effect.provideService(life.run(leaving), Disk, descriptors.disk)
-    const left = descriptors.open()
-    if (left.length > 0) throw new Error(`nobody closed ${left}`)
-    const image = leaving.by === "kill" ? disk.killImage() : disk.crashImage({ seed: leaving.seed })
-    yield* found(image, life.outcome.synced)
-    return life.outcome
+/** A disk as a crash in the middle of a life leaves it. */
+export interface Crashed {
+  readonly image: Image
+  /** Commits that were acknowledged as synced by then. */
+  readonly synced: number
+}
+
+/** Runs a life with faults, and opens what it leaves behind; `taken` is asked at each operation for crashes. */
+export const runWith = (
+  faults: ReadonlyArray<Fault>,
+  leaving: Leaving,
+  taken?: { readonly at: (number: number) => boolean; readonly crashed: Array<Crashed> }
+): Outcome =>
+  scheduled(leaving.seed, undefined, (disk, descriptors) =>
+    Effect.gen(function*() {
+      const life = new Life(disk)
+      for (const fault of faults) yield* disk.fail(fault)
+      if (taken !== undefined) {
+        yield* disk.observe(({ number }) => {
+          if (!taken.at(number)) return
+          const image = disk.crashImage({ seed: leaving.seed + number })
+          taken.crashed.push({ image, synced: life.outcome.synced })
+        })
+      }
+      yield* Effect.provideService(life.run(leaving), Disk, descriptors.disk)
+      expectClosed(descriptors)
+      const image = leaving.by === "kill" ? disk.killImage() : disk.crashImage({ seed: leaving.seed })
+      yield* found(image, life.outcome.synced)
+      return life.outcome
+    }))
+
+/**
+ * Opens what a crash left behind, on a disk that refuses something; after another crash it is opened on a sane one.
+ * Answers how opening ended.
+ */
+export const recoverWith = (
+  { image, synced }: Crashed,
+  faults: ReadonlyArray<Fault>,
+  { isFull, seed }: { readonly seed: number; readonly isFull: boolean }
+): StoreError | undefined =>
+  scheduled(seed, image, (disk, descriptors) =>
+    Effect.gen(function*() {
+      for (const fault of faults) yield* disk.fail(fault)
+      if (isFull) yield* disk.limit(bytesOf(image))
+      const opened = yield* Effect.exit(Effect.provideService(open(options), Disk, descriptors.disk))
+      let error: StoreError | undefined
+      let durable = synced
+      if (Exit.isSuccess(opened)) {
+        const { close, store } = opened.value
+        const seen = yield* Effect.exit(dump(store, names))
+        // What recovery shows is durable, whatever a page cache may have made it believe.
+        if (Exit.isSuccess(seen)) durable = expectPrefix("what is recovered", seen.value, synced)
+        if (seed % 2 === 0) yield* disk.kill
+        yield* close
+      } else {
+        const failure = Exit.findErrorOption(opened)
+        if (failure._tag === "None") throw new Error(`opening ended with ${opened.cause}`)
+        error = failure.value
+      }
+      expectClosed(descriptors)
+      yield* found(disk.crashImage({ seed }), durable)
+      return error
+    }))
+
+const bytesOf = (image: Image): number =>
+  image.paths().reduce((sum, path) => sum + (image.read(path)?.length ?? 0), 0)
+
+const expectClosed = ({ open }: Counted): void => {
+  const left = open()
+  if (left.length > 0) throw new Error(`nobody closed ${left}`)
+}
+
+/** Runs a program on a disk of its own, to its end and without real time. No two lives may be of one incarnation. */
+const scheduled = <A>(
+  seed: number,
+  image: Image | undefined,
+  program: (disk: FaultDisk["Service"], descriptors: Counted) => Effect.Effect<A, StoreError, Scope.Scope>
+): A => {
+  const run = Effect.gen(function*() {
+    return yield* program(yield* FaultDisk, counted(yield* Disk))
   })
-  const exit = schedule.run(Effect.provide(program, layer({ seed: leaving.seed })))
+  const made = layer(image === undefined ? { seed } : { seed, image })
+  const exit = new Schedule(seed, calm).run(Effect.scoped(Effect.provide(run, made)))
   if (Exit.isSuccess(exit)) return exit.value
   throw new Error(`${exit.cause}`)
 }
