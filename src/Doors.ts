@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Buffer_ from "./actors/Buffer.ts"
 import type * as Checkpoint from "./actors/Checkpoint.ts"
+import type { Damages } from "./actors/Damage.ts"
 import type { Declared } from "./actors/Declared.ts"
 import { rootOf } from "./actors/Declared.ts"
 import type * as Expiry from "./actors/Expiry.ts"
@@ -90,6 +91,8 @@ export interface Parts {
   readonly relocation: Relocation.Relocation
   readonly expiry: Expiry.Expiry
   readonly sessions: Sessions
+  /** What was found damaged. */
+  readonly damages: Damages
 }
 
 /** Opens the doors of what has been wired. */

@@ -27,9 +27,9 @@ export const stop = (
   flush.stop(error)
 }
 
-/** Syncs what was committed, takes a checkpoint, and stops everybody. */
+/** Syncs what was committed, takes a checkpoint unless pages are to be rebuilt from the log, and stops everybody. */
 export const close = (
-  { buffer, checkpoint, flush, tail, treeActor, wal }: Parts,
+  { buffer, checkpoint, damages, flush, tail, treeActor, wal }: Parts,
   fuse: Fuse,
   running: () => boolean
 ): Effect.Effect<void> =>
@@ -38,9 +38,12 @@ export const close = (
     const open = running()
     fuse.closed = true
     if (open) yield* Effect.exit(wal.awaitLsn(tail.end, "synced"))
-    if (open && fuse.failure === undefined && treeActor.recordsSinceCut > 0) {
+    // What was damaged when the store was opened is written over by the checkpoints that follow: by this one at least.
+    const due = treeActor.recordsSinceCut > 0 || damages.isRebuilt && checkpoint.counters.checkpoints === 0
+    if (open && fuse.failure === undefined && damages.met === undefined && due) {
       yield* Effect.exit(checkpoint.start("close"))
     }
+    if (checkpoint.counters.checkpoints > 0) yield* damages.unmark
     yield* fuse.interruptAll
     const error = storeError(new Closed())
     for (const actor of [wal, checkpoint, buffer, flush]) actor.stop(error)

@@ -5,6 +5,7 @@
  * inspection logs those.
  */
 import * as Effect from "effect/Effect"
+import type { Damage } from "./actors/Damage.ts"
 import type { Costs } from "./Costs.ts"
 import { costs, costSeries } from "./Costs.ts"
 import type { Segment } from "./log/Segment.ts"
@@ -23,6 +24,8 @@ import { owners } from "./tree/Pins.ts"
  * the buffer holds, and what it takes that it does not hold everything.
  */
 export interface Stat extends Costs {
+  /** What was found damaged when the store was opened, and the first page that was since. */
+  readonly damage: ReadonlyArray<Damage>
   readonly keyspaces: ReadonlyArray<
     { readonly name: string; readonly records: number; readonly unresolved: number }
   >
@@ -127,6 +130,7 @@ export const stat = (machine: Machine): Stat => {
   } = parts
   return {
     ...costs(machine),
+    damage: parts.damages.all,
     keyspaces: [...generations.all()].map(({ name, root }) => ({
       name,
       records: root.count,

@@ -24,8 +24,10 @@ import type * as Scope from "effect/Scope"
 import * as Buffer_ from "./actors/Buffer.ts"
 import * as Checkpoint from "./actors/Checkpoint.ts"
 import { randomIncarnation } from "./actors/Directory.ts"
+import { pagesOf } from "./actors/Directory.ts"
 import * as Expiry from "./actors/Expiry.ts"
 import * as Flush from "./actors/Flush.ts"
+import * as Footing from "./actors/Footing.ts"
 import type { Fuse } from "./actors/Fuse.ts"
 import { make as makeFuse } from "./actors/Fuse.ts"
 import * as Ground from "./actors/Ground.ts"
@@ -74,7 +76,19 @@ export interface Settings extends Ground.Settings {
 export const open = Effect.fnUntraced(function*(
   settings: Settings
 ): Effect.fn.Return<Machine, StoreError, Disk | Scope.Scope> {
-  const ground = yield* Ground.lay(settings)
+  const { directory, mode } = settings
+  if (mode === "readOnly") return yield* attempt(settings, Footing.asItIs())
+  const machine = yield* Footing.open(pagesOf(directory), (footing) => attempt(settings, footing))
+  yield* machine.parts.damages.report
+  return machine
+})
+
+/** Opens a store from one of the checkpoints that it may be opened from. */
+const attempt = Effect.fnUntraced(function*(
+  settings: Settings,
+  footing: Footing.Footing
+): Effect.fn.Return<Machine, StoreError, Disk | Scope.Scope> {
+  const ground = yield* Ground.lay(settings, footing)
   const fuse = yield* makeFuse
   const views = yield* build(ground, fuse)
   yield* Restore.minis({ ...ground, pages: ground.tree.pages, reserve: views.buffer.reserve })
@@ -106,6 +120,10 @@ const build = Effect.fnUntraced(function*(ground: Ground.Ground, fuse: Fuse) {
     limits,
     fork,
     write: ground.mode === "readOnly" ? undefined : (images) => flush.write(images, "eviction"),
+    damaged: (error) => {
+      const noting = ground.damages.meet(error)
+      if (noting !== undefined) fuse.finish(noting)
+    },
     failed: fuse.defect("buffer")
   })
   /** What the Tree asks for is there, or will never be. Asked once the Tree has parked, or it misses the answer. */
@@ -231,7 +249,8 @@ const serve = Effect.fnUntraced(function*(
     logBytes,
     records: () => treeActor.recordsSinceCut,
     busiest: () => pages.busiest,
-    running,
+    running: () =>
+      running() && !(ground.damages.met !== undefined && 2 * logBytes() < limits.checkpoint.hardLogBytes),
     start: checkpoint.start
   })
   const { expiry, tidy } = upkeep(settings, ground, views, wired)

@@ -16,6 +16,7 @@ import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Report } from "./actors/Checkpoint.ts"
+import type { Damage } from "./actors/Damage.ts"
 import type { Report as Expired } from "./actors/Expiry.ts"
 import type { Progress } from "./actors/Recovery.ts"
 import type { Report as Relocated } from "./actors/Relocation.ts"
@@ -33,7 +34,7 @@ import type { Event as PageEvent, Events as PageEvents } from "./tree/Events.ts"
 
 export type { Options } from "./Options.ts"
 export { config } from "./Options.ts"
-export type { Expired, PageEvent, Progress, Relocated, Report, Trigger }
+export type { Damage, Expired, PageEvent, Progress, Relocated, Report, Trigger }
 
 /** What happens inside a store, as it happens. */
 export type Event =

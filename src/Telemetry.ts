@@ -108,6 +108,8 @@ export const Attribute = {
   recoveryTorn: "heartwood.recovery.torn",
   /** The superblock slot that was opened: 0 or 1. */
   recoverySlot: "heartwood.recovery.slot",
+  /** Damaged pages and superblocks that were found, and could be done without or rebuilt. */
+  recoveryDamage: "heartwood.recovery.damage",
 
   expireRemoved: "heartwood.expire.removed",
   /** Leaves that were looked at, and those of them that were read from the disk. */

@@ -111,6 +111,7 @@ describe("room", () => {
         rootOf: (treeId) => rig.roots.get(treeId),
         fork: (effect) => void Effect.runForkWith(context)(effect),
         write: undefined,
+        damaged: () => {},
         failed: (cause) => {
           throw cause
         }

@@ -74,6 +74,8 @@ export interface Options {
   readonly write:
     | ((images: ReadonlyArray<SealedImage>) => Effect.Effect<ReadonlyArray<Place>, StoreError>)
     | undefined
+  /** Told of each damaged page that is read. */
+  readonly damaged: (error: StoreError) => void
   readonly failed: (cause: unknown) => void
 }
 
@@ -195,7 +197,7 @@ class Live {
   private owed = 0
 
   constructor(options: Options) {
-    const { budget, epoch, file, fork, limits, tree } = options
+    const { budget, damaged, epoch, file, fork, limits, tree } = options
     this.pages = tree.pages
     this.limits = limits
     this.budget = budget
@@ -206,7 +208,8 @@ class Live {
     const { loadsInFlight, pageBytes, secondChancePercent, stagingBytes } = limits
     // Half of the reads are always somebody's who waits, and of the memory a scan takes a small part.
     const aheadMost = this.aheadMost = Math.min(loadsInFlight >>> 1, Math.max(1, arena.blocks >>> 6))
-    this.loads = new Loads({ pages: this.pages, file, limits, epoch, events: tree.events, fork, aheadMost })
+    const { events } = tree
+    this.loads = new Loads({ pages: this.pages, file, limits, epoch, events, fork, aheadMost, damaged })
     const { mergesMax, rootOf, write } = options
     const batchPages = Math.max(batchLeast, Math.floor(stagingBytes / pageBytes / 2))
     const relieved = () => this.wake()

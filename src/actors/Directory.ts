@@ -10,6 +10,7 @@
  * | `scratch`   | older versions for open snapshots; worthless to whoever opens the store  |
  * | `lock`      | who has the store open                                                   |
  * | `creating`  | the store is being made; what a crash left beside it is worthless        |
+ * | `damaged`   | a damaged page was met: the next opening looks at all of them            |
  *
  * I1 A store comes into being with the durable name `super`; a directory that has one is never made anew.
  * I2 A directory that holds anything else is left as it is.
@@ -29,16 +30,26 @@ import type { Superblock } from "../log/Superblock.ts"
 import { Corrupted, Locked, NotAStore, storeError } from "../StoreError.ts"
 import type { StoreError } from "../StoreError.ts"
 import * as PageFileHeader from "../tree/PageFileHeader.ts"
+import { markName } from "./Damage.ts"
 import { scratchName } from "./Scratch.ts"
 import { leftovers, Segments } from "./Segments.ts"
 
 export const pagesName = "pages"
+export const pagesOf = (directory: string): string => `${directory}/${pagesName}`
 const lockName = "lock"
 const creatingName = "creating"
 const newSuperName = "super.new"
 /** The lock, and what stands beside it: the owner's process id, a journal where a database serves as lock. */
 const lockFiles = /^lock(\.pid|\.pid\.new|-journal)?$/
-const own = new Set([SUPERBLOCK_FILE, newSuperName, pagesName, creatingName, scratchName, ...leftovers])
+const own = new Set([
+  SUPERBLOCK_FILE,
+  newSuperName,
+  pagesName,
+  creatingName,
+  scratchName,
+  markName,
+  ...leftovers
+])
 
 export interface Options {
   readonly disk: Disk["Service"]
@@ -97,7 +108,7 @@ export const openPages = (
   options: PagesOptions
 ): Effect.Effect<DiskFile, StoreError, Scope.Scope> =>
   Effect.gen(function*() {
-    const path = `${directory}/${pagesName}`
+    const path = pagesOf(directory)
     if ((yield* disk.kind(path)) !== "file") return yield* missing(path)
     const file = yield* openFile(disk, path, options)
     const header = new Uint8Array(superblock.pageBytes)
@@ -179,7 +190,10 @@ const writeFile = (disk: Disk["Service"], path: string, bytes: Uint8Array): Effe
       Effect.ensuring(file.close)
     ))
 
-const fresh = ({ createdMillis, pageBytes, storeId }: Options): Superblock => ({
+/** The superblock of a store that holds nothing yet. */
+export const fresh = (
+  { createdMillis, pageBytes, storeId }: Pick<Superblock, "createdMillis" | "pageBytes" | "storeId">
+): Superblock => ({
   slot: 0,
   storeId,
   version: 1,

@@ -18,8 +18,8 @@ import { Scan } from "../log/Scan.ts"
 import type { ScannedGroup } from "../log/ScanAnswer.ts"
 import { baseOf, segmentName } from "../log/Segment.ts"
 import type { StoreError } from "../StoreError.ts"
+import type { Roots } from "./Footing.ts"
 import { damaged } from "./Restore.ts"
-import type { Roots } from "./Restore.ts"
 import type { Segments } from "./Segments.ts"
 
 export interface Options {

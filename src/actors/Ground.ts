@@ -10,11 +10,14 @@ import { Disk } from "../disk/Disk.ts"
 import type { BufferMode, Limits, Options as LimitOptions, SyncThread, SystemCache } from "../Limits.ts"
 import { OpenStreams } from "../log/Pieces.ts"
 import { resolve, systemCacheOf } from "../Options.ts"
+import type { StoreError } from "../StoreError.ts"
 import { Arena } from "../tree/Arena.ts"
 import { Budget } from "../tree/Budget.ts"
 import { Generations } from "../tree/Generations.ts"
 import { Tree } from "../tree/Tree.ts"
+import * as Damage from "./Damage.ts"
 import * as Directory from "./Directory.ts"
+import * as Footing from "./Footing.ts"
 import * as Restore from "./Restore.ts"
 import { Segments } from "./Segments.ts"
 import type { Log } from "./Values.ts"
@@ -36,7 +39,7 @@ export interface Settings {
 }
 
 /** What is found in the directory: the newest checkpoint, in memory. */
-export const lay = Effect.fnUntraced(function*(settings: Settings) {
+export const lay = Effect.fnUntraced(function*(settings: Settings, footing: Footing.Footing) {
   const { directory, mode } = settings
   const disk = yield* Disk
   const asked = yield* resolve(settings.limits)
@@ -50,34 +53,23 @@ export const lay = Effect.fnUntraced(function*(settings: Settings) {
       storeId: yield* Directory.randomId,
       createdMillis: yield* Clock.currentTimeMillis
     })
-  const roots = yield* Restore.roots(superblockFile)
-  if (mode === "readWrite") yield* Restore.confirm(superblockFile, roots)
-  const { newest } = roots
+  const superblocks = yield* Restore.superblocks(superblockFile)
+  const found = yield* Footing.rootsAt(superblocks, footing)
+  if (mode === "readWrite" && footing.refused.length === 0) {
+    yield* Restore.confirm(superblockFile, superblocks)
+  }
+  const { newest } = found
   const limits = yield* resolve(settings.limits, newest.pageBytes)
   const file = yield* Directory.openPages(disk, directory, newest, {
     mode,
     systemCache: yield* systemCacheOf(settings.systemCache, newest.pageBytes)
   })
-  const tree = new Tree({
-    arena: new Arena(arenaOf(limits)),
-    // A superblock that cannot be read may have had the next version, which is never used again.
-    epoch: newest.version + (roots.damage === undefined ? 1 : 2),
-    durable: newest.cut.lsn,
-    visible: newest.cut.lsn,
-    events: structuralEvents,
-    mode: settings.buffer,
-    promotionPercent: limits.promotionPercent,
-    secondChancePercent: limits.secondChancePercent,
-    seed: newest.storeId[0],
-    spill: {
-      memoryBytes: limits.versionsBytes,
-      slackBytes: 4 * limits.undurableBytes,
-      diskBytes: limits.snapshotDiskBytes,
-      blockBytes: limits.pageBytes
-    }
-  })
+  const tree = treeOf(settings, limits, found)
   const { deadlines, map } = tree.pages
-  const restored = yield* Restore.restore({ file, roots, map, deadlines, pageBytes: limits.pageBytes })
+  const { pageBytes } = limits
+  const restored = yield* Restore.restore({ file, roots: found, map, deadlines, pageBytes })
+  const roots = Footing.without(found, restored.olderDamage)
+  const damages = yield* looked({ disk, directory, mode, file, map, pageBytes }, footing, roots)
   const generations = new Generations(restored.catalog)
   const budget = budgetOf(tree, restored, limits)
   const { storeId } = newest
@@ -90,11 +82,12 @@ export const lay = Effect.fnUntraced(function*(settings: Settings) {
     for (const charged of keyspace.segments) segments.announce(charged)
   }
   yield* Effect.addFinalizer(() => segments.close)
-  const found = {
+  const made = {
     disk,
     mode,
     superblockFile,
     roots,
+    damages,
     limits,
     file,
     tree,
@@ -104,10 +97,47 @@ export const lay = Effect.fnUntraced(function*(settings: Settings) {
     log,
     streams
   }
-  return { ...restored, ...found }
+  return { ...restored, ...made }
 })
 
 export type Ground = Effect.Success<ReturnType<typeof lay>>
+
+const treeOf = ({ buffer }: Settings, limits: Limits, { newest, version }: Footing.Roots): Tree =>
+  new Tree({
+    arena: new Arena(arenaOf(limits)),
+    epoch: version + 1,
+    durable: newest.cut.lsn,
+    visible: newest.cut.lsn,
+    events: structuralEvents,
+    mode: buffer,
+    promotionPercent: limits.promotionPercent,
+    secondChancePercent: limits.secondChancePercent,
+    seed: newest.storeId[0],
+    spill: {
+      memoryBytes: limits.versionsBytes,
+      slackBytes: 4 * limits.undurableBytes,
+      diskBytes: limits.snapshotDiskBytes,
+      blockBytes: limits.pageBytes
+    }
+  })
+
+/** Where the life before has met a damaged page, all of them are looked at before any is believed. */
+const looked = (
+  options: Parameters<typeof Restore.look>[0] & Pick<Damage.Options, "disk" | "directory" | "mode">,
+  footing: Footing.Footing,
+  { damage: opening }: Footing.Roots
+): Effect.Effect<Damage.Damages, StoreError> =>
+  Effect.gen(function*() {
+    const { directory, disk, mode } = options
+    const marked = mode === "readWrite" && (yield* disk.kind(`${directory}/${Damage.markName}`)) === "file"
+    if (marked && footing.pages === "looked at") {
+      yield* Effect.tapError(Restore.look(options), ({ reason }) =>
+        Effect.sync(() => {
+          if (reason._tag === "Corrupted") footing.unsound = reason
+        }))
+    }
+    return new Damage.Damages({ disk, directory, mode, marked, opening })
+  })
 
 /** What the staging area leaves of the memory, in chunks of the smallest power of two that holds an arena. */
 const arenaOf = ({ arenaBytes, memoryBytes, pageBytes, stagingBytes }: Limits) => ({

@@ -55,6 +55,8 @@ export interface Options {
   readonly fork: (effect: Effect.Effect<void>) => void
   /** Pages that are read ahead at a time. */
   readonly aheadMost: number
+  /** Told of each image that is not what the map table says. */
+  readonly damaged: (error: StoreError) => void
 }
 
 /** A merge gives back more memory than it takes: it goes first, and may use the reserve. */
@@ -263,7 +265,9 @@ export class Loads {
     }
     const offset = (map.slot[pageId] as number) * limits.pageBytes
     const { actual, expected } = checked
-    return storeError(new Corrupted({ path: file.path, offset, expected, actual }))
+    const error = storeError(new Corrupted({ path: file.path, offset, expected, actual }))
+    this.options.damaged(error)
+    return error
   }
 
   private tell(page: number, purpose: Purpose): void {

@@ -28,9 +28,9 @@ import { FormatTooNew, storeError } from "../StoreError.ts"
 import type { StoreError } from "../StoreError.ts"
 import * as Telemetry from "../Telemetry.ts"
 import type { SessionReplay } from "../tree/SessionReplay.ts"
+import type { Roots } from "./Footing.ts"
 import { gather, note } from "./Gather.ts"
 import { damaged } from "./Restore.ts"
-import type { Roots } from "./Restore.ts"
 import type { Segments } from "./Segments.ts"
 
 /** How far a replay has come. */
@@ -69,15 +69,15 @@ interface ReplayOptions {
 export const replay = (options: ReplayOptions): Effect.Effect<Replayed, StoreError> =>
   Effect.gen(function*() {
     const { mode, roots, segments, streams } = options
-    const { begin, cut, durableLsn, storeId } = roots.newest
+    const { begin, cut, storeId } = roots.newest
     const opened = yield* openSegments(options, begin.sequence)
     yield* gather({ ...options, opened })
     const scan = new Scan({
       storeId,
       cut,
-      durableLsn: Math.max(durableLsn, roots.older?.durableLsn ?? 0),
-      // The log may have been truncated for a checkpoint whose superblock is lost now: up to this one's cut at most.
-      firstSequence: roots.damage === undefined ? begin.sequence : cut.sequence,
+      durableLsn: roots.durableLsn,
+      // The log may have been truncated for a checkpoint that is lost now: up to this one's cut at most.
+      firstSequence: roots.superseded ? cut.sequence : begin.sequence,
       files: [...opened].map(([sequence, { bytes }]) => ({ sequence, bytes }))
     })
     const adopted = new Adopted()

@@ -26,11 +26,13 @@ import type { Deadlines } from "../tree/Deadlines.ts"
 import * as MapChunk from "../tree/MapChunk.ts"
 import type { MapTable } from "../tree/MapTable.ts"
 import { unpack } from "../tree/Pack.ts"
+import { verify } from "../tree/PageCheck.ts"
 import { PageFile } from "../tree/PageFile.ts"
 import type { Pages } from "../tree/Pages.ts"
 
 /** What the superblock file says. */
-export interface Roots {
+export interface Superblocks {
+  readonly path: string
   readonly newest: Superblock
   readonly older: Superblock | undefined
   /** Why the other slot could not be used; reported. */
@@ -38,7 +40,7 @@ export interface Roots {
 }
 
 /** Reads both superblocks and chooses. */
-export const roots = (file: DiskFile): Effect.Effect<Roots, StoreError> =>
+export const superblocks = (file: DiskFile): Effect.Effect<Superblocks, StoreError> =>
   Effect.gen(function*() {
     const bytes = Buffer.alloc(2 * SUPERBLOCK_BYTES)
     const read = yield* file.read(bytes, 0)
@@ -52,7 +54,12 @@ export const roots = (file: DiskFile): Effect.Effect<Roots, StoreError> =>
     const choice = chooseSuperblock(slot(0), slot(1))
     switch (choice._tag) {
       case "Chosen":
-        return { newest: choice.superblock, older: choice.older, damage: choice.damage }
+        return {
+          path: file.path,
+          newest: choice.superblock,
+          older: choice.older,
+          damage: choice.damage
+        }
       case "TooNew":
         return yield* Effect.fail(storeError(
           new FormatTooNew({ path: file.path, format: choice.format, supported: SUPERBLOCK_FORMAT })
@@ -72,7 +79,7 @@ export const roots = (file: DiskFile): Effect.Effect<Roots, StoreError> =>
  * sync, or with a sync that failed and that no later one tells of: until it is durable, nothing may be removed that
  * only the older one needs. The bytes are the same, so it does no harm if only part of them get there.
  */
-export const confirm = (file: DiskFile, { newest }: Roots): Effect.Effect<void, StoreError> => {
+export const confirm = (file: DiskFile, { newest }: Superblocks): Effect.Effect<void, StoreError> => {
   const bytes = Buffer.alloc(SUPERBLOCK_BYTES)
   encodeSuperblock(newest, bytes)
   return Effect.andThen(file.write([bytes], superblockOffset(newest.slot)), file.sync)
@@ -86,13 +93,20 @@ export interface Restored {
   readonly packs: ReadonlyMap<number, { readonly checksum: number; readonly pageIds: ReadonlyArray<number> }>
   readonly catalog: Catalog.Catalog
   readonly catalogSlots: ReadonlyArray<number>
+  /** What is wrong with the older checkpoint: it is of no use any more. */
+  readonly olderDamage: Corrupted | undefined
 }
 
 /** Loads the map table and the catalog of the newest checkpoint, and the slots that the older one needs. */
 export const restore = (
   options: {
     readonly file: DiskFile
-    readonly roots: Roots
+    readonly roots: {
+      readonly newest: Superblock
+      readonly older: Superblock | undefined
+      /** Slots below this one may be referred to by a checkpoint that was given up: they are kept. */
+      readonly keptSlots: number
+    }
     readonly map: MapTable
     /** Told of pages in which something may expire. */
     readonly deadlines?: Deadlines
@@ -101,10 +115,9 @@ export const restore = (
 ): Effect.Effect<Restored, StoreError> =>
   Effect.gen(function*() {
     const { file, map, pageBytes } = options
-    const { newest, older } = options.roots
+    const { keptSlots, newest, older } = options.roots
     const chunks = new ChunkTable(pageBytes)
     const used: Array<number> = []
-    const retained: Array<number> = []
     const known = new Map<number, number>()
     const packs = new Map<number, { readonly checksum: number; readonly pageIds: Array<number> }>()
     yield* walkMap(options, newest, {
@@ -128,22 +141,11 @@ export const restore = (
     used.push(...packs.keys())
     const catalog = yield* loadCatalog(file, newest, pageBytes)
     used.push(...catalog.slots)
-    if (older !== undefined) {
-      yield* walkMap(options, older, {
-        // A chunk that both checkpoints share says nothing new.
-        chunk: (_level, _index, place) => {
-          retained.push(place.slot)
-          return known.get(place.slot) !== place.checksum
-        },
-        page: (_id, place, pack) => {
-          retained.push(place.slot)
-          if (pack.slot !== 0) retained.push(pack.slot)
-        }
-      })
-      retained.push(...(yield* loadCatalog(file, older, pageBytes)).slots)
-    }
+    const spare = yield* olderSlots(options, known)
+    const retained = spare instanceof Corrupted ? [] : spare
+    for (let slot = 1; slot < keptSlots; slot++) retained.push(slot)
     const slots = new PageFile()
-    const bound = Math.max(newest.slots, older?.slots ?? 0)
+    const bound = Math.max(newest.slots, older?.slots ?? 0, keptSlots)
     if (!slots.restore({ slots: bound, version: newest.version, newest: used, older: retained })) {
       return yield* damaged(
         file.path,
@@ -152,7 +154,68 @@ export const restore = (
         "a slot used twice or outside"
       )
     }
-    return { chunks, slots, packs, catalog: catalog.catalog, catalogSlots: catalog.slots }
+    return {
+      chunks,
+      slots,
+      packs,
+      catalog: catalog.catalog,
+      catalogSlots: catalog.slots,
+      olderDamage: spare instanceof Corrupted ? spare : undefined
+    }
+  }).pipe(Effect.withSpan(Telemetry.Span.recoveryVerify))
+
+/**
+ * Slots that the older checkpoint needs; why there are none to be known, where it is damaged: it is only what the
+ * newest could be rebuilt from. `known` are the chunks that both share.
+ */
+const olderSlots = (
+  options: Parameters<typeof restore>[0],
+  known: ReadonlyMap<number, number>
+): Effect.Effect<Array<number> | Corrupted, StoreError> =>
+  Effect.gen(function*() {
+    const { file, pageBytes, roots: { older } } = options
+    const retained: Array<number> = []
+    if (older === undefined) return retained
+    yield* walkMap(options, older, {
+      // A chunk that both checkpoints share says nothing new.
+      chunk: (_level, _index, place) => {
+        retained.push(place.slot)
+        return known.get(place.slot) !== place.checksum
+      },
+      page: (_id, place, pack) => {
+        retained.push(place.slot)
+        if (pack.slot !== 0) retained.push(pack.slot)
+      }
+    })
+    retained.push(...(yield* loadCatalog(file, older, pageBytes)).slots)
+    return retained
+  }).pipe(Effect.catch((error) =>
+    error.reason._tag === "Corrupted" ? Effect.succeed(error.reason) : Effect.fail(error)
+  ))
+
+/** Pages that are looked at at a time. */
+const looks = 16
+
+/** Reads every page of the map table, and fails where one is not what the table says. */
+export const look = (
+  options: { readonly file: DiskFile; readonly map: MapTable; readonly pageBytes: number }
+): Effect.Effect<void, StoreError> =>
+  Effect.suspend(() => {
+    const { file, map, pageBytes } = options
+    let next = 1
+    const lane: Effect.Effect<void, StoreError> = Effect.gen(function*() {
+      while (next < map.bound) {
+        const pageId = next++
+        if (!map.isUsed(pageId)) continue
+        const slot = map.slot[pageId] as number
+        const checksum = map.checksum[pageId] as number
+        const checked = verify(yield* readPage(file, slot, pageBytes), { pageId, checksum, pageBytes })
+        if (checked._tag === "Sound") continue
+        return yield* damaged(file.path, slot * pageBytes, checked.expected, checked.actual)
+      }
+    })
+    const lanes = Array.from({ length: looks }, () => lane)
+    return Effect.all(lanes, { concurrency: "unbounded", discard: true })
   }).pipe(Effect.withSpan(Telemetry.Span.recoveryVerify))
 
 /**

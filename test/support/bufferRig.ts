@@ -142,6 +142,7 @@ export class Rig {
         rootOf: (treeId) => this.roots.get(treeId),
         fork: (effect) => void Effect.runForkWith(context)(effect),
         write,
+        damaged: () => {},
         failed: (cause) => {
           throw cause
         }

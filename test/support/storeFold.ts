@@ -6,7 +6,7 @@
  */
 import * as Effect from "effect/Effect"
 import { crc32 } from "node:zlib"
-import { minis, restore, roots } from "../../src/actors/Restore.ts"
+import { minis, restore, superblocks } from "../../src/actors/Restore.ts"
 import { Disk } from "../../src/disk/Disk.ts"
 import type { Image } from "../../src/disk/FaultDisk.ts"
 import type { Cut } from "../../src/log/Group.ts"
@@ -184,14 +184,13 @@ export const checkpointOf = (
 ): Effect.Effect<{ readonly lsn: number; readonly state: State }, StoreError, Disk> =>
   Effect.gen(function*() {
     const disk = yield* Disk
-    const superblocks = yield* disk.open(`${directory}/super`, { mode: "readOnly" })
-    const found = yield* roots(superblocks)
+    const found = yield* superblocks(yield* disk.open(`${directory}/super`, { mode: "readOnly" }))
     const file = yield* disk.open(`${directory}/pages`, { mode: "readOnly" })
     const { cut, version } = found.newest
     const arena = new Arena({ pageBytes, blocks: 4096, chunkBytes: 4096 * pageBytes })
     const tree = new Tree({ arena, epoch: version + 1, durable: cut.lsn, visible: cut.lsn })
     const { map } = tree.pages
-    const { catalog, packs } = yield* restore({ file, roots: found, map, pageBytes })
+    const { catalog, packs } = yield* restore({ file, roots: { ...found, keptSlots: 0 }, map, pageBytes })
     const reserve = () => Effect.die("the arena is too small for this test")
     yield* minis({ file, packs, pages: tree.pages, reserve })
     const load = (id: number): void => {
