@@ -26,11 +26,11 @@ import * as Copy from "./salvage/Copy.ts"
 import * as LogClock from "./salvage/LogClock.ts"
 import * as Plan from "./salvage/Plan.ts"
 import { Replay } from "./salvage/Replay.ts"
-import type { Wanted } from "./salvage/Replay.ts"
+import type { Stopped, Wanted } from "./salvage/Replay.ts"
 import type { Declared } from "./salvage/Target.ts"
 import { Target } from "./salvage/Target.ts"
 import * as Store from "./Store.ts"
-import { InvalidOptions, Locked, storeError } from "./StoreError.ts"
+import { Corrupted, InvalidOptions, Locked, storeError } from "./StoreError.ts"
 import type { StoreError } from "./StoreError.ts"
 import type { Bounds } from "./tree/Bounds.ts"
 import type { Ranges } from "./tree/Ranges.ts"
@@ -222,7 +222,7 @@ const fillGaps = (
     const { cut } = primary.superblock
     const from = yield* Plan.earliest(source, plan, primary)
     const { older } = plan
-    const stands = older !== undefined && (yield* Plan.leads(source, plan, older.superblock.cut, cut))
+    const stands = older !== undefined && (yield* Plan.leads(source, plan, older, cut))
     const wanted = new Map<number, Wanted>()
     const copied = new Map<number, Ranges>()
     for (const entry of primary.catalog?.keyspaces ?? []) {
@@ -244,14 +244,25 @@ const fillGaps = (
         if (ranges !== undefined) lost.set(id, keys.and(ranges))
       }
     }
-    const starts = [...wanted.keys()].every((id) => copied.has(id)) || from === undefined
-      ? older?.superblock.cut
-      : from
-    if (starts === undefined) return
+    const spare = older === undefined ? undefined : startOf(older)
+    const earlier = from === undefined || spare !== undefined && copied.size > 0 && spare.cut.lsn < from.lsn
+    const start = earlier || copied.size === wanted.size ? spare : { cut: from, streams: [] }
+    if (start === undefined) return
     replay.limit(wanted)
-    yield* readLog(source, plan, { cut: starts, until: cut.lsn, visit: replay.take })
+    yield* Plan.gather(source, plan.storeId, start, replay.gather)
+    yield* readLog(source, plan, { cut: start.cut, until: cut.lsn, visit: replay.take })
     replay.limit(undefined)
+    // It was read before, and all was there.
+    const { stopped } = replay
+    if (stopped !== undefined) {
+      return yield* Effect.fail(storeError(new Corrupted(breakAt(source, stopped))))
+    }
   })
+
+const startOf = ({ catalog, superblock: { cut } }: Retained): Plan.Start => ({
+  cut,
+  streams: catalog?.streams ?? []
+})
 
 /** Applies the log from the cut of the state that was copied. */
 const apply = (
@@ -261,7 +272,11 @@ const apply = (
 ): Effect.Effect<{ readonly end: number; readonly verdict: ScanVerdict }, StoreError> =>
   Effect.gen(function*() {
     let end = plan.cut.lsn
-    yield* gatherPieces(source, plan, replay)
+    // Pieces below the cut count where their commit follows above it.
+    replay.begin()
+    if (plan.primary !== undefined) {
+      yield* Plan.gather(source, plan.storeId, startOf(plan.primary), replay.gather)
+    }
     replay.counters.groups = 0
     replay.counters.records = 0
     const visit = (group: ScannedGroup): Effect.Effect<void, StoreError> | undefined => {
@@ -271,21 +286,6 @@ const apply = (
     const verdict = yield* readLog(source, plan, { cut: plan.cut, visit })
     return { end: replay.stopped?.lsn ?? end, verdict }
   })
-
-/** Pieces below the cut count where their commit follows above it. */
-const gatherPieces = (
-  source: Source.Source,
-  plan: Plan.Plan,
-  replay: Replay
-): Effect.Effect<void, StoreError> => {
-  replay.begin()
-  const oldest = Math.min(...plan.primary?.catalog?.streams ?? [])
-  const segment = source.headers.findLast(({ base }) => base <= oldest)
-  const cut = segment === undefined ? undefined : Log.cutFrom(source, segment.sequence)
-  if (cut === undefined || cut.lsn > oldest) return Effect.void
-  // Where it does not lead to the cut, pieces are missing, and the replay stops at their commit.
-  return readLog(source, plan, { cut, until: plan.cut.lsn, visit: replay.gather })
-}
 
 const readLog = (
   source: Source.Source,
@@ -298,13 +298,15 @@ const readLog = (
     return yield* Log.read(source, { ...options, storeId, durableLsn, advance })
   })
 
-const stopOf = ({ directory }: Source.Source, { stopped }: Replay): Break | undefined =>
-  stopped === undefined ? undefined : {
-    path: `${directory}/${stopped.path}`,
-    offset: stopped.offset,
-    expected: "a transaction with all of its pieces",
-    actual: "a commit whose pieces are not all there"
-  }
+const stopOf = (source: Source.Source, { stopped }: Replay): Break | undefined =>
+  stopped === undefined ? undefined : breakAt(source, stopped)
+
+const breakAt = ({ directory }: Source.Source, { offset, path }: Stopped): Break => ({
+  path: `${directory}/${path}`,
+  offset,
+  expected: "a transaction with all of its pieces",
+  actual: "a commit whose pieces are not all there"
+})
 
 const breakOf = (source: Source.Source, verdict: ScanVerdict): Break | undefined => {
   if (verdict._tag === "TornTail" || verdict._tag === "Reached") return undefined

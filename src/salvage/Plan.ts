@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import { isSameCut } from "../log/Follow.ts"
 import type { Cut } from "../log/Group.ts"
 import { FIRST_LSN } from "../log/Lsn.ts"
+import type { ScannedGroup } from "../log/ScanAnswer.ts"
 import { baseOf } from "../log/Segment.ts"
 import { SUPERBLOCK_FORMAT } from "../log/Superblock.ts"
 import type { Superblock } from "../log/Superblock.ts"
@@ -24,7 +25,7 @@ import { Corrupted, FormatTooNew, storeError } from "../StoreError.ts"
 import type { StoreError } from "../StoreError.ts"
 import { checkSizes } from "../tree/Page.ts"
 import * as PageFileHeader from "../tree/PageFileHeader.ts"
-import { commitsPieces } from "./Replay.ts"
+import { Streams } from "./Streams.ts"
 
 export interface Plan {
   readonly storeId: Uint8Array
@@ -139,45 +140,78 @@ export const earliest = (
     for (const header of source.headers) {
       if (header.sequence > cut.sequence) break
       if (header.sequence <= after) continue
-      const broken = yield* brokenBetween(source, storeId, baseOf(header), cut)
+      const broken = yield* brokenBetween(source, storeId, { cut: baseOf(header), streams: [] }, cut)
       if (broken === undefined) return baseOf(header)
       after = broken
     }
     return undefined
   })
 
-/** Whether the log leads from one cut to another without a break. */
+/** Whether the log leads from a checkpoint to a cut without a break. */
 export const leads = (
   source: Source,
   { storeId }: Plan,
-  from: Cut,
+  { catalog, superblock: { cut } }: Retained,
   to: Cut
-): Effect.Effect<boolean, StoreError> =>
-  Effect.map(brokenBetween(source, storeId, from, to), (sequence) => sequence === undefined)
+): Effect.Effect<boolean, StoreError> => {
+  const from = { cut, streams: catalog?.streams ?? [] }
+  return Effect.map(brokenBetween(source, storeId, from, to), (sequence) => sequence === undefined)
+}
 
-/** The segment in which the way from one cut to another breaks off. */
+/** Where reading the log begins, and the first pieces of the streams that are open there. */
+export interface Start {
+  readonly cut: Cut
+  readonly streams: ReadonlyArray<number>
+}
+
+/** Reads the pieces below a cut, of streams that are open there. */
+export const gather = (
+  source: Source,
+  storeId: Uint8Array,
+  { cut, streams }: Start,
+  visit: (group: ScannedGroup) => undefined
+): Effect.Effect<void, StoreError> =>
+  Effect.gen(function*() {
+    if (streams.length === 0) return
+    const oldest = Math.min(...streams)
+    const segment = source.headers.findLast(({ base }) => base <= oldest)
+    const from = segment === undefined ? undefined : Log.cutFrom(source, segment.sequence)
+    if (from === undefined || from.lsn > oldest) return
+    // Where it does not lead to the cut, pieces are missing, and whoever reads on stops at their commit.
+    const advance = yield* advancing("log", bytesOf(source))
+    yield* Log.read(source, { storeId, durableLsn: cut.lsn, cut: from, until: cut.lsn, visit, advance })
+  })
+
+/**
+ * The segment in which the way from one cut to another breaks off: where a group does not follow, or commits a
+ * transaction of which pieces are missing, so that what is written before it is not current.
+ */
 const brokenBetween = (
   source: Source,
   storeId: Uint8Array,
-  from: Cut,
+  from: Start,
   to: Cut
 ): Effect.Effect<number | undefined, StoreError> =>
   Effect.gen(function*() {
-    if (from.lsn > to.lsn) return to.sequence
-    let pieces = 0
+    const { cut } = from
+    if (cut.lsn > to.lsn) return to.sequence
+    const streams = new Streams()
+    yield* gather(source, storeId, from, (group) => void streams.follow(group))
+    let lacking = 0
     const verdict = yield* Log.read(source, {
       storeId,
-      cut: from,
+      cut,
       durableLsn: to.lsn,
       until: to.lsn,
       visit: (group) => {
-        if (pieces === 0 && commitsPieces(group)) pieces = group.segment.sequence
+        if (lacking === 0 && !streams.follow(group)) lacking = group.segment.sequence
         return undefined
       },
-      advance: yield* advancing("log", source.segments.reduce((sum, { bytes }) => sum + bytes, 0))
+      advance: yield* advancing("log", bytesOf(source))
     })
-    // What is committed there cannot be applied, so what is written elsewhere before it is not current.
-    if (pieces > 0) return pieces
+    if (lacking > 0) return lacking
     if (verdict._tag === "Reached" && isSameCut(verdict.at, to)) return undefined
     return verdict._tag === "Corrupted" || verdict._tag === "TooNew" ? verdict.sequence : to.sequence
   })
+
+const bytesOf = ({ segments }: Source): number => segments.reduce((sum, { bytes }) => sum + bytes, 0)

@@ -28,20 +28,6 @@ export interface Stopped {
   readonly offset: number
 }
 
-/** Whether a group commits a transaction that was written as pieces. */
-export const commitsPieces = ({ bytes, kind, lsn, records }: ScannedGroup): boolean => {
-  if (kind !== GroupKind.data) return false
-  const reader = new RecordReader().open(
-    bytes,
-    GROUP_HEADER_BYTES,
-    bytes.length,
-    lsn + GROUP_HEADER_BYTES,
-    records
-  )
-  while (reader.nextRecord()) if (reader.type === RecordType.commit) return true
-  return false
-}
-
 /** Which writes of the log are wanted of a keyspace: those to lost keys, from the commit on that made it what it is. */
 export interface Wanted {
   readonly keys: Ranges
@@ -64,6 +50,10 @@ export class Replay {
   /** Lost keys that are known again, as text with one char per byte. */
   private readonly known = new Map<number, Set<string>>()
   private wanted: ReadonlyMap<number, Wanted> | undefined
+  /** Of the transaction that is applied: a piece's own LSN says nothing of when its writes count. */
+  private lsn = 0
+  /** Keys that were filled by the transaction that made their keyspace what it is. */
+  private readonly fresh = new Map<number, Array<Uint8Array>>()
 
   constructor(target: Target, keyspaces: Map<number, Declared>, lost: Map<number, Ranges>) {
     this.target = target
@@ -83,10 +73,7 @@ export class Replay {
 
   /** Takes note of the pieces in a group, and of nothing else. */
   readonly gather = (group: ScannedGroup): undefined => {
-    this.streams.group(group)
-    if (group.kind !== GroupKind.data) return
-    const reader = this.opened(group)
-    while (reader.nextRecord()) this.streams.note(reader)
+    this.streams.follow(group)
   }
 
   readonly take = (group: ScannedGroup): Effect.Effect<void, StoreError> | undefined => {
@@ -113,6 +100,7 @@ export class Replay {
         if (type === RecordType.relocate) continue
         const due = this.target.advance(reader.millis)
         if (due !== undefined) yield* due
+        this.lsn = reader.lsn
         for (const piece of pieces) yield* this.apply(piece)
       }
     })
@@ -144,9 +132,30 @@ export class Replay {
   private fill(wanted: ReadonlyMap<number, Wanted>): Effect.Effect<void, StoreError> | undefined {
     const { reader } = this
     const of = wanted.get(reader.keyspace)
+    if (of === undefined || this.lsn < of.from) return undefined
+    if (reader.op === Op.clear && this.lsn === of.from) return this.empty(reader.keyspace)
     const isKey = reader.op === Op.put || reader.op === Op.remove || reader.op === Op.merge
-    if (of === undefined || !isKey || reader.lsn < of.from || !of.keys.has(this.key())) return undefined
+    if (!isKey || !of.keys.has(this.key())) return undefined
+    if (this.lsn === of.from) this.note(reader.keyspace, this.key())
     return this.write()
+  }
+
+  private note(keyspace: number, key: Uint8Array): void {
+    const keys = this.fresh.get(keyspace)
+    if (keys === undefined) this.fresh.set(keyspace, [key])
+    else keys.push(key)
+  }
+
+  /** A transaction may write to a keyspace before it clears it: all that it has written there is nothing. */
+  private empty(keyspace: number): Effect.Effect<void, StoreError> {
+    return Effect.gen({ self: this }, function*() {
+      const declared = this.keyspaces.get(keyspace)
+      for (const key of this.fresh.get(keyspace) ?? []) {
+        const wait = declared === undefined ? undefined : this.target.remove(declared, key)
+        if (wait !== undefined) yield* wait
+      }
+      this.fresh.delete(keyspace)
+    })
   }
 
   private write(): Effect.Effect<void, StoreError> | undefined {

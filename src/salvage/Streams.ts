@@ -5,7 +5,7 @@
  *
  * I1 A commit is applied with exactly its pieces, or not at all.
  */
-import { GroupKind } from "../log/Group.ts"
+import { GROUP_HEADER_BYTES, GroupKind } from "../log/Group.ts"
 import { OpenStreams } from "../log/Pieces.ts"
 import { RecordType } from "../log/Record.ts"
 import { RecordReader } from "../log/RecordReader.ts"
@@ -24,6 +24,20 @@ export class Streams {
   clear(): void {
     this.open.endAll()
     this.bytes.clear()
+  }
+
+  /** Follows a group of which nothing is applied; false where it commits something whose pieces are not all there. */
+  follow(group: ScannedGroup): boolean {
+    this.group(group)
+    const { bytes, kind, lsn, records } = group
+    if (kind !== GroupKind.data) return true
+    const reader = new RecordReader()
+    reader.open(bytes, GROUP_HEADER_BYTES, bytes.length, lsn + GROUP_HEADER_BYTES, records)
+    while (reader.nextRecord()) {
+      if (reader.type !== RecordType.commit) this.note(reader)
+      else if (this.take(reader) === undefined) return false
+    }
+    return true
   }
 
   /** Takes note of the record that `reader` is at, if it is a piece or gives a stream up. */
