@@ -1,23 +1,55 @@
 /**
- * A process that is killed loses nothing that it acknowledged: a few rounds of `npm run test:kill`.
+ * A process that is killed loses nothing that it acknowledged: a hundred rounds of `npm run test:kill`.
+ *
+ * `HEARTWOOD_SEED=n` is another seed, `HEARTWOOD_FIGURES=1` prints what was tried.
  */
-import { assert, describe, it } from "@effect/vitest"
+import { assert, beforeAll, describe, it } from "@effect/vitest"
 import fs from "node:fs"
 import os from "node:os"
 import path from "node:path"
 import { Model, transaction } from "./kill/Plan.ts"
+import type { Totals } from "./kill/Round.ts"
 import { Rounds } from "./kill/Round.ts"
+import { bundle } from "./support/bundle.ts"
 import { random } from "./support/random.ts"
 
+const seed = Number(process.env["HEARTWOOD_SEED"] ?? 3)
+const rounds = 100
+/** A store of so many rounds is large enough; the next one begins with nothing. */
+const perStore = 20
+const directory = fs.mkdtempSync(path.join(os.tmpdir(), "heartwood-kill-"))
+const totals: Array<Totals> = []
+let worker = ""
+
 describe("kill", () => {
-  it("12 rounds (seed 3)", async () => {
-    const directory = fs.mkdtempSync(path.join(os.tmpdir(), "heartwood-kill-"))
-    const rounds = new Rounds(path.join(directory, "store"), random(3))
-    for (let round = 0; round < 12; round++) await rounds.run()
-    assert.strictEqual(rounds.totals.rounds, 12)
-    assert.isAbove(rounds.totals.acknowledged, 12)
-    assert.isAtLeast(rounds.totals.commits, 12)
-    // Kept where a round found something.
+  beforeAll(async () => {
+    worker = await bundle(path.join(import.meta.dirname, "kill", "worker.ts"), directory)
+  })
+
+  for (let from = 0; from < rounds; from += perStore) {
+    it(`${perStore} rounds (seed ${seed + from})`, async () => {
+      const store = path.join(directory, `${from}`)
+      const chance = random(seed + from)
+      const rounds = new Rounds({ directory: store, worker, chance, lifeMillis: 25 })
+      totals.push(rounds.totals)
+      for (let round = 0; round < perStore; round++) await rounds.run()
+      // Kept where a round found something.
+      fs.rmSync(store, { recursive: true })
+    })
+  }
+
+  it("have been everywhere", () => {
+    const sum = (name: keyof Totals) => totals.reduce((sum, each) => sum + each[name], 0)
+    const figures = {
+      kills: sum("rounds"),
+      whileOpening: sum("killedWhileOpening"),
+      acknowledged: sum("acknowledged"),
+      recovered: sum("recovered")
+    }
+    if (process.env["HEARTWOOD_FIGURES"] !== undefined) console.log("kill", figures)
+    assert.strictEqual(figures.kills, rounds)
+    assert.isAbove(figures.whileOpening, 3)
+    assert.isAbove(figures.acknowledged, 500)
     fs.rmSync(directory, { recursive: true })
   })
 

@@ -1,10 +1,12 @@
 /**
- * A round: start the worker, kill it with SIGKILL at a random moment, and look at what is left.
+ * A round: start the worker, kill it with SIGKILL at a random moment, and look at what is left. The moments: while it
+ * opens, some time after that, some time after the n-th acknowledgement.
  *
  * R1 Every acknowledged `synced` and `buffered` commit is there (the page cache outlives the process).
  * R2 The state is exactly that after the first n commits of the plan.
  * R3 n is no more than was on its way.
  * R4 Opening a second time gives the same.
+ * R5 Verifying finds nothing.
  */
 import * as Effect from "effect/Effect"
 import { spawn } from "node:child_process"
@@ -12,7 +14,7 @@ import { once } from "node:events"
 import { existsSync } from "node:fs"
 import fs from "node:fs/promises"
 import path from "node:path"
-import { Store } from "../../src/index.ts"
+import { Store, Verify } from "../../src/index.ts"
 import type { Random } from "../support/random.ts"
 import type { Found } from "./Plan.ts"
 import { Model, options, read } from "./Plan.ts"
@@ -33,19 +35,33 @@ export interface Totals {
   recovered: number
 }
 
+export interface RoundsOptions {
+  /** Of the store. */
+  readonly directory: string
+  /** The script that is killed: `worker.ts`, or a bundle of it. */
+  readonly worker: string
+  readonly chance: Random
+  /** At most how long after the moment it is killed. */
+  readonly lifeMillis: number
+}
+
 /** A store's directory and what must be in it. */
 export class Rounds {
   readonly totals: Totals = { rounds: 0, killedWhileOpening: 0, acknowledged: 0, commits: 0, recovered: 0 }
   private readonly directory: string
+  private readonly worker: string
   private readonly chance: Random
+  private readonly lifeMillis: number
   private readonly model = new Model()
   /** The highest number that was acknowledged as at least `buffered`, and at all. */
   private kept = 0
   private highest = 0
 
-  constructor(directory: string, chance: Random) {
+  constructor({ chance, directory, lifeMillis, worker }: RoundsOptions) {
     this.directory = directory
+    this.worker = worker
     this.chance = chance
+    this.lifeMillis = lifeMillis
   }
 
   async run(): Promise<void> {
@@ -59,8 +75,16 @@ export class Rounds {
       // The first worker may not have come as far as making it.
       if (existsSync(this.directory)) await fs.cp(this.directory, looked, { recursive: true })
     }
+    await this.expectSound(looked)
     this.check(await open(looked))
-    this.check(await open(looked))
+    if (this.chance.bool(0.25)) this.check(await open(looked))
+  }
+
+  private async expectSound(directory: string): Promise<void> {
+    // Before the first superblock there is nothing to verify.
+    if (this.highest === 0 && !existsSync(path.join(directory, "super"))) return
+    const { findings } = await Effect.runPromise(Verify.verify({ path: directory }))
+    if (findings.length > 0) throw new Error(`verify finds ${JSON.stringify(findings)}`)
   }
 
   private check(found: Found): void {
@@ -84,20 +108,16 @@ export class Rounds {
 
   private async kill(): Promise<void> {
     const { chance, totals } = this
-    const script = path.join(import.meta.dirname, "worker.ts")
-    const args = [
-      ...process.execArgv,
-      "--disable-warning=ExperimentalWarning",
-      script,
-      this.directory,
-      `${chance.int(2 ** 31)}`
-    ]
+    const seed = `${chance.int(2 ** 31)}`
+    const args = ["--disable-warning=ExperimentalWarning", this.worker, this.directory, seed]
     const child = spawn(process.execPath, args, { stdio: ["pipe", "pipe", "pipe"] })
     const closed = once(child, "close")
     let errors = ""
     child.stderr.on("data", (data) => errors += data)
-    const moment = chance.bool(0.25) ? "opening" : "open"
-    const delay = moment === "opening" ? chance.int(60) : chance.int(600)
+    const moment = chance.pick(["opening", "open", "acknowledged", "acknowledged"] as const)
+    const delay = chance.int(moment === "opening" ? 60 : this.lifeMillis)
+    let awaited = 1 + chance.int(30)
+    const arm = () => void setTimeout(() => child.kill("SIGKILL"), delay)
     let opened = false
     // Without an end of line it is no acknowledgement: the signal came in the middle of it.
     let text = ""
@@ -107,9 +127,11 @@ export class Rounds {
       text = lines.pop() ?? ""
       for (const line of lines) {
         if (line === "open") opened = true
-        if (line === moment) setTimeout(() => child.kill("SIGKILL"), delay)
+        if (line === moment) arm()
         const [number, durability] = line.split(" ")
-        if (durability !== undefined) this.acknowledged(Number(number), durability)
+        if (durability === undefined) continue
+        this.acknowledged(Number(number), durability)
+        if (moment === "acknowledged" && --awaited === 0) arm()
       }
     })
     const patience = setTimeout(() => child.kill("SIGABRT"), patienceMillis)

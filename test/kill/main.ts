@@ -8,6 +8,7 @@ import fs from "node:fs/promises"
 import os from "node:os"
 import path from "node:path"
 import { parseArgs } from "node:util"
+import { bundle } from "../support/bundle.ts"
 import { random } from "../support/random.ts"
 import { Rounds } from "./Round.ts"
 
@@ -20,7 +21,13 @@ const { values } = parseArgs({
 })
 const base = values.directory ?? await fs.mkdtemp(path.join(os.tmpdir(), "heartwood-kill-"))
 await fs.mkdir(base, { recursive: true })
-const rounds = new Rounds(path.join(base, "store"), random(Number(values.seed)))
+const worker = await bundle(path.join(import.meta.dirname, "worker.ts"), base)
+const rounds = new Rounds({
+  directory: path.join(base, "store"),
+  worker,
+  chance: random(Number(values.seed)),
+  lifeMillis: 600
+})
 const began = performance.now()
 console.log(`${values.rounds} rounds, seed ${values.seed}, in ${base}`)
 try {
