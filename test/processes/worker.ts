@@ -26,7 +26,7 @@ export interface Job {
 
 /** Commits in flight at once, and of each in a life. */
 const writers = 3
-const rounds = 3
+const rounds = 2
 const lives = 2
 
 /** A point that takes longer has hung. */
