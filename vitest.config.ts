@@ -5,6 +5,7 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     testTimeout: 60_000,
     hookTimeout: 60_000,
-    maxWorkers: 2
+    maxWorkers: 2,
+    setupFiles: process.env["HEARTWOOD_FIGURES"] === undefined ? [] : ["test/support/figures.ts"]
   }
 })

@@ -21,6 +21,7 @@ import * as Tx from "../src/Tx.ts"
 import type { View } from "../src/View.ts"
 import type { Configuration } from "./support/configurations.ts"
 import { configurations } from "./support/configurations.ts"
+import { modelled } from "./support/modelled.ts"
 import type { Random } from "./support/random.ts"
 import { random } from "./support/random.ts"
 import { valueFor } from "./support/reducers.ts"
@@ -95,6 +96,7 @@ class Life {
   step(): Effect.Effect<void, StoreError> {
     const { chance } = this
     const dice = chance.next()
+    modelled(1)
     if (dice < 0.5) return this.write()
     if (dice < 0.65) return TestClock.adjust(chance.pick([1, 3, 10, 30]))
     if (dice < 0.7) return this.hold()

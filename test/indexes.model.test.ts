@@ -17,6 +17,7 @@ import type { StoreError } from "../src/StoreError.ts"
 import * as Tx from "../src/Tx.ts"
 import type { Model, Op, Program } from "./support/indexModel.ts"
 import { apply, audit, carryOut, opOf, programs, valueOf } from "./support/indexModel.ts"
+import { modelled } from "./support/modelled.ts"
 import type { Random } from "./support/random.ts"
 import { random } from "./support/random.ts"
 
@@ -118,6 +119,7 @@ const replay = (model: Model, committed: Array<Committed>, unique: boolean): voi
   for (const { ops, outcomes } of committed) {
     counts.commits++
     const expected = ops.map((op) => apply(model, op, unique))
+    modelled(ops.length)
     assert.deepStrictEqual(outcomes, expected)
     counts.taken += expected.filter((outcome) => outcome.includes("taken")).length
   }

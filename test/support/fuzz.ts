@@ -14,6 +14,7 @@ import { Absent, Added, Found, Kind, Removed, Replaced, Written } from "../../sr
 import type { FuzzCounts } from "./fuzzCounts.ts"
 import type { Entry } from "./histories.ts"
 import { Histories } from "./histories.ts"
+import { modelled } from "./modelled.ts"
 import type { Random } from "./random.ts"
 import { random } from "./random.ts"
 import { foldOf, valueFor } from "./reducers.ts"
@@ -107,6 +108,7 @@ export class Fuzz {
       if (operation % options.audit === 0) this.audit()
     }
     counts.operations += options.operations
+    modelled(options.operations)
     this.land()
     this.audit()
     for (let tree = 0; tree < 2; tree++) this.scan(tree, this.version + 1, 0, this.keys.length, "ascending")

@@ -12,6 +12,7 @@ import * as Snapshot from "../../src/Snapshot.ts"
 import type { Store } from "../../src/Store.ts"
 import type { StoreError } from "../../src/StoreError.ts"
 import * as Tx from "../../src/Tx.ts"
+import { modelled } from "./modelled.ts"
 import { keyspaceOf } from "./storeDoor.ts"
 import type { Range } from "./storeModel.ts"
 
@@ -103,6 +104,7 @@ export class Twin {
     return Effect.suspend(() => {
       const body = Effect.forEach(writes, (write) => this.step(write), { discard: true })
       return Effect.map(Tx.commit({ durability })(body), ({ lsn }) => {
+        modelled(writes.length)
         for (const [key, value] of writes) this.oracle.set(key, value)
         return lsn
       })
@@ -143,6 +145,7 @@ export class Twin {
     keys: Iterable<string>
   ): Effect.fn.Return<void, StoreError, Store> {
     for (const key of keys) {
+      modelled(2)
       const found = yield* Snapshot.read()(this.keyspace.get(bytes(key)))
       same(`the value of ${name(key)}`, Option.map(found, text), Option.fromUndefinedOr(this.oracle.get(key)))
       const has = yield* Snapshot.read()(this.keyspace.has(bytes(key)))
@@ -156,6 +159,7 @@ export class Twin {
     this: Twin,
     range: Range
   ): Effect.fn.Return<void, StoreError, Store> {
+    modelled(2)
     const expected = this.oracle.range(range)
     const rows = yield* Snapshot.read()(this.rows(range))
     sameRows(`the range ${JSON.stringify(range)}`, rows, expected)

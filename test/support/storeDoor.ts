@@ -14,6 +14,7 @@ import * as Snapshot from "../../src/Snapshot.ts"
 import * as Store from "../../src/Store.ts"
 import type { StoreError } from "../../src/StoreError.ts"
 import * as Tx from "../../src/Tx.ts"
+import { modelled } from "./modelled.ts"
 import type { Range, Result, Row, State, Step } from "./storeModel.ts"
 import { modified } from "./storeModel.ts"
 
@@ -112,8 +113,10 @@ export const look = (step: Look): Effect.Effect<Result, StoreError, Snapshot.Sna
 export const perform = (
   steps: ReadonlyArray<Step>,
   results: Array<Result>
-): Effect.Effect<void, StoreError, Tx.Tx | Snapshot.Snapshot> =>
-  Effect.forEach(steps, (step) => performOne(step, results), { discard: true })
+): Effect.Effect<void, StoreError, Tx.Tx | Snapshot.Snapshot> => {
+  modelled(steps.length)
+  return Effect.forEach(steps, (step) => performOne(step, results), { discard: true })
+}
 
 const performOne = (
   step: Step,

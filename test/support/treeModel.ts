@@ -1,6 +1,7 @@
 /**
  * What a tree should hold, at every LSN, and keys for it that are hard on pages.
  */
+import { modelled } from "./modelled.ts"
 import type { Random } from "./random.ts"
 
 export interface Row {
@@ -37,6 +38,7 @@ export class Model {
   >()
 
   write(key: string, version: number, row: Row | undefined): void {
+    modelled(1)
     const versions = this.history.get(key)
     if (versions === undefined) this.history.set(key, [{ version, row }])
     else versions.push({ version, row })
