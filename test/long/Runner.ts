@@ -1,0 +1,137 @@
+/**
+ * Runs a suite for as long as it has: command after command, each with another seed.
+ *
+ * - L1 A command that ends with another status than 0 is a failure; its output is kept.
+ * - L2 A command that is not done when the suite's time and some more are over is cut off. That is no failure, and what
+ *   it would have found is not known: its figure does not count.
+ */
+import { spawn } from "node:child_process"
+import fs from "node:fs"
+import path from "node:path"
+import type { Suite, Work } from "./suites.ts"
+
+export const root = path.join(import.meta.dirname, "..", "..")
+const bin = path.join(root, "node_modules", ".bin")
+
+export interface Outcome {
+  readonly name: string
+  readonly unit: string
+  figure: number
+  failures: number
+  /** Commands that were cut off. */
+  cut: number
+  seconds: number
+  readonly seeds: Array<number>
+  /** Why nothing was run. */
+  skipped?: string
+  /** Files with the output of what failed. */
+  readonly kept: Array<string>
+}
+
+export interface RunOptions {
+  readonly seconds: number
+  /** Of the first command; others follow. */
+  readonly seed: number
+  /** Where the output of failures is kept. */
+  readonly directory: string
+}
+
+/** A command is to take about so long, that a failure is known soon, and its start costs little. */
+const commandSeconds = 600
+/** What a command may take beyond the suite's time. */
+const graceSeconds = 60
+/** After so many failures a suite has said enough. */
+const mostFailures = 3
+const keptBytes = 20_000
+
+export const run = async (suite: Suite, options: RunOptions): Promise<Outcome> => {
+  const { name, unit } = suite
+  const outcome: Outcome = { name, unit, figure: 0, failures: 0, cut: 0, seconds: 0, seeds: [], kept: [] }
+  if (!isThere(suite)) return { ...outcome, skipped: "not there" }
+  const began = performance.now()
+  const left = (): number => options.seconds - (performance.now() - began) / 1000
+  let amount = Math.max(1, suite.amount(options.seconds))
+  let seed = options.seed
+  for (;;) {
+    const spent = await command(suite, { amount, seed }, left() + graceSeconds, outcome, options)
+    outcome.seeds.push(seed)
+    outcome.seconds = (performance.now() - began) / 1000
+    // A row of seeds is taken from one on, so that the next command begins behind it.
+    seed += Math.max(1_000, amount)
+    if (outcome.failures >= mostFailures || outcome.cut > 0) return outcome
+    const rate = amount / spent
+    if (suite.hasAmount) amount = Math.floor(rate * Math.min(left(), commandSeconds))
+    if (amount < 1 || left() < (suite.hasAmount ? 5 : spent)) return outcome
+  }
+}
+
+const isThere = ({ runs }: Suite): boolean => {
+  if ("script" in runs) {
+    const { scripts } = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8"))
+    return scripts[runs.script] !== undefined
+  }
+  return fs.readdirSync(path.join(root, "test")).some((name) => `test/${name}`.startsWith(runs.tests))
+}
+
+/** Runs one command; answers the seconds that it took. */
+const command = async (
+  suite: Suite,
+  work: Work,
+  seconds: number,
+  outcome: Outcome,
+  { directory }: RunOptions
+): Promise<number> => {
+  const { runs } = suite
+  const began = performance.now()
+  const args = "script" in runs
+    ? ["npm", "run", "--silent", runs.script, "--", ...suite.args(work)]
+    : ["vitest", "run", runs.tests, "--maxWorkers=1", "--testTimeout=7200000", ...suite.args(work)]
+  const child = spawn(args[0] ?? "", args.slice(1), {
+    cwd: root,
+    // A group of its own, so that all of it ends where it is cut off.
+    detached: true,
+    stdio: ["ignore", "pipe", "pipe"],
+    env: {
+      ...process.env,
+      PATH: `${bin}${path.delimiter}${process.env["PATH"]}`,
+      NO_COLOR: "1",
+      HEARTWOOD_FIGURES: "1",
+      ...suite.environment(work)
+    }
+  })
+  let output = ""
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => output += data)
+  const end = () => {
+    if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, "SIGKILL")
+  }
+  process.on("exit", end)
+  let isCut = false
+  const timer = setTimeout(() => {
+    isCut = true
+    end()
+  }, 1000 * seconds)
+  const status = await new Promise<number | null>((resolve) => {
+    child.on("error", () => resolve(127))
+    child.on("close", (code) => resolve(code))
+  })
+  clearTimeout(timer)
+  process.off("exit", end)
+  if (isCut) outcome.cut++
+  else if (status === 0) outcome.figure += figureOf(suite, output)
+  else {
+    outcome.failures++
+    const file = path.join(directory, `${suite.name.replaceAll(/\W+/g, "-")}-${work.seed}.txt`)
+    fs.writeFileSync(
+      file,
+      `${args.join(" ")}\n${JSON.stringify(suite.environment(work))}\n${output.slice(-keptBytes)}`
+    )
+    outcome.kept.push(file)
+  }
+  return (performance.now() - began) / 1000
+}
+
+const figureOf = ({ figure }: Suite, output: string): number => {
+  let sum = 0
+  for (const [, number] of output.matchAll(figure)) sum += Number(number)
+  return sum
+}
