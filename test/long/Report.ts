@@ -12,6 +12,8 @@ export interface Report {
   readonly minutes: number
   readonly seed: number
   readonly suites: ReadonlyArray<Outcome>
+  /** Suites that are not there yet. */
+  readonly absent: ReadonlyArray<string>
 }
 
 const row = (cells: ReadonlyArray<string>): string => `| ${cells.join(" | ")} |`
@@ -23,19 +25,19 @@ const seedsOf = ({ seeds }: Outcome): string => {
 }
 
 const rowOf = (outcome: Outcome): string => {
-  const { cut, failures, figure, name, seconds, skipped, unit } = outcome
-  if (skipped !== undefined) return row([name, skipped, "", "", ""])
+  const { cut, failures, figure, name, seconds, unit } = outcome
   const found = `${figure.toLocaleString("en")} ${unit}${cut > 0 ? `, ${cut} cut off` : ""}`
   return row([name, found, `${failures}`, seconds.toFixed(0), seedsOf(outcome)])
 }
 
-export const table = ({ began, commit, machine, minutes, node, suites }: Report): string =>
+export const table = ({ absent, began, commit, machine, minutes, node, suites }: Report): string =>
   [
     `${minutes} minutes from ${began}, of commit ${commit}, with Node ${node} on ${machine}.`,
     "",
     row(["suite", "figure", "failures", "seconds", "seeds"]),
     row(["---", "---:", "---:", "---:", "---"]),
-    ...suites.map(rowOf)
+    ...suites.map(rowOf),
+    ...absent.map((name) => row([name, "not there", "", "", ""]))
   ].join("\n")
 
 const [from, until] = ["<!-- long run -->", "<!-- end of the long run -->"]

@@ -12,7 +12,7 @@ import path from "node:path"
 import { parseArgs } from "node:util"
 import { into, table } from "./Report.ts"
 import type { Report } from "./Report.ts"
-import { root, run } from "./Runner.ts"
+import { isThere, root, run } from "./Runner.ts"
 import type { Outcome } from "./Runner.ts"
 import { suites } from "./suites.ts"
 
@@ -41,7 +41,8 @@ const runAll = async (): Promise<Report> => {
   const minutes = Number(values.minutes)
   const jobs = Number(values.jobs)
   const seed = Number(values.seed)
-  const chosen = suites.filter(({ name }) => name.startsWith(values.only))
+  const asked = suites.filter(({ name }) => name.startsWith(values.only))
+  const chosen = asked.filter(isThere)
   if (!(minutes > 0) || !(jobs >= 1) || chosen.length === 0) {
     throw new RangeError("--minutes, --jobs or --only")
   }
@@ -58,8 +59,8 @@ const runAll = async (): Promise<Report> => {
       console.log(`${suite.name}: ${seconds.toFixed(0)} s`)
       const outcome = await run(suite, { seconds, seed, directory })
       done.push(outcome)
-      const { failures, figure, kept, skipped, unit } = outcome
-      console.log(`${suite.name}: ${skipped ?? `${figure} ${unit}, ${failures} failures ${kept.join(" ")}`}`)
+      const { failures, figure, kept, unit } = outcome
+      console.log(`${suite.name}: ${figure} ${unit}, ${failures} failures ${kept.join(" ")}`)
     }
   }
   await Promise.all(Array.from({ length: jobs }, job))
@@ -70,7 +71,8 @@ const runAll = async (): Promise<Report> => {
     machine: `${os.cpus().length} cores of ${os.cpus()[0]?.model.trim() ?? os.arch()}`,
     minutes,
     seed,
-    suites: chosen.flatMap(({ name }) => done.filter((outcome) => outcome.name === name))
+    suites: chosen.flatMap(({ name }) => done.filter((outcome) => outcome.name === name)),
+    absent: asked.filter((suite) => !isThere(suite)).map(({ name }) => name)
   }
 }
 

@@ -34,6 +34,9 @@ const options: Store.Options = {
   limits: { memoryBytes: memory * MiB, segmentBytes, checkpoint: { logBytes } }
 }
 
+/** Before that, memory still grows to its size. */
+const leastSeconds = 180
+
 /** Resident memory, a number a second. */
 const resident: Array<number> = []
 const mean = (from: number, to: number): number => {
@@ -77,7 +80,8 @@ const judge = (store: Store.Store["Service"], churn: Churn) =>
       log.files,
       logBytes + 2 * segmentBytes + 1.5 * large
     )
-    expect("resident, the second quarter and a tenth", mean(0.75, 1), 1.1 * mean(0.25, 0.5))
+    if (resident.length < leastSeconds) console.log(`resident is not judged in ${resident.length} seconds`)
+    else expect("resident, the second quarter and a tenth", mean(0.75, 1), 1.1 * mean(0.25, 0.5))
     const { violations } = yield* store.inspect
     for (const violation of violations) console.log("BROKEN:", violation)
     if (violations.length > 0) failed = true
