@@ -1,0 +1,172 @@
+/**
+ * Mutants of what is written and synced, in which order, and of what becomes of files and slots.
+ */
+import type { Mutant } from "./Mutant.ts"
+
+export const disk: ReadonlyArray<Mutant> = [
+  {
+    name: "log sync dropped",
+    breaks: "A commit is acknowledged as synced, and its group was only written.",
+    file: "actors/Segments.ts",
+    find: "? (files[0] as DiskFile).sync\n",
+    replace: "? Effect.void\n",
+    caughtBy: { file: "segments.crash" }
+  },
+  {
+    name: "directory sync dropped",
+    breaks: "A segment is written to before its name is durable.",
+    file: "actors/Segments.ts",
+    find:
+      "      yield* disk.syncDirectory(directory)\n      this.open.set(segment.sequence, { segment, file })",
+    replace: "      this.open.set(segment.sequence, { segment, file })",
+    caughtBy: { file: "segments.crash" }
+  },
+  {
+    name: "spare renamed before its header is synced",
+    breaks: "A recycled segment gets its name with the header of an older life.",
+    file: "actors/Segments.ts",
+    find: "            Effect.andThen(file.sync),\n",
+    replace: "",
+    caughtBy: { file: "segments.crash" }
+  },
+  {
+    name: "seal before the next segment",
+    breaks: "A seal promises a segment that a crash leaves without a name.",
+    file: "actors/Segments.ts",
+    find: "        if (next !== undefined) yield* this.create(next)\n",
+    replace: "",
+    caughtBy: { file: "segments.crash" }
+  },
+  {
+    name: "segment recycled while its old name may come back",
+    breaks: "A crash gives a recycled file, with another header by now, its old name back.",
+    file: "actors/Segments.ts",
+    find: "            disk.syncDirectory(directory)\n          )",
+    replace: "            Effect.void\n          )",
+    caughtBy: { file: "segments.crash" }
+  },
+  {
+    name: "walked segment given up",
+    breaks: "A segment goes while it is read through.",
+    file: "actors/Segments.ts",
+    find: "        if (segment.sequence === this.walked) break\n",
+    replace: "",
+    caughtBy: { file: "segments" }
+  },
+  {
+    name: "page file sync dropped",
+    breaks: "A superblock refers to images that no sync has covered.",
+    file: "actors/Flush.ts",
+    find: "return Effect.tapError(this.options.file.sync, () =>",
+    replace: "return Effect.tapError(Effect.asVoid(this.options.file.size), () =>",
+    caughtBy: { file: "flush" }
+  },
+  {
+    name: "failed page sync forgotten",
+    breaks: "Slots that a failed sync left in doubt are taken for written.",
+    file: "actors/Flush.ts",
+    find: "for (const slot of covered) this.suspects.add(slot)",
+    replace: "for (const slot of covered) this.suspects.delete(slot)",
+    caughtBy: { file: "flush" }
+  },
+  {
+    name: "staging not given back",
+    breaks: "Images that were written count as waiting for ever, so that at last no write is taken.",
+    file: "actors/Flush.ts",
+    find: "        this.held -= bytesOf(job)\n",
+    replace: "",
+    caughtBy: { file: "flush", hangs: "may hang" }
+  },
+  {
+    name: "superblock sync dropped",
+    breaks: "Log and slots of the older checkpoint are given up for one that is not durable.",
+    file: "actors/Checkpoint.ts",
+    find: "      Effect.andThen(superblockFile.sync),\n",
+    replace: "",
+    caughtBy: { file: "storeCrash" }
+  },
+  {
+    name: "superblock before the pages",
+    breaks: "The superblock is written before what it refers to is synced.",
+    file: "actors/Checkpoint.ts",
+    find:
+      "    return barrier.pipe(\n      Effect.andThen(superblockFile.write([bytes], superblockOffset(superblock.slot))),\n",
+    replace:
+      "    return superblockFile.write([bytes], superblockOffset(superblock.slot)).pipe(\n      Effect.andThen(barrier),\n",
+    caughtBy: { file: "storeCrash" }
+  },
+  {
+    name: "superblock into the newer slot",
+    breaks: "A torn superblock takes the only checkpoint with it.",
+    file: "actors/Checkpoint.ts",
+    find: "slot: this.newest.slot === 0 ? 1 : 0,",
+    replace: "slot: this.newest.slot,",
+    caughtBy: { file: "storeCrash" }
+  },
+  {
+    name: "log given up past the older cut",
+    breaks: "The older of two checkpoints has no log to replay to the end.",
+    file: "actors/Checkpoint.ts",
+    find:
+      "  private begin({ catalog }: CutImage): Superblock[\"begin\"] {\n    const { lsn, sequence } = this.newest.cut\n",
+    replace:
+      "  private begin({ catalog, cut }: CutImage): Superblock[\"begin\"] {\n    const { lsn, sequence } = cut\n",
+    caughtBy: { file: "storeCrash" }
+  },
+  {
+    name: "slots of the older checkpoint reused",
+    breaks: "What only the older checkpoint refers to is overwritten.",
+    file: "actors/Checkpoint.ts",
+    find: "slots.publish(this.older?.version ?? 0)",
+    replace: "slots.publish(this.newest.version)",
+    caughtBy: { file: "storeCrash" }
+  },
+  {
+    name: "superblock not confirmed",
+    breaks: "What is opened may be a superblock that only the page cache has.",
+    file: "actors/Restore.ts",
+    find: "Effect.andThen(file.write([bytes], superblockOffset(newest.slot)), file.sync)",
+    replace: "Effect.asVoid(Effect.sync(() => superblockOffset(newest.slot) + bytes.length))",
+    caughtBy: { file: "storeCrash" }
+  },
+  {
+    name: "slot reused early",
+    breaks: "A slot that the older checkpoint refers to is handed out.",
+    file: "tree/PageFile.ts",
+    find: "if (version <= older) this.epoch.retire(slot)",
+    replace: "if (version <= older + 1) this.epoch.retire(slot)",
+    caughtBy: { file: "pageFile" }
+  },
+  {
+    name: "slot reused at once",
+    breaks: "A slot that a checkpoint was born with is free as soon as its page has moved on.",
+    file: "tree/PageFile.ts",
+    find: "if ((this.birth[slot] as number) >= version)",
+    replace: "if ((this.birth[slot] as number) >= version - 1)",
+    caughtBy: { file: "pageFile" }
+  },
+  {
+    name: "epoch not waited for",
+    breaks: "A slot is written anew while somebody reads it.",
+    file: "tree/PageFile.ts",
+    find: "if ((this.birth[slot] as number) >= version) this.epoch.retire(slot)",
+    replace: "if ((this.birth[slot] as number) >= version) this.release(slot)",
+    caughtBy: { file: "pageFile" }
+  },
+  {
+    name: "block freed under a pin",
+    breaks: "What is retired while the newest epoch has no pin does not wait for older pins.",
+    file: "tree/Epoch.ts",
+    find: ": this.epochs[newest - 1]\n",
+    replace: ": undefined\n",
+    caughtBy: { file: "epoch" }
+  },
+  {
+    name: "lock not taken",
+    breaks: "Two processes open one store.",
+    file: "disk/NodeDisk.ts",
+    find: "lock: (path) => counted(lock(path)),",
+    replace: "lock: (path) => Effect.asVoid(Effect.succeed([lock, path])),",
+    caughtBy: { file: "refusals", tests: "another process" }
+  }
+]

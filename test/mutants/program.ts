@@ -1,0 +1,170 @@
+/**
+ * Mutants of what programs see: transactions, sessions, indexes, expiry, large values, loads.
+ */
+import type { Mutant } from "./Mutant.ts"
+
+export const program: ReadonlyArray<Mutant> = [
+  {
+    name: "wrong range validated",
+    breaks: "A range that was read is validated as if it were empty.",
+    file: "actors/Window.ts",
+    find: "block.has(space, lower, upper, at)",
+    replace: "block.has(space, lower, lower, at)",
+    caughtBy: { file: "window" }
+  },
+  {
+    name: "no range validated",
+    breaks: "What was inserted into a range that was read is not noticed.",
+    file: "actors/Window.ts",
+    find: "    for (const range of ranges) if (this.isWritten(range, at)) return this.names[range.space]\n",
+    replace:
+      "    if (ranges.length < 0) return this.names[this.isWritten(ranges[0] as RangeRead, at) ? 0 : 1]\n",
+    caughtBy: { file: "window" }
+  },
+  {
+    name: "conflict one off",
+    breaks: "A commit at the LSN of a snapshot, which does not see it, is in no conflict with it.",
+    file: "actors/Window.ts",
+    find: "if ((block.lsns[index] as number) < at) return -1",
+    replace: "if ((block.lsns[index] as number) <= at) return -1",
+    caughtBy: { file: "window" }
+  },
+  {
+    name: "clear in no conflict",
+    breaks: "Who read from a keyspace that was cleared since may commit.",
+    file: "actors/Window.ts",
+    find: "    this.whole[space] = lsn\n",
+    replace: "    this.whole[space] = Math.min(lsn, 0)\n",
+    caughtBy: { file: "window" }
+  },
+  {
+    name: "window forgets too early",
+    breaks: "Commits are forgotten that an open transaction must be validated against.",
+    file: "actors/Window.ts",
+    find: "(this.blocks[count] as Block).newest < lsn) count++",
+    replace: "(this.blocks[count] as Block).newest < lsn + 512) count++",
+    caughtBy: { file: "window" }
+  },
+  {
+    name: "commit before its verdict",
+    breaks: "A transaction that lost is appended all the same.",
+    file: "actors/Wal.ts",
+    find: "    if (!isValid) return done(Exit.succeed(undefined))\n",
+    replace: "    if (!isValid) this.group.complete()\n",
+    caughtBy: { file: "contention" }
+  },
+  {
+    name: "turn does not hold others back",
+    breaks: "Somebody commits in between while a transaction that lost twice has the turn.",
+    file: "actors/Turns.ts",
+    find: "    return this.held !== undefined\n",
+    replace: "    return false\n",
+    caughtBy: { file: "contention" }
+  },
+  {
+    name: "retry not woken",
+    breaks: "A body that waits for a range to change sleeps on when something is written there.",
+    file: "actors/Watch.ts",
+    find: "if (waiter.reads.ranges.some((range) => covers(range, space, key))) this.rouse(waiter)",
+    replace: "if (!waiter.reads.ranges.some((range) => covers(range, space, key))) this.rouse(waiter)",
+    caughtBy: { file: "contention", hangs: "may hang" }
+  },
+  {
+    name: "savepoint not taken back",
+    breaks: "What a step wrote that failed is committed with the others.",
+    file: "WriteSet.ts",
+    find:
+      "    while (this.undo.length > mark.changes) this.undo.pop()?.undo()\n    this.bytes = mark.bytes\n",
+    replace: "    this.bytes = mark.bytes\n",
+    caughtBy: { file: "tx.steps" }
+  },
+  {
+    name: "serial accepted twice",
+    breaks: "The last serial of a session is taken again by whoever opens it next.",
+    file: "actors/Sessions.ts",
+    find: "new Serials(known ?? { id: 0, name, serial: 0, lsn: 0, millis: 0 })",
+    replace:
+      "new Serials(known === undefined ? { id: 0, name, serial: 0, lsn: 0, millis: 0 } : { ...known, serial: Math.max(0, known.serial - 1) })",
+    caughtBy: { file: "session" }
+  },
+  {
+    name: "serials forgotten by replay",
+    breaks: "A session that committed above the checkpoint is told of the one before.",
+    file: "tree/SessionReplay.ts",
+    find: "    this.byId.set(sessionId, { ...known, serial, lsn, millis })\n",
+    replace: "    this.byId.set(sessionId, { ...known, lsn, millis })\n",
+    caughtBy: { file: "sessionReplay" }
+  },
+  {
+    name: "index entry not removed",
+    breaks: "An index finds a record by what it no longer says.",
+    file: "indexes/Kept.ts",
+    find: "of [[old, now, \"remove\"], [now, old, \"put\"]] as const",
+    replace: "of [[now, old, \"put\"]] as const",
+    caughtBy: { file: "indexes" }
+  },
+  {
+    name: "unique key taken twice",
+    breaks: "Two records have one key of a unique index.",
+    file: "indexes/Kept.ts",
+    find: "asks ||= lanes.some((lane) => lane.unique)",
+    replace: "asks ||= lanes.length < 0",
+    caughtBy: { file: "indexes" }
+  },
+  {
+    name: "expired record read as live",
+    breaks: "A record whose time has come is read until the janitor comes by.",
+    file: "View.ts",
+    find: "    if (expiry <= this.now) return none\n    const lsn",
+    replace: "    const lsn",
+    caughtBy: { file: "expiry" }
+  },
+  {
+    name: "live record swept",
+    breaks: "The janitor removes what has not expired yet.",
+    file: "tree/Expired.ts",
+    find: "    if (expiry > now) this.next = Math.min(this.next, expiry)\n    else this.keys",
+    replace: "    if (expiry > now) this.next = Math.min(this.next, expiry)\n    this.keys",
+    caughtBy: { file: "expiry.sweep" }
+  },
+  {
+    name: "large value relocated without looking",
+    breaks: "A value that was overwritten since comes back when its old place is emptied.",
+    file: "actors/Charges.ts",
+    find: "    if (!same) return Absent\n",
+    replace: "",
+    caughtBy: { file: "charges" }
+  },
+  {
+    name: "old place given up under a reader",
+    breaks: "The old place of a value that was moved goes while somebody is about to read it.",
+    file: "actors/Charges.ts",
+    find: "        else moved.push({ treeId, base, bytes, since })\n",
+    replace: "        else generations.dropLarge(treeId, base, bytes)\n",
+    caughtBy: { file: "charges" }
+  },
+  {
+    name: "load out of order",
+    breaks: "Of an entry that comes twice the first value stays.",
+    file: "Bulk.ts",
+    find: "for (let index = 0, at = 0; index < this.entries; index++) {",
+    replace: "for (let index = this.entries - 1, at = 0; index >= 0; index--) {",
+    caughtBy: { file: "bulk" }
+  },
+  {
+    name: "memory of others not counted",
+    breaks: "The pages do not give way for what others hold of the one budget.",
+    file: "tree/Budget.ts",
+    find: "const left = Math.floor((this.memoryBytes - this.counted) / arena.pageBytes)",
+    replace: "const left = Math.floor(this.memoryBytes / arena.pageBytes)",
+    caughtBy: { file: "budget" }
+  },
+  {
+    name: "memory not given back",
+    breaks: "What others held once stays theirs.",
+    file: "tree/Budget.ts",
+    find: "this.counted - Math.ceil(this.counted / forgetParts)",
+    replace: "this.counted",
+    caughtBy: { file: "budget" }
+  }
+]

@@ -1,0 +1,185 @@
+/**
+ * Mutants of pages: search, splits, mini-pages and their merges, what readers of the past see, what a checkpoint gets.
+ */
+import type { Mutant } from "./Mutant.ts"
+
+export const tree: ReadonlyArray<Mutant> = [
+  {
+    name: "page checksum skipped",
+    breaks: "An image with a flipped bit, or an older one of its page, is taken for the page.",
+    file: "tree/PageCheck.ts",
+    find: "if (actual !== (checksum | 0) || claims !== actual) {",
+    replace: "if (checksum === Infinity) {",
+    caughtBy: { file: "page" }
+  },
+  {
+    name: "keys above the high fence pass",
+    breaks: "A page with a key that belongs to its neighbour is believed.",
+    file: "tree/PageCheck.ts",
+    find: "Page.slotBytes(words, p, count - 1), words, highAt, high) < 0",
+    replace: "Page.slotBytes(words, p, count - 1), words, highAt, high) <= 0",
+    caughtBy: { file: "page" }
+  },
+  {
+    name: "binary search one off",
+    breaks: "A search by heads looks one place beside the middle.",
+    file: "tree/Search.ts",
+    find: "base += half & (((words[base + half - 1] as number) - head) >> 31)",
+    replace: "base += half & (((words[base + half] as number) - head) >> 31)",
+    caughtBy: { file: "page" }
+  },
+  {
+    name: "shorter key not smaller",
+    breaks: "Of two keys that agree as far as the shorter one goes, neither is the smaller.",
+    file: "tree/Search.ts",
+    find: "  return aBytes - bBytes\n",
+    replace: "  return 0\n",
+    caughtBy: { file: "page" }
+  },
+  {
+    name: "separator one off",
+    breaks: "A key that equals a separator is looked for in the leaf before it.",
+    file: "tree/Inner.ts",
+    find: "    if (order < 0) high = middle\n",
+    replace: "    if (order <= 0) high = middle\n",
+    caughtBy: { file: "inner" }
+  },
+  {
+    name: "range ends at the fence",
+    breaks: "A range whose upper bound lies in a leaf takes all that is in the leaf.",
+    file: "tree/Way.ts",
+    find: "    way.to = index < 0 ? ~index : index\n",
+    replace: "    way.to = index < 0 ? ~index : index + 1\n",
+    caughtBy: { file: "cursor" }
+  },
+  {
+    name: "descending range begins a leaf too far",
+    breaks: "An upper bound that is a separator leads to the leaf behind it.",
+    file: "tree/Way.ts",
+    find: "words, 0, upper.length) === 0) index--",
+    replace: "words, 0, upper.length) < 0) index--",
+    caughtBy: { file: "cursor" }
+  },
+  {
+    name: "records lost in a merge of leaves",
+    breaks: "The first record of the right page is left out where two leaves become one.",
+    file: "tree/Merge.ts",
+    find: "Leaf.append(left, p, second, 0, 0, Page.count(second, 0))",
+    replace: "Leaf.append(left, p, second, 0, Math.min(1, Page.count(second, 0)), Page.count(second, 0))",
+    caughtBy: { file: "tree" }
+  },
+  {
+    name: "tombstone lost in a merge",
+    breaks: "What was removed beside the base page is there again when the mini-page is merged.",
+    file: "tree/Consolidate.ts",
+    find: "? this.inPlace.take(root, this.key, version)",
+    replace: "? Absent",
+    caughtBy: { file: "operand" }
+  },
+  {
+    name: "record counted twice in a merge",
+    breaks: "A merged record is counted as that of the mini-page and of the base page.",
+    file: "tree/Consolidate.ts",
+    find: "    root.count -= MiniPage.countAt(words, record)\n",
+    replace: "",
+    caughtBy: { file: "operand" }
+  },
+  {
+    name: "phantom kept after an insert",
+    breaks: "A key that was known to be absent stays so although it was written.",
+    file: "tree/MiniWriter.ts",
+    find: "Leaf.replace(words, bytes, p, index, need, kind | flags << 8, value, from, expiry)",
+    replace:
+      "Leaf.replace(words, bytes, p, index, need, (before === Absent ? Kind.Phantom : kind) | flags << 8, value, from, expiry)",
+    caughtBy: { file: "miniPage" }
+  },
+  {
+    name: "dirty records dropped with their second chance",
+    breaks: "A mini-page that moves to the tail leaves its cold changes behind.",
+    file: "tree/Evict.ts",
+    find: "pages.move(id, dirty === 0 ? \"used\" : \"dirty or touched\", 0)",
+    replace: "pages.move(id, \"touched\", 0)",
+    caughtBy: { file: "operand" }
+  },
+  {
+    name: "dirty mini-page forgotten",
+    breaks: "A mini-page without a second chance is let go with its changes.",
+    file: "tree/Evict.ts",
+    find: "    } else if (dirty === 0) {\n",
+    replace: "    } else if (touched === 0) {\n",
+    caughtBy: { file: "operand" }
+  },
+  {
+    name: "older version visible too soon",
+    breaks: "A reader sees a record of a mini-page that was written at its own LSN.",
+    file: "tree/Lookup.ts",
+    find: "        if (Leaf.versionAt(words, record) < at) {\n",
+    replace: "        if (Leaf.versionAt(words, record) <= at) {\n",
+    caughtBy: { file: "operand" }
+  },
+  {
+    name: "version pruned too early",
+    breaks: "A record that a snapshot still sees is dropped when it is overwritten.",
+    file: "tree/Versions.ts",
+    find: "if (from === to || to < this.pins.durable && this.pins.holder(from, to) === undefined) {",
+    replace: "if (from === to || to < this.pins.visible) {",
+    caughtBy: { file: "versions" }
+  },
+  {
+    name: "pin one off",
+    breaks: "A reader at the LSN at which a record was overwritten does not hold it.",
+    file: "tree/Pins.ts",
+    find: "if ((this.pinned[middle] as Pin).lsn <= lsn) low = middle + 1",
+    replace: "if ((this.pinned[middle] as Pin).lsn < lsn) low = middle + 1",
+    caughtBy: { file: "versions" }
+  },
+  {
+    name: "displaced record not kept",
+    breaks: "A write in place overwrites what a snapshot sees.",
+    file: "tree/InPlace.ts",
+    find: "    this.displace(root, words, p, index, key, version)\n    if (!cramped) {",
+    replace: "    if (!cramped) {",
+    caughtBy: { file: "tree" }
+  },
+  {
+    name: "cut not saved before a change",
+    breaks: "A checkpoint holds what was written after its cut.",
+    file: "tree/Changes.ts",
+    find:
+      "    if ((state & State.Cut) !== 0) this.save(this.copy(id, this.inFlight, \"cut\"), State.Cut)\n    map.generation",
+    replace: "    if ((state & State.Cut) !== 0) this.clearCut(id, State.Cut)\n    map.generation",
+    caughtBy: { file: "pages" }
+  },
+  {
+    name: "mini-page of the cut not saved before a change",
+    breaks: "A checkpoint holds changes beside a base page that came after its cut.",
+    file: "tree/Changes.ts",
+    find: "    if ((state & State.CutMini) !== 0) this.saveMini(id)\n    this.markChanged(id, changingMini)",
+    replace: "    if ((state & State.CutMini) !== 0) this.noMini(id)\n    this.markChanged(id, changingMini)",
+    caughtBy: { file: "pages" }
+  },
+  {
+    name: "late image takes the page's place",
+    breaks: "An image that was taken before a change counts as the page.",
+    file: "tree/Changes.ts",
+    find: "const newest = map.generation[id] === image.generation && (state & State.Imaged) !== 0",
+    replace: "const newest = map.generation[id] !== 0 || (state & State.Imaged) !== 0",
+    caughtBy: { file: "pages" }
+  },
+  {
+    name: "changes of a failed checkpoint forgotten",
+    breaks: "What a checkpoint that failed had covered is missing in the next one.",
+    file: "tree/Changes.ts",
+    find: "      this.markChanged(id, State.Changed | ((state & State.Mini) !== 0 ? State.Unpacked : 0))\n",
+    replace: "",
+    caughtBy: { file: "pages" }
+  },
+  {
+    name: "loaded although the page moved on",
+    breaks: "An image is installed that is not the page's any more.",
+    file: "actors/Loads.ts",
+    find: "else if (map.generation[pageId] === generation && (purpose",
+    replace: "else if (generation >= 0 && (purpose",
+    caughtBy: { file: "buffer" }
+  }
+]
