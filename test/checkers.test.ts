@@ -213,6 +213,7 @@ const empty: State = new Map()
 
 const life = (transactions: ReadonlyArray<Transaction>, more: Partial<Life> = {}): Life => ({
   found: empty,
+  foundAt: 0,
   transactions,
   sessions: [],
   promised: 0,

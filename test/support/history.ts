@@ -15,6 +15,8 @@ import type { Result, State, Step } from "./storeModel.ts"
 export interface Attempt {
   /** Exclusive bound of the commits that it sees. */
   readonly at: number
+  /** What expires at this time or before is not there. */
+  readonly now?: number
   /** What was carried out to its end. */
   readonly steps: Array<Step>
   /** Answers of these steps, and perhaps of a step that was not. */
@@ -61,6 +63,8 @@ export type End = "closed" | "killed" | "cut"
 export interface Life {
   /** What was there when the store was opened. */
   readonly found: State
+  /** When that was. */
+  readonly foundAt: number
   readonly transactions: ReadonlyArray<Transaction>
   /** What sessions were told when they were opened, once each, before they committed anything. */
   readonly sessions: ReadonlyArray<Serial>
@@ -96,14 +100,14 @@ export const recorded = (entry: Entry) => <A, E, R>(effect: Effect.Effect<A, E, 
 export const watched = (store: Store.Store["Service"]): Store.Store["Service"] => {
   const { machine } = store
   // No effect around it: an answer that is there at once must be seen to be.
-  const submit: typeof machine.submit = (intent) => {
+  const submit: typeof machine.submit = (intent, stream) => {
     const fiber = Fiber.getCurrent()
     const entry = fiber === undefined ? undefined : Context.get(fiber.context, Recorded)
     const appended = (lsn: number): void => {
       intent.appended?.(lsn)
       if (entry !== undefined) entry.appended = lsn
     }
-    return machine.submit({ ...intent, appended })
+    return machine.submit({ ...intent, appended }, stream)
   }
   return { ...store, machine: { ...machine, submit } }
 }
@@ -126,8 +130,16 @@ export class Recorder {
     return ++this.time
   }
 
-  open(found: State): void {
-    this.lives.push({ found, transactions: [], sessions: [], promised: 0, broken: Infinity, end: "closed" })
+  open(found: State, foundAt: number): void {
+    this.lives.push({
+      found,
+      foundAt,
+      transactions: [],
+      sessions: [],
+      promised: 0,
+      broken: Infinity,
+      end: "closed"
+    })
   }
 
   begin(door: Transaction["door"], durability: Durability): Entry {

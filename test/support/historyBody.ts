@@ -11,6 +11,7 @@ import type { StoreError } from "../../src/StoreError.ts"
 import * as Tx from "../../src/Tx.ts"
 import type { Attempt } from "./history.ts"
 import type { Move } from "./historyWorkload.ts"
+import { lookAtMarks, mark, putFleeting } from "./simulationBody.ts"
 import type { Look } from "./storeDoor.ts"
 import { look, perform } from "./storeDoor.ts"
 import type { Result, Row, Step } from "./storeModel.ts"
@@ -19,7 +20,7 @@ type Access = Tx.Tx | Snapshot.Snapshot | Store.Store
 type Failure = StoreError | "rolled back"
 
 /** Where steps are noted; those of a savepoint by themselves. */
-type Notes = Pick<Attempt, "steps" | "results">
+export type Notes = Pick<Attempt, "steps" | "results">
 
 /** Carries out the moves of a body. */
 export const carryOut = (
@@ -36,6 +37,7 @@ export const lookOut = (
   pause: Effect.Effect<void>
 ): Effect.Effect<void, StoreError, Snapshot.Snapshot> =>
   Effect.forEach(moves, (move) => {
+    if (move._tag === "marks") return lookAtMarks(notes)
     if (move._tag !== "step") return pause
     return Effect.map(look(move.step as Look), (result) => {
       notes.results.push(result)
@@ -57,6 +59,12 @@ const carryOutOne = (
       return Effect.fail("rolled back")
     case "die":
       return Effect.die("a body that dies")
+    case "fleeting":
+      return putFleeting(move, notes)
+    case "mark":
+      return mark(move, notes)
+    case "marks":
+      return lookAtMarks(notes)
     case "append":
       return Effect.flatMap(
         done({ _tag: "get", keyspace: "journal", key: move.key }, notes),

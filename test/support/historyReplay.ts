@@ -8,7 +8,7 @@
  */
 import type { Attempt, History, Life, Serial, Transaction } from "./history.ts"
 import type { State, Step } from "./storeModel.ts"
-import { difference, play, stamped, stateDifference } from "./storeModel.ts"
+import { difference, livingState, play, stamped, stateDifference } from "./storeModel.ts"
 
 export interface Problem {
   readonly checker:
@@ -40,8 +40,8 @@ export interface Order {
 const lastOf = ({ attempts }: Transaction): Attempt | undefined => attempts.at(-1)
 
 /** The first difference between what was seen and what the model answers. */
-const seenOtherwise = (state: State, { results, steps }: Attempt): string | undefined => {
-  const expected = play(state, steps).results
+const seenOtherwise = (state: State, { now, results, steps }: Attempt): string | undefined => {
+  const expected = play(state, steps, now).results
   for (const [index, answer] of expected.entries()) {
     const differs = difference(results[index], answer)
     if (differs !== undefined) return `answer ${index}: ${differs}`
@@ -71,7 +71,7 @@ const replay = (life: Life, problems: Array<Problem>): Order => {
       const text = `transaction ${transaction.id}, committed at ${lsn} from ${attempt.at}, ${differs}`
       problems.push({ checker: "replay", name: "not serializable", text })
     }
-    before = stamped(before, play(before, attempt.steps).state, lsn)
+    before = stamped(before, play(before, attempt.steps, attempt.now).state, lsn)
     states.push(before)
   }
   return { commits, states }
@@ -96,6 +96,10 @@ const snapshots = (life: Life, { commits, states }: Order, problems: Array<Probl
   }
 }
 
+/** What a run makes of a state where that is not the same, but for what is hidden. */
+const changed = (state: State, { now = -Infinity, steps }: Attempt): string | undefined =>
+  stateDifference(livingState(play(state, steps, now).state, now), livingState(state, now))
+
 /** What was answered is what the log did. */
 const answers = (life: Life, { commits, states }: Order, problems: Array<Problem>): void => {
   const report = (name: string, { id }: Transaction, text: string): void =>
@@ -117,7 +121,7 @@ const answers = (life: Life, { commits, states }: Order, problems: Array<Problem
     const place = below(commits, outcome.lsn)
     const state = states[place] as State
     const differs = seenOtherwise(state, attempt)
-      ?? stateDifference(play(state, attempt.steps).state, state)
+      ?? changed(state, attempt)
     if (differs !== undefined) report("not serializable", transaction, `at ${outcome.lsn}, ${differs}`)
   }
 }
@@ -181,9 +185,10 @@ const promisedCount = (life: Life, { commits }: Order): number => {
 /** What is found is what the first so many commits made, with all that were promised; answers how many they are. */
 const survival = (life: Life, order: Order, next: Life, problems: Array<Problem>): number => {
   const promised = promisedCount(life, order)
-  const known = order.states.findLastIndex((state) => stateDifference(next.found, state) === undefined)
+  const shown = order.states.map((state) => livingState(state, next.foundAt))
+  const known = shown.findLastIndex((state) => stateDifference(next.found, state) === undefined)
   if (known >= promised) return known
-  const allowed = order.states.slice(promised)
+  const allowed = shown.slice(promised)
   const name = known < 0 ? "no prefix of the commits" : "a promised commit is lost"
   const text = known < 0
     ? allowed.slice(0, 3).map((state) => stateDifference(next.found, state)).join(" | ")

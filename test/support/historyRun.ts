@@ -17,9 +17,11 @@ import { Worker } from "./historyWorker.ts"
 import { keyspaces, Workload } from "./historyWorkload.ts"
 import type { Random } from "./random.ts"
 import { Schedule } from "./schedule.ts"
+import { drawFault, forgives } from "./simulationFaults.ts"
+import { allKeyspaces, WholeWorkload } from "./simulationWorkload.ts"
 import { slowed } from "./slowDisk.ts"
 import type { Opened } from "./storeDoor.ts"
-import { dump, open } from "./storeDoor.ts"
+import { dumpAt, open } from "./storeDoor.ts"
 import type { State } from "./storeModel.ts"
 import type { Options } from "./storeSize.ts"
 import { optionsOf } from "./storeSize.ts"
@@ -32,6 +34,13 @@ export interface Ran {
   readonly image: string
   readonly conflicts: number
   readonly crashes: number
+  /** Transactions written as pieces, records that were removed because they had expired, values moved in the log. */
+  readonly pieces: number
+  readonly swept: number
+  readonly moved: number
+  /** Writes and syncs that the disk refused, and logs that this was the end of. */
+  readonly refusals: number
+  readonly poisoned: number
 }
 
 /** A fault that is planted into a store or its disk, for the checkers to find. */
@@ -41,15 +50,21 @@ export interface Sabotage {
   readonly disk?: (faults: FaultDisk["Service"]) => Effect.Effect<void>
 }
 
+/**
+ * How much of the store takes part: transactions over a few small records, or everything, on a disk that now and then
+ * refuses something.
+ */
+export type Part = "transactions" | "everything"
+
 /** Runs a seed to its end. Throws where the store fails without a cause, or never ends. */
-export const runSchedule = (seed: number, sabotage: Sabotage = {}): Ran => {
+export const runSchedule = (seed: number, sabotage: Sabotage = {}, part: Part = "transactions"): Ran => {
   const schedule = new Schedule(seed)
   const program = Effect.gen(function*() {
-    const run = new Run(schedule, yield* FaultDisk, yield* Disk, sabotage)
+    const run = new Run(schedule, yield* FaultDisk, yield* Disk, sabotage, part)
     yield* run.all
     const image = run.faults.killImage().digest()
-    const { conflicts, crashes, recorder } = run
-    return { history: recorder.lives, trace: schedule.trace, image, conflicts, crashes }
+    const { conflicts, counts, crashes, recorder } = run
+    return { history: recorder.lives, trace: schedule.trace, image, conflicts, crashes, ...counts }
   })
   const exit = schedule.run(Effect.provide(program, layer({ seed })))
   if (Exit.isFailure(exit)) throw new Error(`the schedule failed: ${exit.cause}`)
@@ -68,6 +83,8 @@ class Run {
   readonly recorder = new Recorder()
   conflicts = 0
   crashes = 0
+  readonly counts = { pieces: 0, swept: 0, moved: 0, refusals: 0, poisoned: 0 }
+  private readonly part: Part
   private readonly schedule: Schedule
   private readonly sabotage: Sabotage
   private readonly chance: Random
@@ -80,19 +97,30 @@ class Run {
   /** Whether the disk has died and was not restarted yet. */
   private died = false
 
-  constructor(schedule: Schedule, faults: FaultDisk["Service"], disk: Disk["Service"], sabotage: Sabotage) {
+  constructor(
+    schedule: Schedule,
+    faults: FaultDisk["Service"],
+    disk: Disk["Service"],
+    sabotage: Sabotage,
+    part: Part
+  ) {
     this.schedule = schedule
     this.sabotage = sabotage
+    this.part = part
     this.chance = schedule.chance
     this.faults = faults
-    this.disk = slowed(disk, schedule.pause, this.operation)
+    this.disk = slowed(disk, schedule.pause, this.operation, (path) => this.refused(path))
+    const isAll = part === "everything"
     const { limits, ...options } = optionsOf(this.chance, {
       size: "tight",
       buffer: this.chance.bool(0.3) ? "pages" : "miniPages",
-      transactions: "whole"
+      transactions: isAll && this.chance.bool(0.7) ? "pieces" : "whole"
     })
-    this.options = { ...options, limits: { ...limits, markDelayMillis: this.chance.pick([1, 20]) } }
-    this.workload = new Workload(this.chance)
+    // Time may pass faster here than any transaction is written.
+    const sweeps = isAll ? { sweepMillis: this.chance.pick([3, 30]), streamAgeMillis: 86_400_000 } : {}
+    const markDelayMillis = this.chance.pick([1, 20])
+    this.options = { ...options, limits: { ...limits, markDelayMillis, ...sweeps } }
+    this.workload = new (isAll ? WholeWorkload : Workload)(this.chance)
   }
 
   readonly all: Effect.Effect<void, StoreError> = Effect.gen({ self: this }, function*() {
@@ -109,10 +137,13 @@ class Run {
     if (!isFirst && this.chance.bool(0.15)) this.doom = { end: "cut", left: this.chance.int(40) }
     const { close, store } = yield* this.opened
     const { recorder, schedule, workload } = this
-    const options = { schedule, recorder, workload, store: watched(this.sabotage.store?.(store) ?? store) }
+    const watchedStore = watched(this.sabotage.store?.(store) ?? store)
+    const whole = this.part === "everything" ? { forgives, holds: "across checkpoints" as const } : {}
+    const options = { schedule, recorder, workload, store: watchedStore, ...whole }
     if (isFirst) yield* new Worker(options).begin(workload.start(this.chance.bool(0.1) ? 60 : 0))
     if (isFirst) yield* this.sabotage.disk?.(this.faults) ?? Effect.void
     this.doom ??= this.drawDoom()
+    if (this.part === "everything") yield* this.arm
     const workers = yield* Effect.forEach(
       Array.from({ length: 2 + this.chance.int(4) }),
       (_, index) => {
@@ -124,11 +155,34 @@ class Run {
     yield* Effect.forEach(workers, Fiber.join)
     if (closing !== undefined) yield* Fiber.join(closing)
     this.conflicts += store.machine.parts.wal.counters.conflicts
+    this.count(store.machine)
     if (!recorder.isBroken && this.chance.bool(0.2)) yield* this.trip
     yield* close
     this.serving = false
+    yield* this.faults.heal
     yield* this.revive
   })
+
+  /** The disk will refuse something, or nothing. */
+  private readonly arm: Effect.Effect<void> = Effect.suspend(() => {
+    const faults = Array.from({ length: this.chance.pick([0, 1, 1, 3]) }, () => drawFault(this.chance))
+    return Effect.forEach(faults, (fault) => this.faults.fail(fault), { discard: true })
+  })
+
+  private count({ parts: { expiry, relocation, wal } }: Store["Service"]["machine"]): void {
+    this.counts.pieces += wal.streams.counters.pieces
+    this.counts.swept += expiry.counters.removed
+    this.counts.moved += relocation.counters.values
+  }
+
+  /** Of the log, that is the end: what was not durable by now may be lost, and nobody commits any more. */
+  private refused(path: string): void {
+    if (this.died || this.part !== "everything") return
+    this.counts.refusals++
+    if (!this.serving || !path.includes("/log-") || this.recorder.isBroken) return
+    this.counts.poisoned++
+    this.recorder.breaks("cut")
+  }
 
   private drawDoom(): Doom | undefined {
     const end = this.chance.pick<End>(["closed", "closed", "cut", "cut", "killed"])
@@ -140,18 +194,21 @@ class Run {
     const again = Effect.suspend(() => Effect.andThen(this.revive, this.opened))
     return Effect.matchEffect(Effect.provideService(open(this.options), Disk, this.disk), {
       onSuccess: (opened) =>
-        Effect.matchEffect(dump(opened.store, keyspaces), {
-          onSuccess: (found) => this.died ? Effect.andThen(opened.close, again) : this.begun(opened, found),
+        Effect.matchEffect(dumpAt(opened.store, this.part === "everything" ? allKeyspaces : keyspaces), {
+          onSuccess: (seen) => this.died ? Effect.andThen(opened.close, again) : this.begun(opened, seen),
           onFailure: (error) => this.died ? Effect.andThen(opened.close, again) : Effect.fail(error)
         }),
       onFailure: (error) => this.died ? again : Effect.fail(error)
     })
   })
 
-  private begun(opened: Opened, found: State): Effect.Effect<Opened> {
+  private begun(
+    opened: Opened,
+    { found, now }: { readonly found: State; readonly now: number }
+  ): Effect.Effect<Opened> {
     return Effect.sync(() => {
       this.serving = true
-      this.recorder.open(found)
+      this.recorder.open(found, now)
       this.schedule.note(JSON.stringify([...found]))
       return opened
     })

@@ -20,12 +20,17 @@ import { recorded } from "./history.ts"
 import { carryOut, lookOut } from "./historyBody.ts"
 import type { Move, Workload } from "./historyWorkload.ts"
 import type { Schedule } from "./schedule.ts"
+import { nowOf } from "./storeDoor.ts"
 
 export interface Options {
   readonly schedule: Schedule
   readonly recorder: Recorder
   readonly workload: Workload
   readonly store: Store.Store["Service"]
+  /** Whether the store may fail somebody with this although it goes on; it may not, where absent. */
+  readonly forgives?: (error: StoreError) => boolean
+  /** Whether snapshots are held across checkpoints. */
+  readonly holds?: "across checkpoints"
 }
 
 type Failure = StoreError | Conflict | SerialGap | "rolled back"
@@ -67,8 +72,13 @@ export class Worker {
     }))
     return Effect.catch(Effect.provideService(inSession, Store.Store, store), (error) => {
       if (error._tag === "SessionInUse") return Effect.die(error)
-      return recorder.isBroken ? Effect.void : Effect.fail(error)
+      return this.excuses(error) ? Effect.void : Effect.fail(error)
     })
+  }
+
+  /** The store has failed, or may fail with this. */
+  private excuses(error: StoreError): boolean {
+    return this.options.recorder.isBroken || this.options.forgives?.(error) === true
   }
 
   private go(count: number, act: Effect.Effect<void, StoreError>): Effect.Effect<void, StoreError> {
@@ -177,15 +187,18 @@ export class Worker {
   /** A snapshot that is held while others write, and read through twice. */
   private hold(first: ReadonlyArray<Move>, second: ReadonlyArray<Move>): Effect.Effect<void, StoreError> {
     return Effect.suspend(() => {
-      const { recorder, schedule: { pause } } = this.options
+      const { holds, recorder, schedule: { chance, pause }, store } = this.options
       const entry = recorder.begin("read", "memory")
+      const between = holds !== undefined && chance.bool(0.5)
+        ? Effect.exit(store.checkpoint)
+        : Effect.repeat(pause, { times: 6 })
       const looks = Effect.gen(function*() {
         const snapshot = yield* Snapshot.make()
-        const attempt: Attempt = { at: snapshot.lsn, steps: [], results: [] }
+        const attempt: Attempt = { at: snapshot.lsn, now: snapshot.now, steps: [], results: [] }
         entry.attempts.push(attempt)
         const through = Snapshot.read({ snapshot })
         yield* through(lookOut(first, attempt, pause))
-        yield* Effect.repeat(pause, { times: 6 })
+        yield* between
         yield* through(lookOut(second, attempt, pause))
         return isCommitted(snapshot)
       })
@@ -225,7 +238,7 @@ export class Worker {
           Effect.sync(() => {
             if (!recorder.isBroken) recorder.promise(visible)
           }),
-        onFailure: (error) => recorder.isBroken ? Effect.void : Effect.fail(error)
+        onFailure: (error) => this.excuses(error) ? Effect.void : Effect.fail(error)
       }))
   }
 
@@ -235,7 +248,7 @@ export class Worker {
     body: (attempt: Attempt) => Effect.Effect<A, E, R>
   ): Effect.Effect<A, E, R | Snapshot.Snapshot> {
     return Snapshot.Snapshot.use((snapshot) => {
-      const attempt: Attempt = { at: snapshot.at, steps: [], results: [] }
+      const attempt: Attempt = { at: snapshot.at, now: nowOf(snapshot), steps: [], results: [] }
       entry.attempts.push(attempt)
       return body(attempt)
     })
@@ -269,8 +282,10 @@ export class Worker {
         const isFast = value.reason._tag === "TurnExpired"
         // Small stores cannot keep what is held for long.
         const isHeld = value.reason._tag === "SnapshotExpired"
-        if (isFast || isHeld) return Effect.sync(() => this.end(entry, { _tag: "failed" }))
-        return recorder.isBroken
+        // In a session nothing is written as pieces.
+        const isLong = value.reason._tag === "LimitExceeded" && value.reason.limit === "transactionBytes"
+        if (isFast || isHeld || isLong) return Effect.sync(() => this.end(entry, { _tag: "failed" }))
+        return this.excuses(value)
           ? Effect.sync(() => this.end(entry, { _tag: "unknown" }))
           : Effect.fail(value)
       }

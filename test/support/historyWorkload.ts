@@ -26,6 +26,12 @@ export type Move =
   | { readonly _tag: "transfer"; readonly from: string; readonly to: string; readonly amount: number }
   | { readonly _tag: "pause" }
   | { readonly _tag: "savepoint"; readonly moves: ReadonlyArray<Move>; readonly fails: boolean }
+  /** A record that expires so many milliseconds after its transaction began. */
+  | { readonly _tag: "fleeting"; readonly key: string; readonly value: string; readonly ttl: number }
+  /** Puts a record of a keyspace with an index, or removes it. */
+  | { readonly _tag: "mark"; readonly key: string; readonly value: string | undefined }
+  /** Reads all records of that keyspace, once by their keys and once by the index. */
+  | { readonly _tag: "marks" }
   /** The first moves are given up for the others. */
   | { readonly _tag: "orElse"; readonly moves: ReadonlyArray<Move>; readonly others: ReadonlyArray<Move> }
   | { readonly _tag: "fail" }
@@ -41,7 +47,7 @@ const eightBytes = (value: number): string => {
 }
 
 export class Workload {
-  private readonly chance: Random
+  protected readonly chance: Random
   private readonly themes: ReadonlyArray<Theme>
   private written = 0
 
@@ -114,7 +120,7 @@ export class Workload {
     )
   }
 
-  private look(): Move {
+  protected look(): Move {
     switch (this.chance.pick(this.themes)) {
       case "one":
         return this.chance.bool(0.7)
@@ -135,7 +141,7 @@ export class Workload {
     }
   }
 
-  private write(): Move {
+  protected write(): Move {
     const { chance } = this
     switch (chance.pick(this.themes)) {
       case "one":
@@ -199,12 +205,12 @@ export class Workload {
     return this.chance.pick(["l", "m"])
   }
 
-  private rangeKey(): string {
+  protected rangeKey(): string {
     return `k${this.chance.int(10)}`
   }
 
   /** A value, or an element of a list, that nothing else is. */
-  private value(): string {
+  protected value(): string {
     return (++this.written).toString(36).padStart(elementBytes, "0")
   }
 

@@ -8,19 +8,25 @@ import * as Effect from "effect/Effect"
 import type { Disk, DiskFile } from "../../src/disk/Disk.ts"
 import type { StoreError } from "../../src/StoreError.ts"
 
-/** Wraps a disk; `pause` runs around every operation, `begun` is told of each just before it happens. */
+/**
+ * Wraps a disk; `pause` runs around every operation, `begun` is told of each just before it happens, and `failed` of a
+ * file's write or sync that the disk refused, before anybody else is.
+ */
 export const slowed = (
   disk: Disk["Service"],
   pause: Effect.Effect<void>,
-  begun: Effect.Effect<void>
+  begun: Effect.Effect<void>,
+  failed: (path: string) => void = () => {}
 ): Disk["Service"] => {
   const slow = <A>(operation: Effect.Effect<A, StoreError>): Effect.Effect<A, StoreError> =>
     pause.pipe(Effect.andThen(begun), Effect.andThen(operation), Effect.tap(() => pause))
+  const told = (path: string, operation: Effect.Effect<void, StoreError>) =>
+    Effect.tapError(operation, () => Effect.sync(() => failed(path)))
   const file = (inner: DiskFile): DiskFile => ({
     ...inner,
     read: (buffer, position) => slow(inner.read(buffer, position)),
-    write: (buffers, position) => slow(inner.write(buffers, position)),
-    sync: slow(inner.sync),
+    write: (buffers, position) => slow(told(inner.path, inner.write(buffers, position))),
+    sync: slow(told(inner.path, inner.sync)),
     size: slow(inner.size),
     allocate: (bytes) => slow(inner.allocate(bytes)),
     truncate: (bytes) => slow(inner.truncate(bytes))

@@ -65,7 +65,8 @@ const reducing: Record<string, Reducing> = {
 const rowOf = (entry: Keyspace.Entry<Uint8Array, Uint8Array>): Row => ({
   key: text(entry.key),
   value: text(entry.value),
-  lsn: entry.lsn
+  lsn: entry.lsn,
+  ...(entry.expiry === undefined ? {} : { expiry: entry.expiry })
 })
 
 const rangeOf = ({ from, prefix, until, ...rest }: Range): Keyspace.RangeOptions<Uint8Array, Uint8Array> => ({
@@ -199,6 +200,21 @@ export const dump = (
   names: ReadonlyArray<string>
 ): Effect.Effect<State, StoreError> =>
   Effect.provideService(Snapshot.read()(contents(names)), Store.Store, store)
+
+/** What expires at this time or before is not there for a body. */
+export const nowOf = (snapshot: object): number =>
+  "now" in snapshot && typeof snapshot.now === "number" ? snapshot.now : -Infinity
+
+/** The same, and as of which time. */
+export const dumpAt = (
+  store: Store.Store["Service"],
+  names: ReadonlyArray<string>
+): Effect.Effect<{ readonly found: State; readonly now: number }, StoreError> => {
+  const both = Snapshot.Snapshot.use((snapshot) =>
+    Effect.map(contents(names), (found) => ({ found, now: nowOf(snapshot) }))
+  )
+  return Effect.provideService(Snapshot.read()(both), Store.Store, store)
+}
 
 /** Lets everything run until the disk has been idle for a while: what is left waits for the clock. */
 export const quiesce = (operations: () => number): Effect.Effect<void> =>

@@ -13,6 +13,8 @@ export interface Row {
   readonly value: string
   /** LSN of the commit that wrote it; undefined where that is not known. */
   readonly lsn: number | undefined
+  /** Milliseconds from which on it is hidden; absent where it stays. */
+  readonly expiry?: number
 }
 
 /** Rows in the order of their keys, by keyspace; one that is absent has none. */
@@ -28,7 +30,13 @@ export interface Range {
 
 /** One thing that a transaction does. */
 export type Step =
-  | { readonly _tag: "put"; readonly keyspace: string; readonly key: string; readonly value: string }
+  | {
+    readonly _tag: "put"
+    readonly keyspace: string
+    readonly key: string
+    readonly value: string
+    readonly expiry?: number
+  }
   | { readonly _tag: "remove"; readonly keyspace: string; readonly key: string }
   | { readonly _tag: "merge"; readonly keyspace: string; readonly key: string; readonly operand: string }
   | { readonly _tag: "insert"; readonly keyspace: string; readonly key: string; readonly value: string }
@@ -80,6 +88,16 @@ const none: ReadonlyArray<Row> = []
 
 export const rowsOf = (state: State, keyspace: string): ReadonlyArray<Row> => state.get(keyspace) ?? none
 
+/** The rows that are not hidden at a time. */
+export const living = (rows: ReadonlyArray<Row>, now: number): ReadonlyArray<Row> =>
+  now > -Infinity && rows.some(({ expiry = Infinity }) => expiry <= now)
+    ? rows.filter(({ expiry = Infinity }) => expiry > now)
+    : rows
+
+/** What of a state is not hidden at a time. */
+export const livingState = (state: State, now: number): State =>
+  new Map([...state].map(([keyspace, rows]) => [keyspace, living(rows, now)]))
+
 /** Index of the first row at or above a key. */
 const lowerBound = (rows: ReadonlyArray<Row>, key: string): number => {
   let from = 0
@@ -106,7 +124,7 @@ class Draft {
     this.state = state
   }
 
-  change(keyspace: string, key: string, value: string | undefined): void {
+  change(keyspace: string, key: string, value: string | undefined, expiry?: number): void {
     const known = this.copies.get(keyspace)
     const rows = known ?? [...rowsOf(this.state, keyspace)]
     if (known === undefined) {
@@ -114,7 +132,8 @@ class Draft {
       this.state = new Map(this.state).set(keyspace, rows)
     }
     const index = lowerBound(rows, key)
-    const written = value === undefined ? [] : [{ key, value, lsn: undefined }]
+    const timed = expiry === undefined ? {} : { expiry }
+    const written = value === undefined ? [] : [{ key, value, lsn: undefined, ...timed }]
     rows.splice(index, rows[index]?.key === key ? 1 : 0, ...written)
   }
 
@@ -134,22 +153,22 @@ export const inRange = (rows: ReadonlyArray<Row>, range: Range): ReadonlyArray<R
   return (reverse === true ? found.reverse() : found).slice(0, limit)
 }
 
-/** Plays steps; the rows that they write have no LSN yet. */
-export const play = (state: State, steps: ReadonlyArray<Step>): Played => {
+/** Plays steps at a time; the rows that they write have no LSN yet. */
+export const play = (state: State, steps: ReadonlyArray<Step>, now = -Infinity): Played => {
   const results: Array<Result> = []
   const draft = new Draft(state)
   for (const step of steps) {
     if (step._tag === "savepoint") {
-      const played = play(draft.state, step.steps)
+      const played = play(draft.state, step.steps, now)
       results.push(...played.results)
       if (!step.fails) draft.become(played.state)
       continue
     }
     const { keyspace } = step
-    const rows = rowsOf(draft.state, keyspace)
+    const rows = living(rowsOf(draft.state, keyspace), now)
     switch (step._tag) {
       case "put":
-        draft.change(keyspace, step.key, step.value)
+        draft.change(keyspace, step.key, step.value, step.expiry)
         break
       case "remove":
         draft.change(keyspace, step.key, undefined)
