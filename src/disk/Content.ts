@@ -8,7 +8,21 @@
  * - I1 Bytes of a chunk at or beyond `size` are zero.
  * - I2 A chunk is written only by the content that owns it.
  */
-const chunkBytes = 16 * 1024
+import { hash } from "node:crypto"
+
+const chunkBytes = 4 * 1024
+
+/** Of chunks that nobody writes to any more (I2). */
+const digests = new WeakMap<Uint8Array, string>()
+
+const digestOf = (chunk: Uint8Array | undefined): string => {
+  if (chunk === undefined) return digestOf(zeros)
+  let digest = digests.get(chunk)
+  if (digest === undefined) digests.set(chunk, digest = hash("sha1", chunk, "base64"))
+  return digest
+}
+
+const zeros = new Uint8Array(chunkBytes)
 
 export class Content {
   /** Bytes up to the end of the file. */
@@ -72,6 +86,14 @@ export class Content {
     const bytes = new Uint8Array(this.size)
     this.read(bytes, 0)
     return bytes
+  }
+
+  /** Equal for equal bytes, and else different. What is shared with other contents is hashed once. */
+  digest(): string {
+    this.owned.fill(false)
+    let digest = `${this.size}`
+    for (let index = 0; index * chunkBytes < this.size; index++) digest += ` ${digestOf(this.chunks[index])}`
+    return digest
   }
 
   private own(index: number): Uint8Array {

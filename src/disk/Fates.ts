@@ -147,12 +147,25 @@ export const variant = (held: Held, index: number): Fates => {
   throw new RangeError(`there is no crash variant ${index}`)
 }
 
-const families = (held: Held): ReadonlyArray<Family> => [
+const familiesOf = ({ changes, names }: Held): ReadonlyArray<Family> => [
   { count: 2, at: (index) => index === 0 ? nothing : everything },
-  ...nameFamilies(held.names.length),
-  ...orderFamilies(held.changes.length),
-  ...tornFamilies(held.changes)
+  ...nameFamilies(names.length),
+  ...orderFamilies(changes.length),
+  ...tornFamilies(changes)
 ]
+
+/** Those asked for last: whoever walks the variants asks for those of the same changes again and again. */
+let latest: Held & { readonly families: ReadonlyArray<Family> } | undefined
+
+const families = ({ changes, names }: Held): ReadonlyArray<Family> => {
+  if (latest === undefined || !same(latest.changes, changes) || !same(latest.names, names)) {
+    latest = { names: [...names], changes: [...changes], families: familiesOf({ changes, names }) }
+  }
+  return latest.families
+}
+
+const same = (a: ReadonlyArray<unknown>, b: ReadonlyArray<unknown>): boolean =>
+  a.length === b.length && a.every((each, index) => each === b[index])
 
 /** Names survive in order, one is missing, one is alone. */
 const nameFamilies = (count: number): ReadonlyArray<Family> => [

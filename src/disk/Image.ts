@@ -4,7 +4,7 @@
  * An image never changes and shares its bytes with the disk it was taken from and with the disks made from
  * it, so that a test can keep thousands.
  */
-import { createHash } from "node:crypto"
+import { hash } from "node:crypto"
 import { Content } from "./Content.ts"
 import { copyTree } from "./Medium.ts"
 import type { DirectoryNode, FileNode } from "./Volume.ts"
@@ -48,11 +48,9 @@ export class Image {
 
   /** Equal for equal files of equal names, and else different. */
   digest(): string {
-    const hash = createHash("sha256")
-    for (const [path, file] of this.volume.files()) {
-      hash.update(`${path}\0${file.content.size}\0`).update(file.content.toBytes())
-    }
-    return hash.digest("hex")
+    let files = ""
+    for (const [path, file] of this.volume.files()) files += `${path}\0${file.content.digest()}\0`
+    return hash("sha256", files)
   }
 }
 
