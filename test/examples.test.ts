@@ -45,6 +45,16 @@ const runs: Record<string, Run> = {
     expected: [/newest: 9, 6/, /count: 3, sum: 19, max: 9/, /before: 3, after: 4/]
   },
   "recovery.ts": { args: (store) => [store], expected: [/none is lost/], again: [/none is lost/] },
+  "crashTest.ts": {
+    args: () => [],
+    expected: [
+      /^one transaction: 200 crashes, 0 violations$/m,
+      /^two transactions: 50 crashes, [1-9]\d* violations$/m,
+      /^After a power cut before operation \d+, \w+ bank\/.*: 2[0-9]00 cents of 3000\. Look at it with/m,
+      /^again: the same$/m,
+      /^a disk that lies: 50 crashes, [1-9]\d* violations$/m
+    ]
+  },
   "sessions.ts": {
     args: (store) => [store],
     expected: [/first process: killed/, /second process: killed/, /203 lines, \d+ words: each line once/],

@@ -21,6 +21,7 @@ import * as Stream from "effect/Stream"
 import { Key, Keyspace, Snapshot, Store, Tx } from "heartwood"
 import * as Index from "heartwood/Index"
 import * as Limits from "heartwood/Limits"
+import { CrashTest } from "heartwood/testing"
 
 const Readings = Keyspace.make("readings", {
   key: Key.Tuple(Key.String, Key.Int),
@@ -39,15 +40,26 @@ const read = Effect.map(
   (entries) => Array.from(entries, (entry) => entry.value.celsius)
 ).pipe(Snapshot.read())
 
+const crashes = CrashTest.run({
+  layer: Store.layerDisk({ path: "store", memory: "2 MiB", segmentSize: "64 KiB" }),
+  program: (tell) => Effect.andThen(write, tell("written")),
+  check: (told) => Effect.flatMap(read, (found) =>
+    found.length === 2 || told.length === 0 ? Effect.void : Effect.fail("lost")
+  ),
+  crashes: 5,
+  seeds: [1]
+})
+
 const open = Store.layer({ path: "store" })
 await Effect.runPromise(Effect.provide(write, open))
 console.log(JSON.stringify([
   Warm.layout,
   await Effect.runPromise(Effect.provide(read, open, { local: true })),
-  Limits.resolve({ pageBytes: 1000 })._tag
+  Limits.resolve({ pageBytes: 1000 })._tag,
+  (await Effect.runPromise(crashes)).crashes
 ]))
 `
-const expected = JSON.stringify(["tuple(string,int) -> json", [22, 21.5], "Invalid"])
+const expected = JSON.stringify(["tuple(string,int) -> json", [22, 21.5], "Invalid", 5])
 
 const project = fs.mkdtempSync(path.join(os.tmpdir(), "heartwood-package-"))
 const built = path.join(project, "built")
@@ -168,7 +180,16 @@ describe("package", () => {
   })
 
   it("keeps its insides to itself", () => {
-    const insides = ["log/Tail", "tree/Page", "actors/Wal", "key/Text", "indexes/Lane", "offline/Walk", "cli"]
+    const insides = [
+      "log/Tail",
+      "tree/Page",
+      "actors/Wal",
+      "key/Text",
+      "indexes/Lane",
+      "offline/Walk",
+      "testing/Life",
+      "cli"
+    ]
     for (const inside of insides) {
       const lines = `try { await import("heartwood/${inside}") } catch (error) { console.log(error.code) }`
       const found = run(user, process.execPath, "--input-type=module", "--eval", lines)

@@ -39,7 +39,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["Attempt"],
   ["Tx"],
   ["Keyspace"],
-  ["indexes/", "salvage/"],
+  ["indexes/", "salvage/", "testing/"],
   ["Indexes", "Bulk", "Verify", "Salvage", "Log", "Flags", "testing"],
   ["cli/", "index"],
   ["cli"]
