@@ -83,6 +83,8 @@ export class Violation extends Data.TaggedError("Violation")<{
   /** Where the power was cut and what was left, in words. */
   readonly cuts: ReadonlyArray<string>
   readonly told: ReadonlyArray<unknown>
+  /** What the check or the store said. */
+  readonly said: string
   readonly cause: Cause.Cause<unknown>
 }> {
   override get message(): string {
@@ -90,7 +92,7 @@ export class Violation extends Data.TaggedError("Violation")<{
     return `After a power cut ${
       this.cuts.join(", and another one ")
     }, when ${this.told.length} things had been told: `
-      + `${String(Cause.squash(this.cause))}. Look at it with ${again}`
+      + `${this.said}. Look at it with ${again}`
   }
 }
 
@@ -166,8 +168,10 @@ const checked = <A, R, E, EP, EC>(
   { check, layer }: Options<A, R, E, EP, EC>,
   state: State<A>
 ): Scene<A, R, E, EC> => {
-  const { case: { seed }, image, millis, told } = state
-  return { setting: { seed, layer, body: check(told), image, millis }, before: state, told: () => told }
+  const { case: { cuts, seed }, image, millis, told } = state
+  // A life of its own has chances of its own: what a store draws to tell its lives apart must differ.
+  const own = Math.imul(seed, 0x9e3779b1) + cuts.length | 0
+  return { setting: { seed: own, layer, body: check(told), image, millis }, before: state, told: () => told }
 }
 
 /** Lives through a scene and finds where it may be cut. */
@@ -213,7 +217,8 @@ const judged = <A, R, E, EP, EC>(options: Options<A, R, E, EP, EC>, state: State
     Effect.catch((stuck) => Effect.succeed({ spots: [], cause: Cause.die(stuck) })),
     Effect.map(({ cause, spots }) => {
       const { case: each, stories: cuts, told } = state
-      return { spots, violation: cause && new Violation({ case: each, cuts, told, cause }) }
+      const said = cause === undefined ? "" : String(Cause.squash(cause))
+      return { spots, violation: cause && new Violation({ case: each, cuts, told, said, cause }) }
     })
   )
 

@@ -117,6 +117,9 @@ export class Schedule implements Scheduler.Scheduler {
 
   shouldYield(fiber: Fiber.Fiber<unknown, unknown>): boolean {
     if (fiber.currentOpCount >= operationsMost) return true
+    // Not at its first: one that was interrupted before it began would begin all the same (`evaluate` in effect's
+    // `internal/effect.ts`), and Effect itself never takes a fiber off there.
+    if (fiber.currentOpCount < 2) return false
     if (--this.untilPreempted > 0) return false
     this.untilPreempted = this.nextPreemption()
     this.mix(this.untilPreempted)
