@@ -51,7 +51,7 @@ const newest = Effect.map(
   (found) => Math.max(0, ...found.map(({ value }) => value))
 )
 
-/** Two lives, checkpoints in both of them, the process killed between. */
+/** Lives with checkpoints; the process is killed between them, and leaves a commit that was not synced. */
 const program =
   (plant: (disk: Disk["Service"]) => Disk["Service"]) => (tell: (value: number) => Effect.Effect<void>) => {
     const planted = Layer.provide(store, Layer.effect(Disk, Effect.map(Disk, plant)))
@@ -60,20 +60,24 @@ const program =
         for (let value = from; value < until; value++) {
           yield* Tx.transact()(round(value))
           yield* tell(value)
-          if (value % 6 === 0) yield* Effect.flatMap(Store.Store, ({ checkpoint }) => checkpoint)
+          if (value % 4 === 0) yield* Effect.flatMap(Store.Store, ({ checkpoint }) => checkpoint)
         }
       })
+    const buffered = (value: number) => round(value).pipe(Tx.transact({ durability: "buffered" }))
+    // Who has read it in a transaction can rely on it.
+    const seen = Effect.flatMap(Tx.transact()(newest), tell)
     return Effect.gen(function*() {
       const faults = yield* FaultDisk
-      const unsynced = round(20).pipe(Tx.transact({ durability: "buffered" }))
-      yield* life(1, 20).pipe(
-        Effect.andThen(unsynced),
-        Effect.andThen(faults.kill),
-        Effect.provide(planted, { local: true })
-      )
-      // Who has read it in a transaction can rely on it.
-      const seen = Effect.flatMap(Tx.transact()(newest), tell)
-      yield* Effect.provide(Effect.andThen(seen, life(21, 32)), planted, { local: true })
+      for (const from of [1, 9, 17]) {
+        yield* seen.pipe(
+          Effect.andThen(buffered(from)),
+          Effect.andThen(life(from + 1, from + 7)),
+          Effect.andThen(buffered(from + 7)),
+          Effect.andThen(faults.kill),
+          Effect.provide(planted, { local: true })
+        )
+      }
+      yield* Effect.provide(Effect.andThen(seen, life(25, 29)), planted, { local: true })
     })
   }
 

@@ -100,12 +100,18 @@ describe("a crash test", () => {
         const moved = yield* get("a")
         if (moved === 0) return
         yield* put("b", (yield* get("b")) + moved)
+        yield* put("c", moved)
+        yield* put("c", 0)
         yield* put("a", 0)
       })).pipe(Layer.provideMerge(layer))
       const options = {
         ...sound,
         layer: moving,
-        program: (tell: Tell) => Effect.andThen(put("a", 7), tell(7)),
+        program: (tell: Tell) =>
+          put("a", 7).pipe(
+            Effect.andThen(tell(7)),
+            Effect.andThen(Effect.forEach([1, 2, 3, 4, 5, 6], (value) => put("d", value)))
+          ),
         check: (told: ReadonlyArray<number>) =>
           Effect.flatMap(get("b"), (found) =>
             found > 7 || found < (told[0] ?? 0) ? Effect.fail(`${found} in b`) : Effect.void)
