@@ -99,6 +99,8 @@ export class Volume {
   }
 
   write(handle: Handle, buffers: ReadonlyArray<Uint8Array>, position: number): void {
+    // Where there is nothing to write there is nothing to refuse.
+    if (buffers.every((buffer) => buffer.length === 0)) return void usable(handle)
     const file = writable(handle, "EBADF")
     const room = file.content.size + this.freeBytes()
     for (const buffer of buffers) {
@@ -265,8 +267,9 @@ const usable = (handle: Handle): FileNode => {
 }
 
 const writable = (handle: Handle, code: string): FileNode => {
+  const file = usable(handle)
   if (handle.mode === "readOnly") throw new SystemError(code)
-  return usable(handle)
+  return file
 }
 
 /** Relative and absolute paths are the same here: there is one root and no working directory. */

@@ -187,6 +187,10 @@ const files = (test: Test): void => {
       assert.throws(() => file.writeSync([bytesOf(2)], 0), /EBADF/)
       assert.deepStrictEqual(yield* contentOf(file), bytesOf(1))
       yield* file.sync
+      yield* file.write([bytesOf()], 0)
+      yield* file.close
+      assert.strictEqual(yield* codeOf(file.write([], 0)), "EBADF")
+      assert.strictEqual(yield* codeOf(file.truncate(0)), "EBADF")
     }))
 
   test("fails with EBADF after close, and closes once", (disk, directory) =>
