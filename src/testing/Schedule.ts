@@ -35,7 +35,7 @@ interface Sleeper {
 }
 
 /** How a schedule is drawn: some seeds tear everything apart, others leave most of it in order. */
-interface Manner {
+export interface Manner {
   /** Operations of fibers between two preemptions, on average. */
   readonly preemptEvery: number
   /** Of the tasks that are ready: any, or most often the one that waits longest or shortest. */
@@ -65,6 +65,8 @@ export interface Options {
   readonly millis?: number
   /** Decisions after which a program is taken to never end. Default 1,000,000. */
   readonly decisions?: number
+  /** Drawn from the seed where absent. */
+  readonly manner?: Manner
 }
 
 /**
@@ -94,7 +96,7 @@ export class Schedule implements Scheduler.Scheduler {
     this.millis = options.millis ?? 1_000_000
     this.decisionsMost = options.decisions ?? 1_000_000
     this.chance = make(seed)
-    this.manner = mannerOf(this.chance)
+    this.manner = options.manner ?? mannerOf(this.chance)
     this.untilPreempted = this.nextPreemption()
     this.clock = this.makeClock()
   }

@@ -298,7 +298,7 @@ const scheduled = <A>(
     return yield* program(yield* FaultDisk, counted(yield* Disk))
   })
   const made = layer(image === undefined ? { seed } : { seed, image })
-  const exit = new Schedule(seed, calm).run(Effect.scoped(Effect.provide(run, made)))
+  const exit = new Schedule(seed, { manner: calm }).run(Effect.scoped(Effect.provide(run, made)))
   if (Exit.isSuccess(exit)) return exit.value
   throw new Error(`${exit.cause}`)
 }
