@@ -23,8 +23,7 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Buffer_ from "./actors/Buffer.ts"
 import * as Checkpoint from "./actors/Checkpoint.ts"
-import { randomIncarnation } from "./actors/Directory.ts"
-import { pagesOf } from "./actors/Directory.ts"
+import { pagesOf, randomIncarnation } from "./actors/Directory.ts"
 import * as Expiry from "./actors/Expiry.ts"
 import * as Flush from "./actors/Flush.ts"
 import * as Footing from "./actors/Footing.ts"
@@ -177,7 +176,7 @@ const replay = Effect.fnUntraced(
       firsts: ground.catalog.streams,
       apply: (reader) => {
         treeActor.apply(reader)
-        return treeActor.backlog === 0 ? undefined : drained(treeActor, fuse)
+        return treeActor.backlog === 0 ? undefined : Recovery.drained(treeActor, fuse)
       },
       progress: settings.recovery
     })
@@ -198,14 +197,6 @@ const replay = Effect.fnUntraced(
     return { tail, sessions, now }
   }
 )
-
-/** Waits until the Tree has applied everything that it parked, or the store has failed. */
-const drained = (treeActor: TreeActor.Tree, fuse: Fuse): Effect.Effect<void, StoreError> =>
-  Effect.suspend(() =>
-    fuse.failure === undefined
-      ? Effect.callback<void, StoreError>((resume) => treeActor.idle(resume))
-      : Effect.fail(fuse.failure)
-  )
 
 /** Begins a new life of the store: from here on it takes commits. */
 const serve = Effect.fnUntraced(function*(

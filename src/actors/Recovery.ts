@@ -11,6 +11,7 @@
  *    page cache may show bytes that the disk does not have.
  */
 import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
 import type { Disk, DiskFile } from "../disk/Disk.ts"
 import { GROUP_HEADER_BYTES, GroupKind } from "../log/Group.ts"
 import type { OpenStreams } from "../log/Pieces.ts"
@@ -241,3 +242,14 @@ class Adopted {
     return this.groups
   }
 }
+
+/** Waits until the Tree has applied everything that it parked, or the store has failed. */
+export const drained = (
+  tree: { readonly idle: (reply: (exit: Exit.Exit<void, StoreError>) => void) => void },
+  fuse: { readonly failure: StoreError | undefined }
+): Effect.Effect<void, StoreError> =>
+  Effect.suspend(() =>
+    fuse.failure === undefined
+      ? Effect.callback<void, StoreError>((resume) => tree.idle(resume))
+      : Effect.fail(fuse.failure)
+  )

@@ -99,8 +99,8 @@ export class Violation extends Data.TaggedError("Violation")<{
 /** A program did something else when it was run again. */
 export class Unrepeatable extends Data.TaggedError("Unrepeatable")<{ readonly seed: number }> {
   override get message(): string {
-    return `The program did something else when it was run again with seed ${this.seed}: let time and chance come `
-      + "from Clock and Random, and let nothing outlive a run"
+    return `The program did something else when it was run again with seed ${this.seed}: let time and `
+      + "chance come from Clock and Random, and let nothing outlive a run"
   }
 }
 

@@ -8,24 +8,23 @@ export const disk: ReadonlyArray<Mutant> = [
     name: "log sync dropped",
     breaks: "A commit is acknowledged as synced, and its group was only written.",
     file: "actors/Segments.ts",
-    find: "? (files[0] as DiskFile).sync\n",
-    replace: "? Effect.void\n",
+    find: ": file.sync\n",
+    replace: ": Effect.void\n",
     caughtBy: { file: "segments.crash" }
   },
   {
     name: "directory sync dropped",
     breaks: "A segment is written to before its name is durable.",
     file: "actors/Segments.ts",
-    find:
-      "      yield* disk.syncDirectory(directory)\n      this.open.set(segment.sequence, { segment, file })",
-    replace: "      this.open.set(segment.sequence, { segment, file })",
+    find: "        isRecycled ? this.takingSpare(named) : named,\n        disk.syncDirectory(directory)\n",
+    replace: "        isRecycled ? this.takingSpare(named) : named,\n        Effect.void\n",
     caughtBy: { file: "segments.crash" }
   },
   {
     name: "spare renamed before its header is synced",
     breaks: "A recycled segment gets its name with the header of an older life.",
     file: "actors/Segments.ts",
-    find: "            Effect.andThen(file.sync),\n",
+    find: "        Effect.andThen(file.sync),\n",
     replace: "",
     caughtBy: { file: "segments.crash" }
   },

@@ -115,7 +115,7 @@ export const program: ReadonlyArray<Mutant> = [
     name: "expired record read as live",
     breaks: "A record whose time has come is read until the janitor comes by.",
     file: "View.ts",
-    find: "    if (expiry <= this.now) return none\n    const lsn",
+    find: "    if (expiry <= this.now) return undefined\n    const lsn",
     replace: "    const lsn",
     caughtBy: { file: "expiry" }
   },

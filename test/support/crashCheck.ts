@@ -91,6 +91,7 @@ export const openImage = (
     buffer: options.buffer ?? "miniPages",
     limits: options.limits ?? {},
     systemCache: "use",
+    syncThread: "pool",
     recovery: () => Effect.void,
     checkpointed: () => {},
     relocated: () => {},
