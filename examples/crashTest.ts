@@ -59,16 +59,17 @@ const check = (told: ReadonlyArray<number>) =>
     if (lost.length > 0) yield* Effect.fail(`transfers ${lost.join(", ")} were told and are lost`)
   }).pipe(Snapshot.read())
 
-const bank = (making: typeof transfer | typeof careless) => ({
-  layer: Store.layerDisk({ path: "bank", memory: "2 MiB", segmentSize: "64 KiB" }),
-  // `tell` where the world learns that something is done.
-  program: (tell: (id: number) => Effect.Effect<void>) =>
-    Effect.andThen(
-      open,
-      Effect.forEach(transfers, (each) => Effect.andThen(making(each), tell(each.id)), { concurrency: 3 })
-    ),
-  check
-})
+const bank = (making: typeof transfer | typeof careless) =>
+  CrashTest.make({
+    layer: Store.layerDisk({ path: "bank", memory: "2 MiB", segmentSize: "64 KiB" }),
+    // `tell` where the world learns that something is done.
+    program: (tell) =>
+      Effect.andThen(
+        open,
+        Effect.forEach(transfers, (each) => Effect.andThen(making(each), tell(each.id)), { concurrency: 3 })
+      ),
+    check
+  })
 
 // A disk that says that it has synced, and has not.
 const lies = Effect.flatMap(

@@ -11,6 +11,9 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
+import { execFileSync } from "node:child_process"
+import fs from "node:fs"
+import path from "node:path"
 import type { Disk } from "../src/disk/Disk.ts"
 import { Key, Keyspace, Snapshot, Store, Tx } from "../src/index.ts"
 import { CrashTest, FaultDisk } from "../src/testing.ts"
@@ -216,4 +219,30 @@ describe("what is no crash", () => {
       }
       assert.strictEqual((yield* CrashTest.explore(waits)).violations.length, 1)
     }))
+})
+
+describe("docs/testing.md", () => {
+  it("has an example that runs, and prints what it says", () => {
+    const root = path.join(import.meta.dirname, "..")
+    const text = fs.readFileSync(path.join(root, "docs", "testing.md"), "utf8")
+    const block = (language: string): string =>
+      new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\`$`, "m").exec(text)?.[1] ?? ""
+    // Inside the repository, so that its packages are found; the directory is ignored by git.
+    const home = path.join(root, ".heartwood")
+    fs.mkdirSync(home, { recursive: true })
+    const directory = fs.mkdtempSync(path.join(home, "testing-"))
+    try {
+      const example = block("ts").replace("\"heartwood\"", "\"../../src/index.ts\"")
+        .replace("\"heartwood/testing\"", "\"../../src/testing.ts\"")
+      fs.writeFileSync(path.join(directory, "example.ts"), example)
+      const config = { extends: "../../tsconfig.json", include: ["example.ts"] }
+      fs.writeFileSync(path.join(directory, "tsconfig.json"), JSON.stringify(config))
+      const options = { cwd: directory, encoding: "utf8" } as const
+      const tsc = path.join(root, "node_modules", "typescript", "bin", "tsc")
+      execFileSync(process.execPath, [tsc, "-p", directory, "--noEmit"], options)
+      assert.strictEqual(execFileSync(process.execPath, ["example.ts"], options).trim(), block("text").trim())
+    } finally {
+      fs.rmSync(directory, { recursive: true, force: true })
+    }
+  })
 })

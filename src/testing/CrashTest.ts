@@ -17,7 +17,7 @@ import type * as Layer from "effect/Layer"
 import type { Disk } from "../disk/Disk.ts"
 import type { FaultDisk, Image, Observed } from "../disk/FaultDisk.ts"
 import type { Chance } from "./Chance.ts"
-import { make } from "./Chance.ts"
+import * as Chances from "./Chance.ts"
 import type { Cut, Spot } from "./CrashPlan.ts"
 import { plan, spotOf } from "./CrashPlan.ts"
 import type { Moment, Setting } from "./Life.ts"
@@ -103,6 +103,11 @@ export class Unrepeatable extends Data.TaggedError("Unrepeatable")<{ readonly se
       + "chance come from Clock and Random, and let nothing outlive a run"
   }
 }
+
+/** The options themselves, with types that need not be written down: annotate what `check` is given, if anything. */
+export const make = <A, R, E, EP, EC>(
+  options: Options<A, R, E, EP, EC>
+): Options<A, R, E, EP, EC> => options
 
 /** Tries all cases, and fails with the first violation. For tests. */
 export const run = <A, R, E, EP, EC>(
@@ -245,7 +250,7 @@ const tried = <A, R, E, EP, EC, EV>(
         return spots
       })
     for (const [index, seed] of seeds.entries()) {
-      const chance = make(seed)
+      const chance = Chances.make(seed)
       const share = Math.ceil((most - count.crashes) / (seeds.length - index))
       const { operations, states } = yield* planned(options, seed, share, chance)
       count.operations += operations
