@@ -104,7 +104,7 @@ export class Unrepeatable extends Data.TaggedError("Unrepeatable")<{ readonly se
   }
 }
 
-/** The options themselves, with types that need not be written down: annotate what `check` is given, if anything. */
+/** The options themselves, with types that are inferred: annotate what `check` is given, if anything. */
 export const make = <A, R, E, EP, EC>(
   options: Options<A, R, E, EP, EC>
 ): Options<A, R, E, EP, EC> => options
