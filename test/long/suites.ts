@@ -136,13 +136,13 @@ export const suites: ReadonlyArray<Suite> = [
   },
   {
     name: "simulation",
-    unit: "seeds",
-    share: 6,
-    amount: () => 1,
-    hasAmount: false,
-    runs: { tests: "test/simulation" },
+    unit: "runs",
+    share: 12,
+    amount: () => 50,
+    hasAmount: true,
+    runs: { tests: "test/simulation.test.ts" },
     args: none,
-    environment: seeded,
-    figure: /(?:seeds|schedules|runs): (\d+)/g
+    environment: seeds,
+    figure: /\bruns: (\d+)/g
   }
 ]
