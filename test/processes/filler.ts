@@ -105,6 +105,17 @@ const expectSound = Effect.gen(function*() {
   if (findings.length > 0) quit(5, `verify finds ${JSON.stringify(findings)}`)
 })
 
+/** What the descriptors of this process are of. */
+const descriptors = (): ReadonlyArray<string> =>
+  fs.readdirSync("/proc/self/fd").flatMap((fd) => {
+    try {
+      return [fs.readlinkSync(`/proc/self/fd/${fd}`)]
+    } catch {
+      // The one that listed them.
+      return []
+    }
+  })
+
 /** Takes all descriptors, and gives back one more each time, until the store opens and takes commits. */
 const open = Effect.gen(function*() {
   const taken: Array<number> = []
@@ -124,6 +135,8 @@ const open = Effect.gen(function*() {
     }
     failures.push(failure)
     for (const fd of taken.splice(-freed)) fs.closeSync(fd)
+    const lost = descriptors().filter((name) => name.startsWith(directory))
+    if (lost.length > 0) quit(5, `left open: ${lost.join(" ")}`)
   }
   quit(5, `does not open with ${mostFree} descriptors: ${failures.join(" ")}`)
 })
