@@ -1,7 +1,7 @@
 /**
  * What this engine does per second, by itself: gets, puts, scans, commits and recovery.
  *
- * `npm run bench -- --records 1000000` prints a table. Numbers of one run on one machine compare only with each other;
+ * `npm run bench:self -- --records 1000000` prints a table. Numbers of one run on one machine compare only with each other;
  * each row is the median of `--rounds` rounds with its range. Comparison with other engines is not the business of
  * this file.
  */

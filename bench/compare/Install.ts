@@ -1,0 +1,35 @@
+/**
+ * The peers, installed into the bench's own folder where they are not there as the lockfile says.
+ *
+ * They bring their binaries along, so no script of theirs is run. Without a registry at hand the bench goes on, and
+ * leaves out what cannot be loaded.
+ */
+import { execFileSync } from "node:child_process"
+import { existsSync, statSync } from "node:fs"
+import { join } from "node:path"
+
+/** Without what an npm around this one has set: it would work where that one does. */
+const ownEnvironment = (): NodeJS.ProcessEnv =>
+  Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.toLowerCase().startsWith("npm_")))
+
+const home = join(import.meta.dirname, "..")
+
+const isInstalled = (): boolean => {
+  const installed = join(home, "node_modules", ".package-lock.json")
+  return existsSync(installed) &&
+    statSync(installed).mtimeMs >= statSync(join(home, "package-lock.json")).mtimeMs
+}
+
+export const install = (say: (line: string) => void): void => {
+  if (isInstalled()) return
+  say("installing the peers into bench/node_modules")
+  try {
+    execFileSync("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], {
+      cwd: home,
+      env: ownEnvironment(),
+      stdio: "inherit"
+    })
+  } catch (error) {
+    say(`the peers cannot be installed: ${String(error)}`)
+  }
+}

@@ -1,0 +1,135 @@
+/**
+ * Runs a section: all its engines up at once, each in a process of its own, taking turns.
+ *
+ * The engine that begins changes with each repetition. An engine that fails is left out from there on, with the
+ * reason: a peer that is not installed, or breaks, must not take the others' numbers with it.
+ */
+import { mkdirSync } from "node:fs"
+import { join } from "node:path"
+import type { Sample } from "../workloads/Measure.ts"
+import { named } from "../workloads/Workloads.ts"
+import { Child } from "./Child.ts"
+import type { Section } from "./Profile.ts"
+import type { Told } from "./Protocol.ts"
+import { noDoor, rateOf, spreadOf } from "./Results.ts"
+import type { Row, SectionResult } from "./Results.ts"
+import { shortNumber } from "./Text.ts"
+
+export interface Context {
+  /** A directory that is removed when the bench ends. */
+  readonly directory: string
+  readonly say: (line: string) => void
+  readonly told: (told: Told) => void
+}
+
+interface Player {
+  readonly engine: string
+  readonly child: Child
+  rank: string
+  failure: string | undefined
+}
+
+/** The samples of a workload, by engine. */
+type Samples = Map<string, Array<Sample>>
+
+const reason = (error: unknown): string =>
+  (error instanceof Error ? error.message : String(error)).split("\n")[0] ?? ""
+
+/** Starts the engines one after another. */
+const begin = async (section: Section, round: number, context: Context): Promise<Array<Player>> => {
+  const players: Array<Player> = []
+  for (const engine of section.engines) {
+    const player: Player = { engine, child: new Child(), rank: "peer", failure: undefined }
+    players.push(player)
+    const directory = join(context.directory, `${section.name}-${round}-${engine.replace(":", "-")}`)
+    mkdirSync(directory, { recursive: true })
+    const { durability, memoryBytes, records } = section
+    const setting = { records, durability, memoryBytes, directory, more: section.more?.[engine] }
+    try {
+      const { told } = await player.child.ask({ do: "set", engine, setting, store: section.store })
+      if (told === undefined) continue
+      player.rank = told.rank
+      context.told(told)
+    } catch (error) {
+      player.failure = reason(error)
+      context.say(`  ${engine} is left out: ${player.failure}`)
+    }
+  }
+  return players
+}
+
+const repeat = async (
+  section: Section,
+  workload: string,
+  players: ReadonlyArray<Player>,
+  samples: Samples,
+  repetition: number
+): Promise<void> => {
+  for (let place = 0; place < players.length; place++) {
+    const player = players[(place + Math.max(0, repetition)) % players.length] as Player
+    if (player.failure !== undefined) continue
+    try {
+      const budget = { millis: repetition < 0 ? section.millis / 4 : section.millis }
+      const { sample } = await player.child.ask({ do: "run", workload, budget, repetition: repetition + 1 })
+      if (sample === undefined || repetition < 0) continue
+      samples.set(player.engine, [...samples.get(player.engine) ?? [], sample])
+    } catch (error) {
+      player.failure = reason(error)
+      samples.delete(player.engine)
+    }
+  }
+}
+
+const progress = (workload: string, samples: Samples): string => {
+  const shown = [...samples].map(([engine, some]) =>
+    `${engine} ${shortNumber(spreadOf(some.map(rateOf))?.median ?? 0)}`
+  )
+  return `  ${workload.padEnd(24)} ${shown.join("  ")}`
+}
+
+/** Runs all workloads of a section and answers its results. */
+export const run = async (section: Section, context: Context): Promise<SectionResult> => {
+  const all = new Map(section.workloads.map((workload): [string, Samples] => [workload, new Map()]))
+  const last = new Map<string, Player>()
+  const options: Record<string, Readonly<Record<string, unknown>>> = {}
+  for (let round = 0; round < section.rounds; round++) {
+    const told = (told: Told): void => {
+      options[told.engine] = told.options
+      context.told(told)
+    }
+    const players = await begin(section, round, { ...context, told })
+    for (const player of players) last.set(player.engine, player)
+    for (const [workload, samples] of all) {
+      // The first one makes the machine code, and counts for nothing.
+      const first = section.store ? -1 : 0
+      for (let repetition = first; repetition < section.repetitions; repetition++) {
+        await repeat(section, workload, players, samples, repetition)
+      }
+      context.say(progress(workload, samples))
+    }
+    for (const { child } of players) await child.close().catch(() => {})
+  }
+  return { ...summaryOf(section), options, rows: rowsOf(all, last) }
+}
+
+export const summaryOf = (
+  { durability, memoryBytes, millis, name, records, repetitions, rounds }: Section
+) => ({
+  name,
+  records,
+  memoryBytes,
+  durability,
+  repetitions,
+  rounds,
+  millis
+})
+
+const rowsOf = (all: ReadonlyMap<string, Samples>, players: ReadonlyMap<string, Player>): Array<Row> =>
+  [...all].flatMap(([workload, samples]) => {
+    const { title, unit } = named(workload)
+    return [...players.values()].map(({ engine, failure, rank }): Row => {
+      const some = samples.get(engine) ?? []
+      const absent = some.length > 0 ? undefined : failure ?? noDoor
+      return { workload, title, unit, engine, rank, samples: some, absent }
+    })
+  })

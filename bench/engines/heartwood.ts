@@ -1,0 +1,226 @@
+/**
+ * Heartwood through its raw doors: answers in a buffer of the caller, packed batches, blind writes.
+ *
+ * Each write of a mix is a transaction of its own, though other engines are given batches. A durable writer puts
+ * through the raw door and waits until the log is synced that far.
+ */
+import * as Effect from "effect/Effect"
+import * as ManagedRuntime from "effect/ManagedRuntime"
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
+import * as Keyspace from "../../src/Keyspace.ts"
+import { Batch, Many } from "../../src/Raw.ts"
+import type { Range, Raw } from "../../src/Raw.ts"
+import * as Store from "../../src/Store.ts"
+import { StoreError } from "../../src/StoreError.ts"
+import { keyBytes, valueBytes } from "../workloads/Records.ts"
+import type { Records } from "../workloads/Records.ts"
+import type { Answer, Direction, Engine, OpenOptions, Session, Writing } from "./Engine.ts"
+import { turn } from "./Engine.ts"
+import { session } from "./Singles.ts"
+
+export const Words = Keyspace.bytes("words")
+
+export type Runtime = ManagedRuntime.ManagedRuntime<Store.Store, StoreError>
+
+export const version = (): string =>
+  (JSON.parse(readFileSync(join(import.meta.dirname, "..", "..", "package.json"), "utf8")) as {
+    version: string
+  }).version
+
+const largeLog = 8 * 2 ** 30
+
+/** What a store is told. A log that must not be cut off is given all the room there is. */
+export const optionsOf = (
+  { directory, durability, logBytes, memoryBytes, more }: OpenOptions
+): Store.Options => ({
+  path: join(directory, "store"),
+  memory: memoryBytes,
+  durability: durability === "synced" ? "synced" : "memory",
+  ...logBytes === undefined
+    ? {}
+    : { checkpoint: { logBytes: largeLog, records: 2 ** 40, leafRecords: 2 ** 31, interval: "20 days" } },
+  ...more
+})
+
+export const runtimeOf = async (options: Store.Options): Promise<Runtime> => {
+  const runtime: Runtime = ManagedRuntime.make(Store.layer(options))
+  await runtime.runPromise(Effect.void)
+  return runtime
+}
+
+/** Does what a raw door does, or answers that it takes no more before a turn of the event loop. */
+export const admitted = (write: () => unknown): boolean => {
+  try {
+    write()
+    return true
+  } catch (error) {
+    if (isRefusal(error)) return false
+    throw error
+  }
+}
+
+const isRefusal = (error: unknown): boolean =>
+  error instanceof StoreError && error.reason._tag === "Overloaded"
+
+/** The first key above one. */
+export const above = (key: Buffer): Buffer => {
+  const bound = Buffer.alloc(key.length + 1)
+  bound.set(key)
+  return bound
+}
+
+const lowest = new Uint8Array(0)
+/** Records of one pull of a full scan. */
+const pullRecords = 1_000
+
+const seePacked = (
+  answer: Answer,
+  bytes: Uint8Array,
+  at: Int32Array,
+  lengths: Int32Array,
+  count: number
+): void => {
+  let { checksum } = answer
+  for (let index = 0; index < count; index++) {
+    const from = at[index] as number
+    checksum = checksum + (bytes[from] as number)
+        + ((bytes[from + (lengths[index] as number) - 1] as number) << 8) | 0
+  }
+  answer.checksum = checksum
+  answer.found += count
+}
+
+const rangeOf = (from: Buffer | undefined, limit: number, direction: Direction): Range => ({
+  lower: direction === "ascending" && from !== undefined ? from : lowest,
+  upper: direction === "descending" && from !== undefined ? above(from) : undefined,
+  order: direction,
+  limit,
+  columns: "keys and values"
+})
+
+const singles = (raw: Raw, options: Store.Options, close: () => Promise<void>): Session => {
+  const target = Buffer.alloc(valueBytes)
+  const many = new Many()
+  const batch = new Batch()
+  return session({
+    options: { ...options },
+    isRefusal,
+    get: (key) => raw.getIntoUnsafe(key, target, 0) < 0 ? undefined : target,
+    getFresh: (key) => raw.getUnsafe(key),
+    getMany: (keys, answer) => {
+      raw.getManyIntoUnsafe(keys, many)
+      for (let index = 0; index < keys.length; index++) {
+        if (!many.isFound(index)) continue
+        const from = many.valueAt[index] as number
+        answer.found++
+        answer.checksum = answer.checksum + (many.bytes[from] as number)
+            + ((many.bytes[from + (many.valueBytes[index] as number) - 1] as number) << 8) | 0
+      }
+    },
+    range: (from, length, direction, answer) => {
+      batch.reset()
+      const range = rangeOf(from, Math.min(length, pullRecords), direction)
+      let left = length
+      while (left > 0 && raw.scanUnsafe(range, batch)) {
+        const count = Math.min(left, batch.count)
+        seePacked(answer, batch.bytes, batch.valueAt, batch.valueBytes, count)
+        left -= count
+      }
+    },
+    put: (key, value) => admitted(() => raw.putUnsafe(key, value)),
+    flush: () => {},
+    close
+  })
+}
+
+/** Whole batches through the raw door, each a transaction. */
+const load =
+  (raw: Raw) => async (records: Records, from: number, to: number, length: number): Promise<void> => {
+    const rows = Array.from({ length }, (): { key: Uint8Array; words: Int32Array; value: Uint8Array } => {
+      const memory = new ArrayBuffer(keyBytes)
+      return { key: new Uint8Array(memory), words: new Int32Array(memory), value: lowest }
+    })
+    for (let first = from; first < to; first += length) {
+      const count = Math.min(length, to - first)
+      for (let place = 0; place < count; place++) {
+        const row = rows[place]
+        if (row === undefined) break
+        records.fill(row.words, first + place)
+        row.value = records.value(first + place, 0)
+      }
+      const writes = count === length ? rows : rows.slice(0, count)
+      while (!admitted(() => raw.batchUnsafe(writes))) await turn()
+    }
+  }
+
+const write =
+  (runtime: Runtime, raw: Raw) => ({ acknowledged, records, take, version, writers }: Writing) => {
+    const writer = Effect.gen(function*() {
+      const { awaitDurable } = yield* Store.Store
+      for (let index = take(); index >= 0; index = take()) {
+        const begun = performance.now()
+        const key = records.keyCopy(index)
+        const value = records.value(index, version)
+        let lsn = -1
+        while (!admitted(() => lsn = raw.putUnsafe(key, value))) yield* Effect.yieldNow
+        yield* awaitDurable(lsn + 1)
+        acknowledged(begun)
+      }
+    })
+    return runtime.runPromise(
+      Effect.forEach(Array.from({ length: writers }), () => writer, {
+        concurrency: "unbounded",
+        discard: true
+      })
+    )
+  }
+
+export const settle = (runtime: Runtime): Promise<void> =>
+  runtime.runPromise(Effect.gen(function*() {
+    const store = yield* Store.Store
+    yield* store.machine.caughtUp
+    yield* store.awaitDurable(yield* store.visibleLsn)
+  }))
+
+export const checkpoint = (runtime: Runtime): Promise<void> =>
+  runtime.runPromise(Effect.asVoid(Effect.flatMap(Store.Store, (store) => store.checkpoint)))
+
+/** Calls that the page file was asked for. */
+export const counters = (runtime: Runtime): () => Readonly<Record<string, number>> => {
+  const { file } = runtime.runSync(Effect.map(Store.Store, (store) => store.machine.parts))
+  return () => ({ ...file.counters })
+}
+
+export const heartwood: Engine = {
+  name: "heartwood",
+  rank: "ours",
+  version,
+  open: async (open: OpenOptions): Promise<Session> => {
+    const options = optionsOf(open)
+    const runtime = await runtimeOf(options)
+    const raw = await runtime.runPromise(Words.raw)
+    const caughtUp = () => runtime.runPromise(Effect.flatMap(Store.Store, (store) => store.machine.caughtUp))
+    const doors = singles(raw, options, () => runtime.dispose())
+    const loaded = load(raw)
+    const mixed = doors.mix
+    return {
+      ...doors,
+      load: async (...work) => {
+        await loaded(...work)
+        await caughtUp()
+      },
+      ...mixed === undefined ? {} : {
+        mix: async (mix) => {
+          const answer = await mixed(mix)
+          await caughtUp()
+          return answer
+        }
+      },
+      write: write(runtime, raw),
+      settle: () => settle(runtime),
+      checkpoint: () => checkpoint(runtime),
+      counters: counters(runtime)
+    }
+  }
+}

@@ -1,0 +1,6 @@
+/**
+ * What is used of a package that has no types.
+ */
+declare module "@nxtedition/rocksdb" {
+  export const RocksLevel: new(location: string, options: object) => unknown
+}

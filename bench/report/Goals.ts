@@ -1,0 +1,213 @@
+/**
+ * What the engine is to reach, and what a run says of it: one line for each goal.
+ *
+ * A ratio is that of two engines in the same repetition of the same run, so that what else the machine did bears on
+ * both. Against "peers" is against the one with the best median; structures in memory are no peers.
+ */
+import { rateOf, ratiosOf, spreadOf } from "../compare/Results.ts"
+import type { Results, Row, SectionResult, Spread } from "../compare/Results.ts"
+import type { Sample } from "../workloads/Measure.ts"
+
+export interface Goal {
+  readonly what: string
+  readonly section: string
+  /** Workloads of which each must reach the goal; the worst is shown. */
+  readonly workloads: ReadonlyArray<string>
+  readonly ours: string
+  /** Engines of which the best counts: "peers" are all peers. */
+  readonly against: "peers" | ReadonlyArray<string>
+  /** Where theirs are other workloads than ours. */
+  readonly theirs?: ReadonlyArray<string> | undefined
+  readonly least: number
+  /** What is compared: rates, unless it is a number that a sample has, where less is better. */
+  readonly less?: string | undefined
+}
+
+export interface Verdict {
+  readonly goal: Goal
+  readonly workload: string
+  readonly theirs: string
+  readonly ratio: Spread
+  readonly reached: boolean
+}
+
+const goal = (
+  what: string,
+  section: string,
+  workloads: ReadonlyArray<string>,
+  ours: string,
+  least: number,
+  rest: Partial<Goal> = {}
+): Goal => ({ what, section, workloads, ours, against: "peers", least, ...rest })
+
+const raw = "heartwood"
+const effect = "heartwood-effect"
+const ways = (name: string): ReadonlyArray<string> => [`${name}-ascending`, `${name}-descending`]
+const both = (letter: string): ReadonlyArray<string> => [`ycsb-${letter}-zipf`, `ycsb-${letter}-uniform`]
+const bare = { against: ["disk"] } as const
+
+export const goals: ReadonlyArray<Goal> = [
+  goal("get, zipf", "memory", ["get-zipf"], raw, 2),
+  goal("get, uniform", "memory", ["get-uniform"], raw, 1.7),
+  goal("get through `Keyspace.bytes`", "memory", ["get-zipf", "get-uniform"], effect, 1.2),
+  goal("`getMany` of 100", "memory", ["get-many-zipf", "get-many-uniform"], raw, 3),
+  goal("range of 100", "memory", ways("range-100"), raw, 5),
+  goal("full scan", "memory", ways("scan"), raw, 5),
+  goal("range of 100 as a `Stream`", "memory", ways("range-100"), effect, 2.5),
+  goal("full scan as a `Stream`", "memory", ways("scan"), effect, 2.5),
+  goal("load, random order", "load", ["load-random"], raw, 2),
+  goal("load, ascending", "load", ["load-ascending"], raw, 0.9),
+  goal("load, ascending, by `Bulk.load`", "load", ["load-ascending"], effect, 1.5),
+  goal("one durable writer", "commits", ["writers-1"], effect, 1),
+  goal("one durable writer, beside bare calls", "commits", ["writers-1"], effect, 0.55, bare),
+  goal("64 durable writers", "commits", ["writers-64"], effect, 4),
+  goal("1,024 durable writers", "commits", ["writers-1024"], effect, 4),
+  goal("64 durable writers, theirs gathered", "commits", ["writers-64"], effect, 1, {
+    theirs: ["gathered-64"]
+  }),
+  goal("1,024 durable writers, theirs gathered", "commits", ["writers-1024"], effect, 1, {
+    theirs: ["gathered-1024"]
+  }),
+  goal("YCSB A", "memory", both("A"), raw, 2),
+  goal("YCSB B", "memory", both("B"), raw, 2),
+  goal("YCSB D", "memory", ["ycsb-D-latest"], raw, 2),
+  goal("YCSB E", "memory", both("E"), raw, 4),
+  goal("YCSB F", "memory", both("F"), raw, 2),
+  goal("YCSB A, cache of 10 %: bytes written per update", "limited", ["ycsb-A-zipf"], raw, 1, {
+    less: "writtenBytesPerWrite"
+  }),
+  goal("64 misses in flight, beside bare reads", "misses-past-cache", ["miss-64"], effect, 0.8, bare),
+  goal("opening with a log to replay", "opening", ["open-killed"], raw, 2, {
+    against: ["classic-level", "rocksdb"]
+  })
+]
+
+const numberOf = (sample: Sample, less: string | undefined): number =>
+  less === undefined ? rateOf(sample) : 1 / Math.max(1e-9, sample.more?.[less] ?? Infinity)
+
+const numbersOf = (row: Row | undefined, less?: string): Array<number> =>
+  (row?.samples ?? []).map((sample) => numberOf(sample, less))
+
+const rowOf = (section: SectionResult | undefined, workload: string, engine: string): Row | undefined =>
+  section?.rows.find((row) => row.workload === workload && row.engine === engine)
+
+/** The opponent with the best median. */
+const best = (section: SectionResult, { against, less }: Goal, workload: string): Row | undefined => {
+  const rows = section.rows.filter((row) =>
+    row.workload === workload && row.samples.length > 0 &&
+    (against === "peers" ? row.rank === "peer" : against.includes(row.engine))
+  )
+  const median = (row: Row): number => spreadOf(numbersOf(row, less))?.median ?? 0
+  return rows.toSorted((a, b) => median(b) - median(a))[0]
+}
+
+const sectionOf = ({ sections }: Results, name: string): SectionResult | undefined =>
+  sections.find((section) => section.name === name)
+
+/** What a run says of a goal; undefined where it has not measured it. */
+export const verdictOf = (results: Results, goal: Goal): Verdict | undefined => {
+  const section = sectionOf(results, goal.section)
+  if (section === undefined) return undefined
+  const verdicts = goal.workloads.map((workload, place): Verdict | undefined => {
+    const row = best(section, goal, goal.theirs?.[place] ?? workload)
+    const own = numbersOf(rowOf(section, workload, goal.ours), goal.less)
+    const ratio = spreadOf(ratiosOf(own, numbersOf(row, goal.less)))
+    if (row === undefined || ratio === undefined) return undefined
+    return { goal, workload, theirs: row.engine, ratio, reached: ratio.median >= goal.least }
+  })
+  const measured = verdicts.filter((verdict) => verdict !== undefined)
+  return measured.toSorted((a, b) => a.ratio.median - b.ratio.median)[0]
+}
+
+/** What is not the ratio of two rates. */
+export interface OwnGoal {
+  readonly what: string
+  readonly limit: string
+  readonly measured: string
+  readonly range: string
+  readonly reached: boolean
+}
+
+/** A lone miss beside a bare read: what is added to it. */
+const loneMiss = (results: Results): OwnGoal | undefined => {
+  const section = sectionOf(results, "misses")
+  const micros = (engine: string): Array<number> =>
+    (rowOf(section, "miss-lone", engine)?.samples ?? []).map(({ millis, more, operations }) =>
+      millis * 1_000 / (more?.["pagesRead"] ?? operations)
+    )
+  const [ours, theirs] = [micros(raw), micros("disk")]
+  const added = spreadOf(
+    ours.slice(0, theirs.length).map((value, place) => value - (theirs[place] as number))
+  )
+  if (added === undefined) return undefined
+  return {
+    what: "a lone miss on a page in the system's cache, beside `readSync`",
+    limit: "≤ 3 µs more",
+    measured: `${added.median.toFixed(1)} µs more`,
+    range: `${added.least.toFixed(1)} … ${added.most.toFixed(1)} µs`,
+    reached: added.median <= 3
+  }
+}
+
+const spreadOfMore = (row: Row | undefined, name: string): Spread | undefined =>
+  spreadOf((row?.samples ?? []).flatMap(({ more }) => more?.[name] ?? []))
+
+const checkpointRate = (results: Results): OwnGoal | undefined => {
+  const row = rowOf(sectionOf(results, "checkpoints"), "checkpoint-ycsb-A", raw)
+  const ratio = spreadOfMore(row, "duringPerBefore")
+  if (ratio === undefined) return undefined
+  return {
+    what: "YCSB A during a checkpoint, beside before it",
+    limit: "≥ 0.9 ×",
+    measured: `${ratio.median.toFixed(2)} ×`,
+    range: `${ratio.least.toFixed(2)} × … ${ratio.most.toFixed(2)} ×`,
+    reached: ratio.median >= 0.9
+  }
+}
+
+const checkpointLatency = (results: Results): OwnGoal | undefined => {
+  const section = sectionOf(results, "checkpoints")
+  const of = (engine: string): Array<number> =>
+    (rowOf(section, "checkpoint-commits", engine)?.samples ?? []).flatMap(({ more }) =>
+      more?.["p999DuringMicros"] ?? []
+    )
+  const ratio = spreadOf(ratiosOf(of(effect), of("disk")))
+  if (ratio === undefined) return undefined
+  return {
+    what: "p99.9 of durable commits during a checkpoint, beside bare calls beside the same page writes",
+    limit: "≤ 2 ×",
+    measured: `${ratio.median.toFixed(1)} ×`,
+    range: `${ratio.least.toFixed(1)} × … ${ratio.most.toFixed(1)} ×`,
+    reached: ratio.median <= 2
+  }
+}
+
+/** How much more a get costs in the largest store than in the smallest. */
+const growth = (results: Results): OwnGoal | undefined => {
+  const sections = results.sections.filter(({ name }) => name.startsWith("scale-"))
+    .toSorted((a, b) => a.records - b.records)
+  const [small] = sections
+  const large = sections.at(-1)
+  if (small === undefined || large === undefined || small === large) return undefined
+  const times = (engine: string): number | undefined => {
+    const rates = [small, large].map((section) =>
+      spreadOf(numbersOf(rowOf(section, "get-uniform", engine)))?.median
+    )
+    return rates[0] === undefined || rates[1] === undefined ? undefined : rates[0] / rates[1]
+  }
+  const ours = times(raw)
+  const theirs = times("lmdb")
+  if (ours === undefined || theirs === undefined) return undefined
+  return {
+    what: `a get, from ${small.records.toLocaleString("en")} to ${
+      large.records.toLocaleString("en")
+    } records`,
+    limit: "grows no faster than lmdb's",
+    measured: `${ours.toFixed(1)} × as long`,
+    range: `lmdb ${theirs.toFixed(1)} ×`,
+    reached: ours <= theirs
+  }
+}
+
+export const ownGoals = (results: Results): ReadonlyArray<OwnGoal> =>
+  [loneMiss, checkpointRate, checkpointLatency, growth].flatMap((look) => look(results) ?? [])

@@ -1,0 +1,109 @@
+/**
+ * The records that all engines are given: keys of 16 bytes in one table, values of 100 bytes from one pool.
+ *
+ * I1 The same seed gives the same keys, values and requests in every engine and every process.
+ *
+ * A key is written into a buffer that the caller has, so that no engine pays for the bench's own garbage. Values are
+ * never changed after they are made: some engines read them after the call has returned.
+ */
+import { random } from "../zipf.ts"
+
+/** Bytes of a key. */
+export const keyBytes = 16
+/** Bytes of a value unless said. */
+export const valueBytes = 100
+/** Different values; what a record holds says which version of it was written. */
+const pooled = 1_024
+
+export type Order = "random" | "ascending"
+
+/** Mixes 32 bits (the finisher of murmur3): a bijection. */
+const mix = (word: number): number => {
+  let mixed = Math.imul(word ^ word >>> 16, 0x85ebca6b)
+  mixed = Math.imul(mixed ^ mixed >>> 13, 0xc2b2ae35)
+  return mixed ^ mixed >>> 16
+}
+
+const swapped = (word: number): number =>
+  word << 24 | (word & 0xff00) << 8 | word >>> 8 & 0xff00 | word >>> 24
+
+export class Records {
+  readonly capacity: number
+  private readonly words: Int32Array
+  private readonly values: ReadonlyArray<Buffer>
+  private readonly scratch: { readonly bytes: Buffer; readonly words: Int32Array }
+
+  constructor(capacity: number, order: Order = "random", bytes: number = valueBytes) {
+    this.capacity = capacity
+    this.words = new Int32Array(capacity * 4)
+    for (let index = 0; index < capacity; index++) {
+      // The first word is a permutation of the number, so that no two keys are equal.
+      const first = order === "random" ? mix(index + 0x9e3779b9 | 0) : 0
+      this.words[4 * index] = first
+      this.words[4 * index + 1] = order === "random" ? mix(first + 0x7f4a7c15 | 0) : 0
+      this.words[4 * index + 2] = order === "random" ? mix(first ^ 0x2545f491) : 0
+      this.words[4 * index + 3] = order === "random" ? first : swapped(index)
+    }
+    const next = random(1)
+    this.values = Array.from({ length: pooled }, () => {
+      const value = Buffer.from(new ArrayBuffer(bytes))
+      for (let at = 0; at < bytes; at++) value[at] = Math.floor(next() * 256)
+      return value
+    })
+    this.scratch = scratchKey()
+  }
+
+  /** A key in a buffer that the next call overwrites. */
+  key(index: number): Buffer {
+    this.fill(this.scratch.words, index)
+    return this.scratch.bytes
+  }
+
+  /** A key that stays. */
+  keyCopy(index: number): Buffer {
+    const { bytes, words } = scratchKey()
+    this.fill(words, index)
+    return bytes
+  }
+
+  /** Writes a key over four words. */
+  fill(target: Int32Array, index: number): void {
+    const { words } = this
+    const at = 4 * index
+    target[0] = words[at] as number
+    target[1] = words[at + 1] as number
+    target[2] = words[at + 2] as number
+    target[3] = words[at + 3] as number
+  }
+
+  /** The value of a record's version; must not be changed. */
+  value(index: number, version: number): Buffer {
+    return this.values[Math.imul(index, 31) + version & pooled - 1] as Buffer
+  }
+}
+
+/** A key's buffer, and the same memory as words. */
+export const scratchKey = (): { readonly bytes: Buffer; readonly words: Int32Array } => {
+  const memory = new ArrayBuffer(keyBytes)
+  return { bytes: Buffer.from(memory), words: new Int32Array(memory) }
+}
+
+/** So many keys that are filled anew for each call that takes many. */
+export class KeyGroup {
+  readonly keys: Array<Buffer>
+  private readonly words: Array<Int32Array>
+
+  constructor(length: number) {
+    const made = Array.from({ length }, scratchKey)
+    this.keys = made.map(({ bytes }) => bytes)
+    this.words = made.map(({ words }) => words)
+  }
+
+  fill(records: Records, indices: Uint32Array, from: number): Array<Buffer> {
+    const { keys, words } = this
+    for (let place = 0; place < keys.length; place++) {
+      records.fill(words[place] as Int32Array, indices[from + place] as number)
+    }
+    return keys
+  }
+}
