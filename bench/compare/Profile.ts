@@ -141,7 +141,7 @@ export const sectionsOf = (profile: Profile): ReadonlyArray<Section> => {
       ...common,
       name: "commits",
       records: size.commits,
-      engines: [...ours, ...peers, "lmdb-no-overlap", "disk"],
+      engines: [...ours, "heartwood-caller", ...peers, "lmdb-no-overlap", "disk"],
       workloads: namesOf("commits"),
       durability: "synced",
       millis: size.commitMillis

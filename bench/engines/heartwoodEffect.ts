@@ -9,6 +9,7 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as Bulk from "../../src/Bulk.ts"
 import * as Snapshot from "../../src/Snapshot.ts"
+import type * as Store from "../../src/Store.ts"
 import * as Tx from "../../src/Tx.ts"
 import { KeyGroup } from "../workloads/Records.ts"
 import type { Records } from "../workloads/Records.ts"
@@ -144,12 +145,12 @@ const write =
     )
   }
 
-export const heartwoodEffect: Engine = {
-  name: "heartwood-effect",
+const make = (name: string, own: Partial<Store.Options>): Engine => ({
+  name,
   rank: "ours",
   version,
   open: async (open: OpenOptions): Promise<Session> => {
-    const options = optionsOf(open)
+    const options = { ...own, ...optionsOf(open) }
     const runtime = await runtimeOf(options)
     return {
       options: { ...options },
@@ -167,4 +168,8 @@ export const heartwoodEffect: Engine = {
       close: () => runtime.dispose()
     }
   }
-}
+})
+
+export const heartwoodEffect = make("heartwood-effect", {})
+/** Syncs the log in the calling thread: a lone writer waits for no other. */
+export const caller = make("heartwood-caller", { syncThread: "caller" })

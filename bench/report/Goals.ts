@@ -42,6 +42,7 @@ const goal = (
 
 const raw = "heartwood"
 const effect = "heartwood-effect"
+const caller = "heartwood-caller"
 const ways = (name: string): ReadonlyArray<string> => [`${name}-ascending`, `${name}-descending`]
 const both = (letter: string): ReadonlyArray<string> => [`ycsb-${letter}-zipf`, `ycsb-${letter}-uniform`]
 const bare = { against: ["disk"] } as const
@@ -58,8 +59,16 @@ export const goals: ReadonlyArray<Goal> = [
   goal("load, random order", "load", ["load-random"], raw, 2),
   goal("load, ascending", "load", ["load-ascending"], raw, 0.9),
   goal("load, ascending, by `Bulk.load`", "load", ["load-ascending"], effect, 1.5),
-  goal("one durable writer", "commits", ["writers-1"], effect, 1),
-  goal("one durable writer, beside bare calls", "commits", ["writers-1"], effect, 0.55, bare),
+  goal("one durable writer, synced in its thread", "commits", ["writers-1"], caller, 1),
+  goal("the same, beside bare calls", "commits", ["writers-1"], caller, 0.85, bare),
+  goal(
+    "one durable writer, synced off its thread, beside bare calls",
+    "commits",
+    ["writers-1"],
+    effect,
+    0.55,
+    bare
+  ),
   goal("64 durable writers", "commits", ["writers-64"], effect, 4),
   goal("1,024 durable writers", "commits", ["writers-1024"], effect, 4),
   goal("64 durable writers, theirs gathered", "commits", ["writers-64"], effect, 1, {

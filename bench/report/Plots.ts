@@ -17,6 +17,7 @@ export interface Picture {
 const engines = [
   "heartwood",
   "heartwood-effect",
+  "heartwood-caller",
   "lmdb",
   "lmdb-writemap",
   "classic-level",
