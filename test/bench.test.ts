@@ -9,6 +9,7 @@ import * as path from "node:path"
 import type { Results, Row } from "../bench/compare/Results.ts"
 import { spreadOf } from "../bench/compare/Results.ts"
 import * as Engines from "../bench/engines/Engines.ts"
+import { judge } from "../bench/guard/Judge.ts"
 import { documentOf, marks, readmeSectionOf, readmeWith } from "../bench/report/Document.ts"
 import { goals } from "../bench/report/Goals.ts"
 import { picturesOf } from "../bench/report/Plots.ts"
@@ -214,5 +215,31 @@ describe("the report", () => {
     const text = documentOf(results, pictures)
     for (const { name } of pictures) assert.include(text, `](${name})`)
     assert.include(text, "nothing else was run")
+  })
+})
+
+describe("the guard", () => {
+  const pairsOf = (name: string, base: ReadonlyArray<number>, tree: ReadonlyArray<number>) =>
+    base.map((value, place) => ({ base: { [name]: value }, tree: { [name]: tree[place] as number } }))
+  const verdictOf = (name: string, base: ReadonlyArray<number>, tree: ReadonlyArray<number>) =>
+    judge(pairsOf(name, base, tree)).map(({ verdict }) => verdict)
+
+  it("calls a counter worse that has grown a little", () => {
+    assert.deepStrictEqual(verdictOf("bytes written", [100, 100, 100], [103, 103, 103]), ["worse"])
+    assert.deepStrictEqual(verdictOf("bytes written", [100, 100, 100], [101, 101, 101]), ["same"])
+    assert.deepStrictEqual(verdictOf("bytes written", [0, 0, 0], [2, 2, 2]), ["worse"])
+    assert.deepStrictEqual(verdictOf("bytes written", [103, 103, 103], [100, 100, 100]), ["better"])
+  })
+
+  it("calls time worse only where most pairs say so", () => {
+    const base = [10, 11, 10, 12, 10, 10, 10]
+    assert.deepStrictEqual(verdictOf("processor µs", base, base.map((value) => value * 1.2)), ["worse"])
+    assert.deepStrictEqual(verdictOf("processor µs", base, base.map((value) => value * 1.03)), ["same"])
+    assert.deepStrictEqual(verdictOf("processor µs", base, [20, 20, 9, 20, 9, 20, 20]), ["same"])
+    assert.deepStrictEqual(verdictOf("processor µs", base, base.map((value) => value / 1.2)), ["better"])
+  })
+
+  it("says nothing of a number that one revision does not have", () => {
+    assert.deepStrictEqual(judge([{ base: { syncs: 1 }, tree: { writes: 1 } }]), [])
   })
 })
