@@ -121,13 +121,12 @@ const late = (path: RegExp) => (disk: Disk["Service"]): Disk["Service"] =>
     })
   })
 
-/** The superblock is written and synced first, and then what it refers to. */
+/** The superblock is written and synced first; what it refers to is synced with the log that follows. */
 const superblockFirst = (disk: Disk["Service"]): Disk["Service"] => {
   const { add, settle } = new Owed()
   return files(disk, (file, mode) => {
-    if (mode === "create") return file
-    if (file.path.endsWith("pages")) return like(file, { sync: add(file.sync) })
-    return file.path.endsWith("super") ? like(file, { sync: Effect.andThen(file.sync, settle) }) : file
+    if (mode === "readWrite" && file.path.endsWith("pages")) return like(file, { sync: add(file.sync) })
+    return log.test(file.path) ? like(file, { sync: Effect.andThen(settle, file.sync) }) : file
   })
 }
 
@@ -175,7 +174,7 @@ export const sabotages: ReadonlyArray<Sabotage> = [
   { name: "the log is written after its sync", seen: ["lost"], plant: late(log) },
   {
     name: "what recovery adopted is not synced",
-    seen: ["lost"],
+    seen: ["lost", "Corrupted"],
     plant: adopted
   },
   {
