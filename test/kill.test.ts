@@ -35,7 +35,7 @@ describe("kill", () => {
       for (let round = 0; round < perStore; round++) await rounds.run()
       // Kept where a round found something.
       fs.rmSync(store, { recursive: true })
-    })
+    }, 300_000)
   }
 
   it("have been everywhere", () => {

@@ -77,7 +77,7 @@ describe("a disk that is full", () => {
       ].join("\n")))
       assert.match(stdout, /^\d\d+ commits, then (ENOSPC|waits); reads; with space again/)
       assert.match(stdout, /commits were there/)
-    })
+    }, 120_000)
   }
 })
 
@@ -89,12 +89,12 @@ describe("limits of the system", () => {
     const stdout = said(shell(`${limited}\n${filler("resume", store, acknowledged)}`))
     assert.match(stdout, /^\d\d+ commits, then (EFBIG|ENOSPC|waits); reads/)
     assert.match(stdout, /commits were there/)
-  })
+  }, 120_000)
 
   it("no descriptors left: EMFILE until there are enough, and none is lost by trying", () => {
     const [store, acknowledged] = [path.join(directory, "few"), path.join(directory, "few.acknowledged")]
     const stdout = said(shell(`ulimit -n 160\n${filler("open", store, acknowledged)}`))
-    assert.match(stdout, /^opens with \d+ descriptors; before, (EMFILE ?){3,}/)
+    assert.match(stdout, /^opens with \d+ descriptors; before, (EMFILE ?)+/)
     assert.match(stdout, /commits were there/)
   })
 })

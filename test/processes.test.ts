@@ -42,7 +42,7 @@ describe.skipIf(lacking !== "")(`a process whose calls fail${lacking}`, () => {
   for (let from = 0; from < points; from += perTest) {
     it(`points from ${from} (HEARTWOOD_SEED=${seed})`, async () => {
       await sweep.run(chosen.slice(from, from + perTest))
-    })
+    }, 300_000)
   }
 
   it("is struck at every kind of call", () => {

@@ -11,8 +11,7 @@
 import * as Effect from "effect/Effect"
 import { spawn } from "node:child_process"
 import { once } from "node:events"
-import { existsSync } from "node:fs"
-import fs from "node:fs/promises"
+import fs from "node:fs"
 import path from "node:path"
 import { Store, Verify } from "../../src/index.ts"
 import type { Random } from "../support/random.ts"
@@ -71,9 +70,9 @@ export class Rounds {
     const onCopy = this.chance.bool(0.75)
     const looked = onCopy ? `${this.directory}.copy` : this.directory
     if (onCopy) {
-      await fs.rm(looked, { recursive: true, force: true })
+      fs.rmSync(looked, { recursive: true, force: true })
       // The first worker may not have come as far as making it.
-      if (existsSync(this.directory)) await fs.cp(this.directory, looked, { recursive: true })
+      if (fs.existsSync(this.directory)) fs.cpSync(this.directory, looked, { recursive: true })
     }
     await this.expectSound(looked)
     this.check(await open(looked))
@@ -82,7 +81,7 @@ export class Rounds {
 
   private async expectSound(directory: string): Promise<void> {
     // Before the first superblock there is nothing to verify.
-    if (this.highest === 0 && !existsSync(path.join(directory, "super"))) return
+    if (this.highest === 0 && !fs.existsSync(path.join(directory, "super"))) return
     const { findings } = await Effect.runPromise(Verify.verify({ path: directory }))
     if (findings.length > 0) throw new Error(`verify finds ${JSON.stringify(findings)}`)
   }

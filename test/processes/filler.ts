@@ -135,7 +135,7 @@ const open = Effect.gen(function*() {
     }
     failures.push(failure)
     for (const fd of taken.splice(-freed)) fs.closeSync(fd)
-    const lost = descriptors().filter((name) => name.startsWith(directory))
+    const lost = descriptors().filter((name) => name.startsWith(`${directory}/`))
     if (lost.length > 0) quit(5, `left open: ${lost.join(" ")}`)
   }
   quit(5, `does not open with ${mostFree} descriptors: ${failures.join(" ")}`)
