@@ -163,7 +163,10 @@ class Attempts<A, E, R> {
       const decided = (lsn: number | undefined): Effect.Effect<Commit<A>, Failure<E>, R> => {
         if (span?._tag === "Span") describe(span, running, losses + 1, turn !== undefined, lsn)
         if (lsn === undefined) return this.lose(running, losses + 1)
-        afterCommit(machine, hooks, machine.awaitDurable(lsn + 1))
+        // Where nothing changed, its LSN is the end of the log: there is nothing behind it to wait for.
+        if (hooks.length > 0) {
+          afterCommit(machine, hooks, machine.awaitDurable(Math.min(lsn + 1, machine.parts.tail.end)))
+        }
         return Exit.succeed({ value, lsn })
       }
       // Decided at once, as most that need not wait for the disk are.

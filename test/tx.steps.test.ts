@@ -199,6 +199,18 @@ suite("onCommit", (test) => {
       yield* Deferred.await(done)
     }))
 
+  test("run after a transaction whose writes change nothing, at the end of the log", () =>
+    Effect.gen(function*() {
+      const done = yield* Deferred.make<void>()
+      const hook = Tx.onCommit(Effect.asVoid(Deferred.succeed(done, undefined)))
+      yield* write(put("a"))
+      // Idle: the log ends with its mark, and nothing comes behind that by itself.
+      const { counters } = (yield* Store.Store).machine.parts.wal
+      while (counters.marks === 0) yield* Effect.sleep(5)
+      yield* write(Effect.andThen(Counts.remove("never put"), hook))
+      yield* Effect.timeout(Deferred.await(done), "5 seconds")
+    }))
+
   test("it may transact itself", () =>
     Effect.gen(function*() {
       const store = yield* Store.Store
