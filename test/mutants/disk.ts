@@ -82,7 +82,7 @@ export const disk: ReadonlyArray<Mutant> = [
     file: "actors/Checkpoint.ts",
     find: "      Effect.andThen(superblockFile.sync),\n",
     replace: "",
-    caughtBy: { file: "storeCrash" }
+    caughtBy: { file: "simulation" }
   },
   {
     name: "superblock before the pages",
@@ -92,7 +92,7 @@ export const disk: ReadonlyArray<Mutant> = [
       "    return barrier.pipe(\n      Effect.andThen(superblockFile.write([bytes], superblockOffset(superblock.slot))),\n",
     replace:
       "    return superblockFile.write([bytes], superblockOffset(superblock.slot)).pipe(\n      Effect.andThen(barrier),\n",
-    caughtBy: { file: "storeCrash" }
+    caughtBy: { file: "simulation" }
   },
   {
     name: "superblock into the newer slot",
@@ -118,7 +118,7 @@ export const disk: ReadonlyArray<Mutant> = [
     file: "actors/Checkpoint.ts",
     find: "slots.publish(this.older?.version ?? 0)",
     replace: "slots.publish(this.newest.version)",
-    caughtBy: { file: "storeCrash" }
+    caughtBy: { file: "simulation" }
   },
   {
     name: "superblock not confirmed",

@@ -74,7 +74,7 @@ export const log: ReadonlyArray<Mutant> = [
     file: "actors/Recovery.ts",
     find: "if (mode === \"readWrite\") yield* adopted.rewrite(end, opened)",
     replace: "adopted.takeDurable(end.durableLsn)",
-    caughtBy: { file: "storeCrash" }
+    caughtBy: { file: "simulation" }
   },
   {
     name: "replay from the wrong cut",
@@ -123,7 +123,7 @@ export const log: ReadonlyArray<Mutant> = [
     file: "actors/GroupCommit.ts",
     find: "this.waiters.completeBelow(\"synced\", Math.min(visible, this.options.tail.durableLsn))",
     replace: "this.waiters.completeBelow(\"synced\", Math.min(visible, this.writtenLsn))",
-    caughtBy: { file: "storeCrash" }
+    caughtBy: { file: "simulation" }
   },
   {
     name: "acknowledged before it is visible",

@@ -53,6 +53,8 @@ export interface Transaction {
   readonly outcome: Outcome
   /** Whether its `onCommit` ran. */
   readonly hooked: boolean
+  /** There where it was answered before anybody could see it, as a raw door may while the tree is behind. */
+  readonly unseen?: true
   /** Of which session it is, if it is of one. */
   readonly session?: Serial
 }

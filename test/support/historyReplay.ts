@@ -140,7 +140,10 @@ const realTime = (life: Life, problems: Array<Problem>): void => {
   for (const later of placed) {
     for (const earlier of placed) {
       const [before, after] = [placeOf(earlier), placeOf(later)]
-      if (earlier.ended > later.invoked || before === undefined || after === undefined || before <= after) {
+      if (
+        earlier.unseen === true || earlier.ended > later.invoked || before === undefined ||
+        after === undefined || before <= after
+      ) {
         continue
       }
       const text = `transaction ${later.id} (${later.door}) has its place at ${after}, `

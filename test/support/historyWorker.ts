@@ -216,6 +216,7 @@ export class Worker {
         try {
           const lsn = doors.putUnsafe(Buffer.from(key), Buffer.from(value))
           entry.appended = lsn
+          if (store.machine.visible() <= lsn) entry.unseen = true
           entry.attempts.push({ at: lsn, steps: [{ _tag: "put", keyspace, key, value }], results: [] })
           this.end(entry, { _tag: "committed", lsn })
         } catch (error) {
