@@ -217,6 +217,24 @@ describe("page check", () => {
     }
   })
 
+  it("has the low fence and not the high one", () => {
+    const bounds = [["b", "d"], ["prefix b", "prefix d"], ["", "d"]] as const
+    for (const [low, high] of bounds) {
+      for (
+        const [key, answer] of [[low, "Sound"], [`${high.slice(0, -1)}c`, "Sound"], [
+          high,
+          "Invalid"
+        ]] as const
+      ) {
+        const { content, p, words } = leaf(1024, 0, low, high)
+        const own = scratch(key)
+        const need = Leaf.neededWords(words, p, own.length, 4, Infinity)
+        Leaf.insert(words, content, p, 0, need, own, Leaf.Kind.Value, new Uint8Array(4), 1, Infinity)
+        assert.strictEqual(check(words, p, 256)._tag, answer, `${key} in [${low}, ${high})`)
+      }
+    }
+  })
+
   it("finds what a right checksum hides, or what passes is harmless", () => {
     let found = 0
     const rounds = 6000

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { fileOffset } from "../src/log/Segment.ts"
 import type { SealedGroup } from "../src/log/Tail.ts"
-import { appendTransaction, life, makeTail, randomTransaction } from "./support/log.ts"
+import { appendTransaction, bytesOf, life, makeTail, randomTransaction } from "./support/log.ts"
 import { LogImage } from "./support/logImage.ts"
 import { random } from "./support/random.ts"
 
@@ -50,6 +50,31 @@ describe("lives, crashes and recoveries", () => {
           inlineValueBytes: 64
         })
       }
+    }
+  })
+
+  it("end where a group follows another than the one that it was chained to", () => {
+    // Two that differ in one value only: each group of one stands where the same one of the other does.
+    const [one, other] = [1, 2].map((millis) => {
+      const tail = makeTail()
+      for (let group = 0; group < 3; group++) {
+        tail.begin(group === 1 ? millis : 0).put(1, bytesOf("key"), new Uint8Array(8))
+        tail.append()
+        tail.seal()
+      }
+      const groups: Array<SealedGroup> = []
+      for (let group = tail.shift(); group !== undefined; group = tail.shift()) groups.push(group)
+      return groups
+    }) as [Array<SealedGroup>, Array<SealedGroup>]
+    for (let from = 0; from <= one.length; from++) {
+      const image = new LogImage()
+      for (const [index, group] of one.entries()) {
+        image.writeGroup(index < from ? group : other[index] as SealedGroup)
+      }
+      const { groups, verdict } = image.scan()
+      // The open group and the first are the same in both; what follows the second is not.
+      assert.strictEqual(groups.length, from === 3 ? 3 : 4, `from ${from}`)
+      assert.strictEqual(verdict._tag, "TornTail")
     }
   })
 })

@@ -57,6 +57,20 @@ const check = (disk: Disk["Service"], segments: Segments) =>
     }), { discard: true })
 
 describe("Segments", () => {
+  it.effect("are not given up while they are walked", () =>
+    Effect.gen(function*() {
+      const disk = yield* Disk
+      yield* disk.makeDirectory("/log")
+      const segments = new Segments({ disk, directory: "/log", storeId, segmentBytes })
+      for (let sequence = 1; sequence <= 4; sequence++) yield* segments.create(segmentOf(sequence))
+      const left = segments.list.map(({ sequence }) => sequence)
+      yield* segments.walking(2, () => Effect.asVoid(segments.truncate(4 * segmentBytes)))
+      assert.deepStrictEqual([left, segments.list.map(({ sequence }) => sequence)], [[1, 2, 3, 4], [2, 3, 4]])
+      yield* segments.truncate(4 * segmentBytes)
+      assert.deepStrictEqual(segments.list.map(({ sequence }) => sequence), [4])
+      yield* segments.close
+    }).pipe(Effect.provide(MemoryDisk.layer)))
+
   for (let seed = 1; seed <= 50; seed++) {
     it.effect(`are begun while others are given up (seed ${seed})`, () =>
       Effect.gen(function*() {

@@ -82,7 +82,7 @@ export const disk: ReadonlyArray<Mutant> = [
     file: "actors/Checkpoint.ts",
     find: "      Effect.andThen(superblockFile.sync),\n",
     replace: "",
-    caughtBy: { file: "simulation" }
+    caughtBy: { file: "olderCheckpoint" }
   },
   {
     name: "superblock before the pages",
@@ -92,7 +92,7 @@ export const disk: ReadonlyArray<Mutant> = [
       "    return barrier.pipe(\n      Effect.andThen(superblockFile.write([bytes], superblockOffset(superblock.slot))),\n",
     replace:
       "    return superblockFile.write([bytes], superblockOffset(superblock.slot)).pipe(\n      Effect.andThen(barrier),\n",
-    caughtBy: { file: "simulation" }
+    caughtBy: { file: "olderCheckpoint" }
   },
   {
     name: "superblock into the newer slot",
@@ -100,7 +100,7 @@ export const disk: ReadonlyArray<Mutant> = [
     file: "actors/Checkpoint.ts",
     find: "slot: this.newest.slot === 0 ? 1 : 0,",
     replace: "slot: this.newest.slot,",
-    caughtBy: { file: "storeCrash" }
+    caughtBy: { file: "olderCheckpoint" }
   },
   {
     name: "log given up past the older cut",
@@ -110,7 +110,7 @@ export const disk: ReadonlyArray<Mutant> = [
       "  private begin({ catalog }: CutImage): Superblock[\"begin\"] {\n    const { lsn, sequence } = this.newest.cut\n",
     replace:
       "  private begin({ catalog, cut }: CutImage): Superblock[\"begin\"] {\n    const { lsn, sequence } = cut\n",
-    caughtBy: { file: "storeCrash" }
+    caughtBy: { file: "olderCheckpoint" }
   },
   {
     name: "slots of the older checkpoint reused",
@@ -118,7 +118,7 @@ export const disk: ReadonlyArray<Mutant> = [
     file: "actors/Checkpoint.ts",
     find: "slots.publish(this.older?.version ?? 0)",
     replace: "slots.publish(this.newest.version)",
-    caughtBy: { file: "simulation" }
+    caughtBy: { file: "olderCheckpoint" }
   },
   {
     name: "superblock not confirmed",
@@ -126,7 +126,7 @@ export const disk: ReadonlyArray<Mutant> = [
     file: "actors/Restore.ts",
     find: "Effect.andThen(file.write([bytes], superblockOffset(newest.slot)), file.sync)",
     replace: "Effect.asVoid(Effect.sync(() => superblockOffset(newest.slot) + bytes.length))",
-    caughtBy: { file: "storeCrash" }
+    caughtBy: { file: "olderCheckpoint" }
   },
   {
     name: "slot reused early",

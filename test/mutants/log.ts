@@ -85,11 +85,11 @@ export const log: ReadonlyArray<Mutant> = [
     caughtBy: { file: "storeReopen" }
   },
   {
-    name: "pieces of an older life kept",
-    breaks: "A transaction that was open when its life ended is still open in the next one.",
-    file: "actors/Recovery.ts",
-    find: "if (kind === GroupKind.open) streams.endAll()",
-    replace: "if (kind === GroupKind.open) streams.find(lsn)",
+    name: "pieces below the cut not gathered",
+    breaks: "A transaction whose pieces a checkpoint parts cannot be replayed.",
+    file: "actors/Gather.ts",
+    find: "if (firsts.length === 0) return",
+    replace: "if (firsts.length >= 0) return",
     caughtBy: { file: "streams" }
   },
   {
@@ -107,7 +107,7 @@ export const log: ReadonlyArray<Mutant> = [
     file: "log/Pieces.ts",
     find: "return reader.streamChecksum === checksum >>> 0 ?",
     replace: "return reader.streamChecksum >= 0 ?",
-    caughtBy: { file: "streams" }
+    caughtBy: { file: "pieces" }
   },
   {
     name: "discarded piece applied",

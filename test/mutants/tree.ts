@@ -22,10 +22,10 @@ export const tree: ReadonlyArray<Mutant> = [
   },
   {
     name: "binary search one off",
-    breaks: "A search by heads looks one place beside the middle.",
+    breaks: "A search by heads ends one place before the first that is not below.",
     file: "tree/Search.ts",
-    find: "base += half & (((words[base + half - 1] as number) - head) >> 31)",
-    replace: "base += half & (((words[base + half] as number) - head) >> 31)",
+    find: "  return base - heads - (((words[base] as number) - head) >> 31)\n",
+    replace: "  return base - heads\n",
     caughtBy: { file: "page" }
   },
   {
@@ -66,7 +66,7 @@ export const tree: ReadonlyArray<Mutant> = [
     file: "tree/Merge.ts",
     find: "Leaf.append(left, p, second, 0, 0, Page.count(second, 0))",
     replace: "Leaf.append(left, p, second, 0, Math.min(1, Page.count(second, 0)), Page.count(second, 0))",
-    caughtBy: { file: "tree" }
+    caughtBy: { file: "tree", tests: "as a sorted map" }
   },
   {
     name: "tombstone lost in a merge",
@@ -99,7 +99,7 @@ export const tree: ReadonlyArray<Mutant> = [
     file: "tree/Evict.ts",
     find: "pages.move(id, dirty === 0 ? \"used\" : \"dirty or touched\", 0)",
     replace: "pages.move(id, \"touched\", 0)",
-    caughtBy: { file: "operand" }
+    caughtBy: { file: "miniFuzz", tests: "many small records" }
   },
   {
     name: "dirty mini-page forgotten",
@@ -107,7 +107,7 @@ export const tree: ReadonlyArray<Mutant> = [
     file: "tree/Evict.ts",
     find: "    } else if (dirty === 0) {\n",
     replace: "    } else if (touched === 0) {\n",
-    caughtBy: { file: "operand" }
+    caughtBy: { file: "miniFuzz", tests: "many small records" }
   },
   {
     name: "older version visible too soon",
@@ -123,7 +123,7 @@ export const tree: ReadonlyArray<Mutant> = [
     file: "tree/Versions.ts",
     find: "if (from === to || to < this.pins.durable && this.pins.holder(from, to) === undefined) {",
     replace: "if (from === to || to < this.pins.visible) {",
-    caughtBy: { file: "versions" }
+    caughtBy: { file: "tree", tests: "reads the past" }
   },
   {
     name: "pin one off",
@@ -139,7 +139,7 @@ export const tree: ReadonlyArray<Mutant> = [
     file: "tree/InPlace.ts",
     find: "    this.displace(root, words, p, index, key, version)\n    if (!cramped) {",
     replace: "    if (!cramped) {",
-    caughtBy: { file: "tree" }
+    caughtBy: { file: "tree", tests: "reads the past" }
   },
   {
     name: "cut not saved before a change",
