@@ -40,7 +40,7 @@ const options = {
   }
 }
 
-const figures = { lost: 0, unconfirmed: 0 }
+const figures = { lost: 0, crashes: 0, unconfirmed: 0 }
 
 /** Some writes; values are large now and then. */
 const draw = (chance: Random): ReadonlyArray<Step> =>
@@ -96,7 +96,7 @@ const found = (
     return state
   }).pipe(Effect.provide(layer({ image })))
 
-/** The newest superblock rots at rest, again and again between checkpoints. */
+/** A power cut in the midst of each checkpoint and right after it, or rot of its superblock at rest. */
 const rotten = (seed: number): Effect.Effect<void, StoreError, Disk | FaultDisk> =>
   Effect.gen(function*() {
     const chance = random(seed)
@@ -105,7 +105,20 @@ const rotten = (seed: number): Effect.Effect<void, StoreError, Disk | FaultDisk>
     const work = new Work(chance)
     for (let round = 0; round < 8; round++) {
       yield* work.commits(store, 3 + chance.int(6))
-      yield* store.checkpoint
+      const images: Array<Image> = []
+      const shoot = (times: number): void => {
+        for (let time = 0; time < times; time++) images.push(faults.crashImage({ seed: chance.int(2 ** 31) }))
+      }
+      const shots = faults.observe(({ operation, path }) => {
+        if (operation === "sync" && !path.includes("/log")) shoot(2)
+      })
+      yield* Effect.scoped(Effect.andThen(shots, store.checkpoint))
+      shoot(2)
+      for (const image of images) {
+        const state = yield* found(image, () => Effect.void)
+        assert.isUndefined(stateDifference(state, work.state), `seed ${seed}, round ${round}: ${image.story}`)
+        figures.crashes++
+      }
       if (round < 1) continue
       yield* work.commits(store, 1 + chance.int(3))
       yield* quiesce(faults.operations)

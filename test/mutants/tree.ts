@@ -119,10 +119,10 @@ export const tree: ReadonlyArray<Mutant> = [
   },
   {
     name: "version pruned too early",
-    breaks: "A record that a snapshot still sees is dropped when it is overwritten.",
+    breaks: "A record that was current until the durable LSN, to which a failed log falls back, is dropped.",
     file: "tree/Versions.ts",
-    find: "if (from === to || to < this.pins.durable && this.pins.holder(from, to) === undefined) {",
-    replace: "if (from === to || to < this.pins.visible) {",
+    find: "(this.table.to[this.queueHead] as number) < lsn) {",
+    replace: "(this.table.to[this.queueHead] as number) <= lsn) {",
     caughtBy: { file: "tree", tests: "reads the past" }
   },
   {
