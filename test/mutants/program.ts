@@ -166,5 +166,30 @@ export const program: ReadonlyArray<Mutant> = [
     find: "this.counted - Math.ceil(this.counted / forgetParts)",
     replace: "this.counted",
     caughtBy: { file: "budget" }
+  },
+  {
+    name: "hooks wait for the next commit",
+    breaks:
+      "The hooks of a transaction that changed nothing wait for a commit that may never come, and so does closing.",
+    file: "Attempt.ts",
+    find: "Math.min(lsn + 1, machine.parts.tail.end)",
+    replace: "lsn + 1",
+    caughtBy: { file: "tx.steps", tests: "change nothing", hangs: "may hang" }
+  },
+  {
+    name: "job given to a lane unseen",
+    breaks: "A lane that was taken off between its look for a job and its rest sleeps on.",
+    file: "actors/Lanes.ts",
+    find: "    if (this.jobs.length > 0) return resume(Effect.void)\n",
+    replace: "",
+    caughtBy: { file: "regressions" }
+  },
+  {
+    name: "serial told unheard",
+    breaks: "A serial that is answered while its fiber is taken off on its way into the line waits for ever.",
+    file: "Once.ts",
+    find: "      if (answer !== undefined) resume(Effect.succeed(answer))\n",
+    replace: "",
+    caughtBy: { file: "session.order", hangs: "may hang" }
   }
 ]
