@@ -34,6 +34,11 @@ export class Image {
     return this.volume.files().map(([path]) => path)
   }
 
+  /** What is in the files, by path, to be looked at only. */
+  contents(): ReadonlyMap<string, Content> {
+    return new Map(this.volume.files().map(([path, { content }]) => [path, content]))
+  }
+
   /** The bytes of a file; `undefined` where there is none. */
   read(path: string): Uint8Array | undefined {
     return fileAt(this.volume, path)?.content.toBytes()

@@ -19,7 +19,7 @@ export interface Totals extends Checked, Taken {
   cpuMillis: number
 }
 
-export const rates: Rates = { verify: 20, nest: 400, deepen: 2_000 }
+export const rates: Rates = { verify: 20, confirm: 100, nest: 400, deepen: 2_000 }
 
 export const totals = (): Totals => ({
   runs: 0,
@@ -32,7 +32,7 @@ export const totals = (): Totals => ({
   kills: 0,
   distinct: 0,
   opened: 0,
-  reopened: 0,
+  confirmed: 0,
   lost: 0,
   verified: 0,
   nested: 0,
@@ -70,10 +70,10 @@ export const seedOf = (seed: number, number: number): number => (seed - 1) * 1_0
 
 /** One line for people. */
 export const summary = (title: string, all: Totals): string => {
-  const { commits, cpuMillis, deeper, distinct, kills, lost, nested, opened, reopened, runs, verified } = all
+  const { commits, confirmed, cpuMillis, deeper, distinct, kills, lost, nested, opened, runs, verified } = all
   const rate = (statesOf(all) / cpuMillis * 1000).toFixed(0)
   return `${title}: ${statesOf(all)} states (${kills} of process death, ${nested} in recovery, ${deeper} in `
-    + `recovery of that), ${distinct} distinct, ${opened} opened, ${reopened} opened again, ${verified} verified, `
+    + `recovery of that), ${distinct} distinct, ${opened} opened twice (and ${confirmed} that read like one of them), ${verified} verified, `
     + `${lost} without the last commits; ${runs} runs, ${commits} commits; ${(cpuMillis / 1000).toFixed(1)} `
     + `processor seconds, ${rate} states in one`
 }

@@ -114,7 +114,7 @@ class Run {
     const opened = Effect.provideService(live(this.options, beginning), Disk, this.disk)
     return Effect.flatMap(opened, (life) =>
       Effect.map(dump(life.store, keyspaces), (found) => {
-        const wrong = wrongIn(this.pending.power, found)
+        const wrong = wrongIn(this.pending.kill, found)
         if (wrong !== undefined) throw new Error(`a life began with ${wrong}`)
         const begun = life.at(new Chapter(found))
         this.life = begun

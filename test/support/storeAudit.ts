@@ -25,7 +25,7 @@ export interface Audited {
 }
 
 /** Audits a store at rest; `pageFile` is the page file as the store would read it. */
-export const auditStore = (machine: Machine, pageFile: Uint8Array): Audited => {
+export const auditStore = (machine: Machine, pageFile: Pick<Uint8Array, "subarray">): Audited => {
   const { generations } = machine.parts
   const { pages } = machine.tree
   const { pageBytes } = machine.limits
