@@ -22,8 +22,6 @@ const chosen = works.filter(({ title }) => title.startsWith(values.work))
 if (chosen.length === 0 || !(most > 0)) {
   throw new RangeError("--work names no workload, or --states is no number")
 }
-// What a stack says of spans costs more than opening a small store.
-Error.stackTraceLimit = 0
 
 const all = chosen.map((work) => ({ work, figures: totals() }))
 const sum = (): number => all.reduce((states, { figures }) => states + statesOf(figures), 0)

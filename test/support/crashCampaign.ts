@@ -34,6 +34,7 @@ export const totals = (): Totals => ({
   opened: 0,
   confirmed: 0,
   lost: 0,
+  unbuffered: 0,
   verified: 0,
   nested: 0,
   deeper: 0,
@@ -70,10 +71,25 @@ export const seedOf = (seed: number, number: number): number => (seed - 1) * 1_0
 
 /** One line for people. */
 export const summary = (title: string, all: Totals): string => {
-  const { commits, confirmed, cpuMillis, deeper, distinct, kills, lost, nested, opened, runs, verified } = all
+  const {
+    commits,
+    confirmed,
+    cpuMillis,
+    deeper,
+    distinct,
+    kills,
+    lost,
+    nested,
+    opened,
+    runs,
+    unbuffered,
+    verified
+  } = all
   const rate = (statesOf(all) / cpuMillis * 1000).toFixed(0)
   return `${title}: ${statesOf(all)} states (${kills} of process death, ${nested} in recovery, ${deeper} in `
     + `recovery of that), ${distinct} distinct, ${opened} opened twice (and ${confirmed} that read like one of them), ${verified} verified, `
-    + `${lost} without the last commits; ${runs} runs, ${commits} commits; ${(cpuMillis / 1000).toFixed(1)} `
+    + `${lost} without the last commits, ${unbuffered} without some that the system had; ${runs} runs, ${commits} commits; ${
+      (cpuMillis / 1000).toFixed(1)
+    } `
     + `processor seconds, ${rate} states in one`
 }

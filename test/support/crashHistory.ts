@@ -31,6 +31,8 @@ export interface Bounds {
   /** Index of the first state that may be found, and of the last. */
   readonly from: number
   readonly until: number
+  /** Index of the newest that was handed to the system: not to be found after a power cut, but always after a kill. */
+  readonly handed: number
   /** What the store itself calls durable: every commit below is to be found. */
   readonly durableLsn: number
 }
@@ -76,8 +78,9 @@ export class Chapter {
 
   /** What a power cut may leave now, and what the death of the process may. */
   bounds(durableLsn: number): { readonly power: Bounds; readonly kill: Bounds } {
-    const power = { chapter: this, from: this.synced, until: this.last, durableLsn }
-    return { power, kill: { ...power, from: this.handed } }
+    const { handed, last: until, synced: from } = this
+    const power = { chapter: this, from, until, handed, durableLsn }
+    return { power, kill: { ...power, from: handed } }
   }
 
   /** Index of a state that was found; undefined where no commit ends with it. */

@@ -34,13 +34,15 @@ const limitsOf = (blocks: number) => ({
   checkpoint: { logBytes: 65_536, hardLogBytes: 1_048_576 }
 })
 
-const times = (count: number, step: () => Effect.Effect<void, StoreError>): Effect.Effect<void, StoreError> =>
-  Effect.repeat(Effect.suspend(step), { times: count - 1 })
+export const times = (
+  count: number,
+  step: () => Effect.Effect<void, StoreError>
+): Effect.Effect<void, StoreError> => Effect.repeat(Effect.suspend(step), { times: count - 1 })
 
 const fill = (life: CrashLife, transactions: number): Effect.Effect<void, StoreError> =>
   times(transactions, () => life.commit(life.steps(12), "memory"))
 
-const commits: Work = {
+export const commits: Work = {
   title: "commits of all durabilities",
   options: (chance) => ({
     limits: { ...limitsOf(44), transactionBytes: 2048, applyInOneSlice: chance.pick([3, 1024]) }
@@ -63,7 +65,7 @@ const commits: Work = {
     })
 }
 
-const checkpoints: Work = {
+export const checkpoints: Work = {
   title: "checkpoints under load",
   options: (chance) => ({
     buffer: chance.pick(["miniPages", "pages"]),
@@ -78,7 +80,7 @@ const checkpoints: Work = {
   body: (life) => times(3, () => life.beside([life.checkpoint, life.burst(3), life.burst(3)]))
 }
 
-const eviction: Work = {
+export const eviction: Work = {
   title: "eviction under load",
   options: (chance) => ({
     buffer: chance.pick(["miniPages", "pages"]),
@@ -94,7 +96,7 @@ const eviction: Work = {
     })
 }
 
-const truncation: Work = {
+export const truncation: Work = {
   title: "truncation of log and page file",
   options: (chance) => ({
     buffer: chance.pick(["miniPages", "pages"]),
