@@ -113,7 +113,10 @@ export const openImage = (image: Image, options: Options, life: number, around: 
     )
     return { machine, faults }
   })
-  const untraced = Effect.provideService(program, References.TracerEnabled, false)
+  const untraced = program.pipe(
+    Effect.provideService(References.TracerEnabled, false),
+    Effect.provideService(References.MinimumLogLevel, "None")
+  )
   // Every span remembers where it began, which takes longer than what is in it.
   const { stackTraceLimit } = Error
   Error.stackTraceLimit = 0
@@ -122,6 +125,12 @@ export const openImage = (image: Image, options: Options, life: number, around: 
   if (exit === undefined) throw new Error("opening waits for nobody")
   if (Exit.isFailure(exit)) throw new Error(`opening failed: ${exit.cause}`)
   return { loop, ...exit.value }
+}
+
+/** No crash may damage anything but the superblock that is being written: what was rebuilt elsewhere is a fault, too. */
+const undamaged = ({ machine }: Opened): void => {
+  const damages = machine.parts.damages.all.filter(({ path }) => path !== `${directory}/super`)
+  if (damages.length > 0) throw new Error(`the store is damaged: ${JSON.stringify(damages[0])}`)
 }
 
 const audit = ({ faults, machine }: Opened, reading: Reading): void => {
@@ -251,11 +260,13 @@ export class CrashCheck {
     const found = stateOf(opened)
     opened.loop.idle()
     audit(opened, reading)
+    undamaged(opened)
     reading.cut()
     const left = opened.faults.crashImage({ keep: "nothing" })
     const second = openImage(left, this.options, depth + 1, { reading })
     const again = stateOf(second)
     second.loop.idle()
+    undamaged(second)
     if (printed(again) !== printed(found)) throw new Error(`opened again it holds something else`)
     if (chance.int(rates.verify) === 0) {
       figures.verified++
