@@ -15,8 +15,12 @@ export class Child {
   private readonly child: ChildProcess
   private readonly closed: Promise<unknown>
 
-  constructor() {
-    this.child = fork(join(import.meta.dirname, "worker.ts"), [], { execArgv, serialization: "advanced" })
+  /** With what more it is to be told of memory. */
+  constructor(...flags: ReadonlyArray<string>) {
+    this.child = fork(join(import.meta.dirname, "worker.ts"), [], {
+      execArgv: [...execArgv, ...flags],
+      serialization: "advanced"
+    })
     this.closed = once(this.child, "close")
   }
 

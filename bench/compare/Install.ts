@@ -1,11 +1,11 @@
 /**
- * The peers, installed into the bench's own folder where they are not there as the lockfile says.
+ * The peers, installed into the bench's own folder where they are not there in the versions that it names.
  *
  * They bring their binaries along, so no script of theirs is run. Without a registry at hand the bench goes on, and
  * leaves out what cannot be loaded.
  */
 import { execFileSync } from "node:child_process"
-import { existsSync, statSync } from "node:fs"
+import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 
 /** Without what an npm around this one has set: it would work where that one does. */
@@ -14,11 +14,21 @@ const ownEnvironment = (): NodeJS.ProcessEnv =>
 
 const home = join(import.meta.dirname, "..")
 
-const isInstalled = (): boolean => {
-  const installed = join(home, "node_modules", ".package-lock.json")
-  return existsSync(installed) &&
-    statSync(installed).mtimeMs >= statSync(join(home, "package-lock.json")).mtimeMs
+interface Manifest {
+  readonly version?: string
+  readonly dependencies?: Readonly<Record<string, string>>
 }
+
+const manifest = (...path: ReadonlyArray<string>): Manifest => {
+  const file = join(home, ...path, "package.json")
+  return existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) as Manifest : {}
+}
+
+/** Whether each peer is there in the version that is asked for. */
+const isInstalled = (): boolean =>
+  Object.entries(manifest().dependencies ?? {}).every(([name, version]) =>
+    manifest("node_modules", name).version === version
+  )
 
 export const install = (say: (line: string) => void): void => {
   if (isInstalled()) return

@@ -9,6 +9,7 @@ import { join } from "node:path"
 import type { Sample } from "../workloads/Measure.ts"
 import { Child } from "./Child.ts"
 import type { Section } from "./Profile.ts"
+import { logBytesOf } from "./Protocol.ts"
 import type { Opened } from "./Protocol.ts"
 import type { Row, SectionResult } from "./Results.ts"
 import { spreadOf } from "./Results.ts"
@@ -47,7 +48,12 @@ class Opening {
     mkdirSync(directory, { recursive: true })
     const child = new Child()
     try {
-      const { told } = await child.ask({ do: "fill", engine, setting: this.setting(engine, directory) })
+      const { told } = await child.ask({
+        do: "fill",
+        engine,
+        setting: this.setting(engine, directory),
+        logBytes: logBytesOf(this.section.records)
+      })
       if (told !== undefined) {
         this.context.told(told)
         this.options[engine] = told.options

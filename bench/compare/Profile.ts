@@ -20,6 +20,8 @@ export interface Section {
   readonly memoryBytes: number
   /** Whether the engines hold a store that the workloads share. */
   readonly store: boolean
+  /** What a process may have beyond its open store and its heap, page cache of its files included. */
+  readonly heldBytes?: number | undefined
   /** Options of one engine. */
   readonly more?: Readonly<Record<string, Readonly<Record<string, unknown>>>> | undefined
 }
@@ -42,6 +44,8 @@ interface Sizes {
   readonly log: number
   readonly misses: number
   readonly limited: number
+  /** Records of stores whose processes are held to a tenth of them; 0: not run. */
+  readonly held: number
   readonly scale: ReadonlyArray<number>
   readonly scaleEngines: ReadonlyArray<string>
   readonly millis: number
@@ -58,6 +62,7 @@ const sizes: Readonly<Record<Profile, Sizes>> = {
     log: 20 * MiB,
     misses: 100_000,
     limited: 100_000,
+    held: 0,
     scale: [1e4, 1e5],
     scaleEngines: ["heartwood", "lmdb"],
     millis: 40,
@@ -72,6 +77,7 @@ const sizes: Readonly<Record<Profile, Sizes>> = {
     log: 100 * MiB,
     misses: 1_000_000,
     limited: 1_000_000,
+    held: 2_000_000,
     scale: [1e4, 1e5, 1e6],
     scaleEngines: [
       "heartwood",
@@ -93,7 +99,8 @@ const sizes: Readonly<Record<Profile, Sizes>> = {
     commits: 1_000_000,
     log: 100 * MiB,
     misses: 2_000_000,
-    limited: 5_000_000,
+    limited: 1_000_000,
+    held: 5_000_000,
     scale: [1e4, 1e5, 1e6, 1e7],
     scaleEngines: ["heartwood", "lmdb", "classic-level", "rocksdb", "js-map"],
     millis: 500,
@@ -106,9 +113,26 @@ const sizes: Readonly<Record<Profile, Sizes>> = {
 const namesOf = (family: keyof typeof families): ReadonlyArray<string> =>
   families[family].map(({ name }) => name)
 
+/** The same with fewer records, to try something out. */
+const shrunk = (size: Sizes, by: number): Sizes => {
+  const less = (records: number): number => Math.ceil(records / by)
+  const { commits, held, limited, load, log, memory, misses, scale } = size
+  return {
+    ...size,
+    commits: less(commits),
+    held: less(held),
+    limited: less(limited),
+    load: less(load),
+    log: less(log),
+    memory: less(memory),
+    misses: less(misses),
+    scale: scale.map(less)
+  }
+}
+
 /** All sections of a profile, in the order in which they run. */
-export const sectionsOf = (profile: Profile): ReadonlyArray<Section> => {
-  const size = sizes[profile]
+export const sectionsOf = (profile: Profile, shrink: number): ReadonlyArray<Section> => {
+  const size = shrunk(sizes[profile], shrink)
   const common = {
     kind: "workloads",
     repetitions: size.repetitions,
@@ -173,6 +197,7 @@ export const sectionsOf = (profile: Profile): ReadonlyArray<Section> => {
       workloads: ["ycsb-A-zipf"],
       memoryBytes: Math.max(4 * MiB, Math.round(size.limited * userBytes / 10))
     },
+    ...held(size, common),
     ...size.scale.map((records): Section => ({
       ...common,
       name: `scale-${records}`,
@@ -210,4 +235,25 @@ const missing = (
       more: { "heartwood-effect": past }
     }
   ]
+}
+
+/** What V8 makes of it for garbage, beside what an engine is held to. */
+const heapBytes = 24 * MiB
+
+/** Processes held to a tenth of the records: three quarters to the engine's own cache, the rest to that of its files. */
+const held = (
+  size: Sizes,
+  common: Omit<Section, "name" | "records" | "engines" | "workloads">
+): ReadonlyArray<Section> => {
+  const tenth = Math.round(size.held * userBytes / 10)
+  return size.held === 0 ? [] : [{
+    ...common,
+    name: "held",
+    records: size.held,
+    engines: ["heartwood", "lmdb", "classic-level", "rocksdb", "node:sqlite"],
+    workloads: ["get-zipf", "ycsb-A-zipf"],
+    memoryBytes: Math.round(tenth * 0.75),
+    heldBytes: tenth + heapBytes,
+    rounds: 1
+  }]
 }

@@ -8,8 +8,13 @@ export type Request =
   /** Opens a store with its records in it; without a store, only for workloads that open their own. */
   | { readonly do: "set"; readonly engine: string; readonly setting: Setting; readonly store: boolean }
   | { readonly do: "run"; readonly workload: string; readonly budget: Budget; readonly repetition: number }
-  /** Writes records into a log that nothing cuts off; the process waits then, to be killed or told to close. */
-  | { readonly do: "fill"; readonly engine: string; readonly setting: Setting }
+  /** Fills a store, by way of a log that nothing cuts off where it is given room; then to be killed, or told to close. */
+  | {
+    readonly do: "fill"
+    readonly engine: string
+    readonly setting: Setting
+    readonly logBytes?: number | undefined
+  }
   /** Opens a store that is there, and reads one record. */
   | { readonly do: "open"; readonly engine: string; readonly setting: Setting }
   | { readonly do: "close" }
@@ -34,3 +39,6 @@ export interface Reply {
   readonly opened?: Opened | undefined
   readonly error?: string | undefined
 }
+
+/** The log of a store whose records are written and in no checkpoint: with what is beside keys and values in it. */
+export const logBytesOf = (records: number): number => records * 160

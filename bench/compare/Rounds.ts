@@ -7,8 +7,10 @@
 import { mkdirSync } from "node:fs"
 import { join } from "node:path"
 import type { Sample } from "../workloads/Measure.ts"
+import type { Setting } from "../workloads/Stage.ts"
 import { named } from "../workloads/Workloads.ts"
 import { Child } from "./Child.ts"
+import { anonymousBytes, Held } from "./Held.ts"
 import type { Section } from "./Profile.ts"
 import type { Told } from "./Protocol.ts"
 import { noDoor, rateOf, spreadOf } from "./Results.ts"
@@ -27,6 +29,7 @@ interface Player {
   readonly child: Child
   rank: string
   failure: string | undefined
+  held?: Held | undefined
 }
 
 /** The samples of a workload, by engine. */
@@ -35,21 +38,64 @@ type Samples = Map<string, Array<Sample>>
 const reason = (error: unknown): string =>
   (error instanceof Error ? error.message : String(error)).split("\n")[0] ?? ""
 
+const settingOf = (section: Section, engine: string, directory: string): Setting => {
+  const { durability, memoryBytes, records } = section
+  return { records, durability, memoryBytes, directory, more: section.more?.[engine] }
+}
+
+/** Has the process that opens the store set the stage. */
+const set = async (section: Section, player: Player, setting: Setting, context: Context): Promise<void> => {
+  const { child, engine } = player
+  const { told } = await child.ask({ do: "set", engine, setting, store: section.store })
+  if (told === undefined) return
+  player.rank = told.rank
+  context.told(told)
+}
+
+/** With this, loading is not what takes the time. */
+const fillBytes = 2 ** 30
+
+/**
+ * The same in a process that is held to its memory: another one has filled the store. Beyond what the process has when
+ * the store is open, without garbage, it may have so many bytes, whether they are its own or its files'.
+ */
+const setHeld = async (
+  section: Section,
+  player: Player,
+  setting: Setting,
+  context: Context
+): Promise<void> => {
+  const { child, engine } = player
+  player.held = Held.make(engine.replace(":", "-"))
+  if (player.held === undefined) throw new Error("no control group can be made here to hold it to its memory")
+  const filler = new Child()
+  try {
+    await filler.ask({ do: "fill", engine, setting: { ...setting, memoryBytes: fillBytes } })
+    await filler.ask({ do: "close" })
+  } finally {
+    await filler.kill()
+  }
+  player.held.add(child.pid)
+  await set(section, player, { ...setting, made: true }, context)
+  player.held.limit(anonymousBytes(child.pid) + (section.heldBytes ?? 0))
+}
+
+/** Garbage of a process that is held must fit beside what it is held to. */
+const smallHeap = "--max-semi-space-size=4"
+
 /** Starts the engines one after another. */
 const begin = async (section: Section, round: number, context: Context): Promise<Array<Player>> => {
   const players: Array<Player> = []
+  const isHeld = section.heldBytes !== undefined
   for (const engine of section.engines) {
-    const player: Player = { engine, child: new Child(), rank: "peer", failure: undefined }
+    const child = isHeld ? new Child(smallHeap) : new Child()
+    const player: Player = { engine, child, rank: "peer", failure: undefined }
     players.push(player)
     const directory = join(context.directory, `${section.name}-${round}-${engine.replace(":", "-")}`)
     mkdirSync(directory, { recursive: true })
-    const { durability, memoryBytes, records } = section
-    const setting = { records, durability, memoryBytes, directory, more: section.more?.[engine] }
+    const setting = settingOf(section, engine, directory)
     try {
-      const { told } = await player.child.ask({ do: "set", engine, setting, store: section.store })
-      if (told === undefined) continue
-      player.rank = told.rank
-      context.told(told)
+      await (isHeld ? setHeld : set)(section, player, setting, context)
     } catch (error) {
       player.failure = reason(error)
       context.say(`  ${engine} is left out: ${player.failure}`)
@@ -107,7 +153,10 @@ export const run = async (section: Section, context: Context): Promise<SectionRe
       }
       context.say(progress(workload, samples))
     }
-    for (const { child } of players) await child.close().catch(() => {})
+    for (const { child, held } of players) {
+      await child.close().catch(() => {})
+      held?.remove()
+    }
   }
   return { ...summaryOf(section), options, rows: rowsOf(all, last) }
 }

@@ -7,8 +7,8 @@
 import type { Session } from "../engines/Engine.ts"
 import * as Engines from "../engines/Engines.ts"
 import { Stage } from "../workloads/Stage.ts"
-import type { Setting } from "../workloads/Stage.ts"
 import { named } from "../workloads/Workloads.ts"
+import { logBytesOf } from "./Protocol.ts"
 import type { Reply, Request } from "./Protocol.ts"
 
 let stage: Stage | undefined
@@ -20,6 +20,7 @@ const set = async ({ engine: name, setting, store }: Request & { readonly do: "s
   const engine = await Engines.load(name)
   stage = new Stage(engine, setting)
   if (store) await stage.set()
+  collect()
   const options = store ? stage.session.options : {}
   return { told: { engine: name, version: engine.version(), rank: engine.rank, options } }
 }
@@ -29,16 +30,16 @@ const run = async ({ budget, repetition, workload }: Request & { readonly do: "r
   collect()
   const sample = await named(workload).run(stage, budget, repetition)
   if (stage.isOpen) await stage.session.settle?.()
+  collect()
   return { sample }
 }
 
-/** The log of a store whose records are written and in no checkpoint. */
-const logBytesOf = (setting: Setting): number => setting.records * 160
-
-const fill = async ({ engine: name, setting }: Request & { readonly do: "fill" }): Promise<Reply> => {
+const fill = async (
+  { engine: name, logBytes, setting }: Request & { readonly do: "fill" }
+): Promise<Reply> => {
   const engine = await Engines.load(name)
   const { directory, durability, memoryBytes, more } = setting
-  filled = await engine.open({ directory, durability, memoryBytes, more, logBytes: logBytesOf(setting) })
+  filled = await engine.open({ directory, durability, memoryBytes, more, logBytes })
   await filled.load?.(new Stage(engine, setting).records(), 0, setting.records, 100)
   await filled.settle?.()
   return { told: { engine: name, version: engine.version(), rank: engine.rank, options: filled.options } }
@@ -54,7 +55,7 @@ const open = async ({ engine: name, setting }: Request & { readonly do: "open" }
     durability,
     memoryBytes,
     more,
-    logBytes: logBytesOf(setting)
+    logBytes: logBytesOf(setting.records)
   })
   const first = await session.gets?.({ records, indices: Uint32Array.of(0), from: 0, to: 1 })
   const millis = performance.now() - begun

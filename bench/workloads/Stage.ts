@@ -19,6 +19,8 @@ export interface Setting {
   readonly durability: OpenOptions["durability"]
   readonly memoryBytes: number
   readonly directory: string
+  /** Whether the directory holds a store with these records already. */
+  readonly made?: boolean | undefined
   readonly more?: Readonly<Record<string, unknown>> | undefined
 }
 
@@ -72,9 +74,15 @@ export class Stage {
 
   /** Opens the store that the workloads share, with its records in it. */
   async set(): Promise<void> {
+    const { directory, durability, made, memoryBytes, more, records } = this.setting
+    const all = this.records()
+    if (made === true) {
+      this.opened = await this.engine.open({ directory, durability, memoryBytes, more })
+      return
+    }
     const { session } = await this.openFresh()
     this.opened = session
-    await session.load?.(this.records(), 0, this.setting.records, 1_000)
+    await session.load?.(all, 0, records, 1_000)
     await session.settle?.()
   }
 
