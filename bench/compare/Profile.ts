@@ -56,17 +56,17 @@ interface Sizes {
 
 const sizes: Readonly<Record<Profile, Sizes>> = {
   quick: {
-    load: 50_000,
+    load: 30_000,
     memory: 100_000,
     commits: 20_000,
-    log: 20 * MiB,
-    misses: 100_000,
-    limited: 100_000,
+    log: 8 * MiB,
+    misses: 50_000,
+    limited: 50_000,
     held: 0,
     scale: [1e4, 1e5],
     scaleEngines: ["heartwood", "lmdb"],
-    millis: 40,
-    commitMillis: 80,
+    millis: 30,
+    commitMillis: 60,
     repetitions: 5,
     rounds: 1
   },

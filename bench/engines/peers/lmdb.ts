@@ -37,11 +37,10 @@ const make = (name: string, variant: Variant): Engine => ({
     let last: Promise<unknown> | undefined
     let earlier: Promise<unknown> | undefined
     let since = 0
-    const commit = (key: Buffer, value: Buffer): Promise<void> => {
-      const put = db.put(key, value) as Promise<unknown> & { flushed?: Promise<unknown> }
-      return variant.overlappingSync === false
-        ? put as Promise<void>
-        : Promise.resolve(put.flushed ?? put) as Promise<void>
+    // A put has answered when it is visible; `flushed`, asked for then, when all that was put so far is synced.
+    const commit = async (key: Buffer, value: Buffer): Promise<void> => {
+      const put = db.put(key, value)
+      await (variant.overlappingSync === false ? put : db.flushed)
     }
     return session({
       options,
@@ -81,9 +80,9 @@ const make = (name: string, variant: Variant): Engine => ({
       commit,
       concurrent: true,
       commitMany: async (keys, values) => {
-        let all: Promise<void> | undefined
-        for (const [place, key] of keys.entries()) all = commit(key, values[place] as Buffer)
-        await all
+        let put: Promise<unknown> | undefined
+        for (const [place, key] of keys.entries()) put = db.put(key, values[place] as Buffer)
+        await (variant.overlappingSync === false ? put : db.flushed)
       },
       close: () => db.close()
     })
