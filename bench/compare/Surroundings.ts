@@ -29,7 +29,13 @@ const attempt = (look: () => string): string => {
 }
 
 const git = (...args: ReadonlyArray<string>): string =>
-  attempt(() => execFileSync("git", args, { cwd: import.meta.dirname, encoding: "utf8" }))
+  attempt(() =>
+    execFileSync("git", args, {
+      cwd: import.meta.dirname,
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "ignore"]
+    })
+  )
 
 /** The type of the file system that a directory is on: that of the longest mount point above it. */
 const fileSystemOf = (directory: string): string =>

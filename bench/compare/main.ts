@@ -78,6 +78,12 @@ const context: Rounds.Context = {
   }
 }
 
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  process.once(signal, () => {
+    rmSync(directory, { recursive: true, force: true })
+    process.exit(1)
+  })
+}
 install(say)
 try {
   const machine = machineOf(flags.directory)

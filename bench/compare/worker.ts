@@ -91,3 +91,6 @@ process.on("message", (request: Request) => {
     error: error instanceof Error ? error.stack ?? error.message : String(error)
   })).then((reply) => process.send?.(reply))
 })
+
+// Without anybody who asks there is nothing to do.
+process.on("disconnect", () => process.exit())

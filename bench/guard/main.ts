@@ -77,7 +77,7 @@ try {
     console.log(`pair ${number + 1} of ${flags.pairs}`)
   }
 } finally {
-  git("worktree", "remove", "--force", other)
+  if (existsSync(other)) git("worktree", "remove", "--force", other)
   rmSync(directory, { recursive: true, force: true })
 }
 const changes = judge(pairs)
