@@ -12,3 +12,7 @@
 export function invariant(condition: boolean, name: string): asserts condition {
   if (!condition) throw new Error(`invariant violated: ${name}`)
 }
+
+/** Whether something died of that. */
+export const isViolation = (cause: unknown): cause is Error =>
+  cause instanceof Error && cause.message.startsWith("invariant violated: ")

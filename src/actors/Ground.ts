@@ -7,6 +7,7 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { Disk } from "../disk/Disk.ts"
+import { isViolation } from "../Invariant.ts"
 import type { BufferMode, Limits, Options as LimitOptions, SyncThread, SystemCache } from "../Limits.ts"
 import { OpenStreams } from "../log/Pieces.ts"
 import { resolve, systemCacheOf } from "../Options.ts"
@@ -70,7 +71,7 @@ export const lay = Effect.fnUntraced(function*(settings: Settings, footing: Foot
   const restored = yield* Restore.restore({ file, roots: found, map, deadlines, pageBytes })
   const roots = Footing.without(found, restored.olderDamage)
   const damages = yield* looked({ disk, directory, mode, file, map, pageBytes }, footing, roots)
-  const generations = new Generations(restored.catalog)
+  const generations = yield* generationsOf(restored, file.path, newest.catalog.slot * pageBytes)
   const budget = budgetOf(tree, restored, limits)
   const { storeId } = newest
   const { segmentBytes } = limits
@@ -101,6 +102,21 @@ export const lay = Effect.fnUntraced(function*(settings: Settings, footing: Foot
 })
 
 export type Ground = Effect.Success<ReturnType<typeof lay>>
+
+/** That a catalog contradicts itself is the file's fault, whatever its checksum says. */
+const generationsOf = (
+  { catalog }: Restore.Restored,
+  path: string,
+  offset: number
+): Effect.Effect<Generations, StoreError> =>
+  Effect.suspend(() => {
+    try {
+      return Effect.succeed(new Generations(catalog))
+    } catch (cause) {
+      if (isViolation(cause)) return Restore.damaged(path, offset, "a catalog", cause.message)
+      throw cause
+    }
+  })
 
 const treeOf = ({ buffer }: Settings, limits: Limits, { newest, version }: Footing.Roots): Tree =>
   new Tree({

@@ -17,6 +17,7 @@ import * as Exit from "effect/Exit"
 import type { DiskFile } from "../disk/Disk.ts"
 import type { Limits } from "../Limits.ts"
 import { Corrupted, StoreError, storeError } from "../StoreError.ts"
+import { strayChild } from "../tree/Children.ts"
 import type { Epoch } from "../tree/Epoch.ts"
 import type { Events, Purpose } from "../tree/Events.ts"
 import { Fifo } from "../tree/Fifo.ts"
@@ -258,13 +259,16 @@ export class Loads {
       checksum: map.checksum[pageId] as number,
       pageBytes: limits.pageBytes
     })
-    if (checked._tag === "Sound") {
+    const stray = checked._tag === "Sound" ? strayChild(pages, pageId, wordsOf(bytes)) : undefined
+    if (checked._tag === "Sound" && stray === undefined) {
       const installed = pages.install(pageId, generation, bytes, purpose)
       if (installed === "installed" && this.options.events.heard) this.tell(pageId, purpose)
       return installed
     }
     const offset = (map.slot[pageId] as number) * limits.pageBytes
-    const { actual, expected } = checked
+    const { actual, expected } = checked._tag === "Sound"
+      ? { expected: "pages below it", actual: `page ${stray}` }
+      : checked
     const error = storeError(new Corrupted({ path: file.path, offset, expected, actual }))
     this.options.damaged(error)
     return error
@@ -322,6 +326,9 @@ export class Loads {
     for (const done of waiters) done(Exit.fail(error))
   }
 }
+
+const wordsOf = (bytes: Uint8Array): Int32Array =>
+  new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >>> 2)
 
 const lengthOf = (bytes: Uint8Array, length: number): Uint8Array =>
   length === bytes.length ? bytes : bytes.subarray(0, length)

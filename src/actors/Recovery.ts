@@ -13,6 +13,7 @@
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type { Disk, DiskFile } from "../disk/Disk.ts"
+import { isViolation } from "../Invariant.ts"
 import { GROUP_HEADER_BYTES, GroupKind } from "../log/Group.ts"
 import type { OpenStreams } from "../log/Pieces.ts"
 import { RecordReader } from "../log/RecordReader.ts"
@@ -159,11 +160,25 @@ const applyAll = (
         const path = `${directory}/${segmentName(segment.sequence)}`
         return yield* damaged(path, fileOffset(segment, reader.lsn), mismatch.expected, mismatch.actual)
       }
-      const wait = note({ directory, segments }, streams, reader) ?? apply(reader)
+      const wait = note({ directory, segments }, streams, reader) ?? applied(apply, reader)
+      if (typeof wait === "string") {
+        const path = `${directory}/${segmentName(segment.sequence)}`
+        return yield* damaged(path, fileOffset(segment, reader.lsn), "a record that fits the store", wait)
+      }
       if (wait !== undefined) yield* wait
     }
     return records
   })
+
+/** Applies a record. That the store is not what a record takes it for is the log's fault: answered, in its words. */
+const applied = (apply: ReplayOptions["apply"], reader: RecordReader): ReturnType<typeof apply> | string => {
+  try {
+    return apply(reader)
+  } catch (cause) {
+    if (isViolation(cause)) return cause.message
+    throw cause
+  }
+}
 
 interface Opened {
   readonly file: DiskFile

@@ -116,6 +116,7 @@ export const restore = (
   Effect.gen(function*() {
     const { file, map, pageBytes } = options
     const { keptSlots, newest, older } = options.roots
+    const fileSlots = Math.max(1, Math.ceil((yield* file.size) / pageBytes))
     const chunks = new ChunkTable(pageBytes)
     const used: Array<number> = []
     const known = new Map<number, number>()
@@ -141,11 +142,13 @@ export const restore = (
     used.push(...packs.keys())
     const catalog = yield* loadCatalog(file, newest, pageBytes)
     used.push(...catalog.slots)
-    const spare = yield* olderSlots(options, known)
+    yield* expectRoots(options, catalog.catalog)
+    const spare = yield* olderSlots(options, known, fileSlots)
     const retained = spare instanceof Corrupted ? [] : spare
-    for (let slot = 1; slot < keptSlots; slot++) retained.push(slot)
+    for (let slot = 1; slot < Math.min(keptSlots, fileSlots); slot++) retained.push(slot)
     const slots = new PageFile()
-    const bound = Math.max(newest.slots, older?.slots ?? 0, keptSlots)
+    // What a checkpoint refers to was written before; a bound above is of slots that nobody got to write, or a lie.
+    const bound = Math.min(fileSlots, Math.max(newest.slots, older?.slots ?? 0, keptSlots))
     if (!slots.restore({ slots: bound, version: newest.version, newest: used, older: retained })) {
       return yield* damaged(
         file.path,
@@ -164,13 +167,25 @@ export const restore = (
     }
   }).pipe(Effect.withSpan(Telemetry.Span.recoveryVerify))
 
+const expectRoots = (
+  { file, map, pageBytes, roots: { newest } }: Parameters<typeof restore>[0],
+  { keyspaces }: Catalog.Catalog
+): Effect.Effect<void, StoreError> =>
+  Effect.suspend(() => {
+    const rootless = keyspaces.find(({ root }) => !map.isUsed(root))
+    if (rootless === undefined) return Effect.void
+    const offset = newest.catalog.slot * pageBytes
+    return damaged(file.path, offset, "roots that the map table has", `page ${rootless.root}`)
+  })
+
 /**
  * Slots that the older checkpoint needs; why there are none to be known, where it is damaged: it is only what the
  * newest could be rebuilt from. `known` are the chunks that both share.
  */
 const olderSlots = (
   options: Parameters<typeof restore>[0],
-  known: ReadonlyMap<number, number>
+  known: ReadonlyMap<number, number>,
+  fileSlots: number
 ): Effect.Effect<Array<number> | Corrupted, StoreError> =>
   Effect.gen(function*() {
     const { file, pageBytes, roots: { older } } = options
@@ -188,6 +203,8 @@ const olderSlots = (
       }
     })
     retained.push(...(yield* loadCatalog(file, older, pageBytes)).slots)
+    const outside = retained.find((slot) => slot >= fileSlots)
+    if (outside !== undefined) return yield* damaged(file.path, outside * pageBytes, "a page", "end of file")
     return retained
   }).pipe(Effect.catch((error) =>
     error.reason._tag === "Corrupted" ? Effect.succeed(error.reason) : Effect.fail(error)
@@ -254,6 +271,15 @@ interface Visitor {
   readonly page: (id: number, place: MapChunk.Place, pack: MapChunk.Place, earliest: number) => void
 }
 
+/**
+ * Page ids that are believed, since all of them up to the highest take memory: many more than a file of that size has
+ * pages, because ids outlive pages where a store has shrunk.
+ */
+const idsLeast = 65_536
+/** Chunks of the smallest pages lead to all page ids that there can be in as many. */
+const levelsMost = 6
+const idsPerByte = 1 / 16
+
 const walkMap = (
   options: { readonly file: DiskFile; readonly pageBytes: number },
   superblock: Superblock,
@@ -262,9 +288,14 @@ const walkMap = (
   Effect.gen(function*() {
     const { file, pageBytes } = options
     const entries = MapChunk.fanOut(pageBytes)
+    const ids = Math.min(superblock.pageIds, Math.max(idsLeast, idsPerByte * (yield* file.size)))
     let places = new Map<number, MapChunk.Place>()
-    if (superblock.map.slot !== 0) places.set(0, superblock.map)
-    for (let level = superblock.map.level; level >= 0 && places.size > 0; level--) {
+    const { level: top, slot: root } = superblock.map
+    if (root !== 0) places.set(0, superblock.map)
+    if (top > levelsMost) {
+      return yield* damaged(file.path, root * pageBytes, `a map of at most ${levelsMost} levels`, `${top}`)
+    }
+    for (let level = top; level >= 0 && places.size > 0; level--) {
       const below = new Map<number, MapChunk.Place>()
       for (const [index, place] of places) {
         if (!visitor.chunk(level, index, place)) continue
@@ -278,12 +309,12 @@ const walkMap = (
           if (found.slot === 0) continue
           const number = index * entries + entry
           if (level > 0) below.set(number, found)
-          else if (number < superblock.pageIds) {
+          else if (number < ids) {
             visitor.page(number, found, decoded.packs[entry] as MapChunk.Place, decoded.earliest)
           } else {return yield* damaged(
               file.path,
               place.slot * pageBytes,
-              `page ids below ${superblock.pageIds}`,
+              `page ids below ${Math.floor(ids)}`,
               `${number}`
             )}
         }

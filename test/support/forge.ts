@@ -205,7 +205,7 @@ export const groupsOf = (segment: Buffer): ReadonlyArray<number> => {
   for (
     let at = SEGMENT_HEADER_BYTES;
     at + 64 <= segment.length && segment.readUInt32LE(at) === GROUP_MAGIC;
-    at += segment.readUInt32LE(at + 8)
+    at += Math.max(64, segment.readUInt32LE(at + 8))
   ) starts.push(at)
   return starts
 }

@@ -121,7 +121,7 @@ export type Outcome =
   | { readonly _tag: "Rows"; readonly rows: ReadonlyArray<string> }
   | { readonly _tag: "Refused"; readonly reason: Reason }
 
-const hangs = 120_000
+const hangs = 20_000
 
 type Opening = ReturnType<typeof Broken.opened<ReadonlyArray<string>, StoreError>>
 
