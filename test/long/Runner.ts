@@ -7,6 +7,7 @@
  */
 import { spawn } from "node:child_process"
 import fs from "node:fs"
+import os from "node:os"
 import path from "node:path"
 import type { Suite, Work } from "./suites.ts"
 
@@ -70,6 +71,57 @@ export const isThere = ({ runs }: Suite): boolean => {
   return fs.readdirSync(path.join(root, "test")).some((name) => `test/${name}`.startsWith(runs.tests))
 }
 
+const argsOf = (suite: Suite, work: Work): ReadonlyArray<string> =>
+  "script" in suite.runs
+    ? ["npm", "run", "--silent", suite.runs.script, "--", ...suite.args(work)]
+    : ["vitest", "run", suite.runs.tests, "--maxWorkers=1", "--testTimeout=7200000", ...suite.args(work)]
+
+/** How a command ended, and everything that it said. */
+interface Ended {
+  readonly status: number | "cut off"
+  readonly output: string
+}
+
+/** Runs a command for so long at most, with a place of its own for temporary files. */
+const ended = (
+  args: ReadonlyArray<string>,
+  options: { readonly environment: Record<string, string>; readonly place: string; readonly seconds: number }
+): Promise<Ended> =>
+  new Promise((resolve) => {
+    const child = spawn(args[0] ?? "", args.slice(1), {
+      cwd: root,
+      // A group of its own, so that all of it ends where it is cut off.
+      detached: true,
+      stdio: ["ignore", "pipe", "pipe"],
+      env: {
+        ...process.env,
+        PATH: `${bin}${path.delimiter}${process.env["PATH"]}`,
+        NO_COLOR: "1",
+        TMPDIR: options.place,
+        HEARTWOOD_FIGURES: "1",
+        ...options.environment
+      }
+    })
+    let output = ""
+    for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => output += data)
+    const end = () => {
+      if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, "SIGKILL")
+    }
+    process.on("exit", end)
+    let isCut = false
+    const timer = setTimeout(() => {
+      isCut = true
+      end()
+    }, 1000 * options.seconds)
+    const done = (status: number) => {
+      clearTimeout(timer)
+      process.off("exit", end)
+      resolve({ status: isCut ? "cut off" : status, output })
+    }
+    child.on("error", () => done(127))
+    child.on("close", (code) => done(code ?? 1))
+  })
+
 /** Runs one command; answers the seconds that it took. */
 const command = async (
   suite: Suite,
@@ -78,52 +130,23 @@ const command = async (
   outcome: Outcome,
   { directory }: RunOptions
 ): Promise<number> => {
-  const { runs } = suite
   const began = performance.now()
-  const args = "script" in runs
-    ? ["npm", "run", "--silent", runs.script, "--", ...suite.args(work)]
-    : ["vitest", "run", runs.tests, "--maxWorkers=1", "--testTimeout=7200000", ...suite.args(work)]
-  const child = spawn(args[0] ?? "", args.slice(1), {
-    cwd: root,
-    // A group of its own, so that all of it ends where it is cut off.
-    detached: true,
-    stdio: ["ignore", "pipe", "pipe"],
-    env: {
-      ...process.env,
-      PATH: `${bin}${path.delimiter}${process.env["PATH"]}`,
-      NO_COLOR: "1",
-      HEARTWOOD_FIGURES: "1",
-      ...suite.environment(work)
-    }
-  })
-  let output = ""
-  for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => output += data)
-  const end = () => {
-    if (child.pid !== undefined && child.exitCode === null) process.kill(-child.pid, "SIGKILL")
-  }
-  process.on("exit", end)
-  let isCut = false
-  const timer = setTimeout(() => {
-    isCut = true
-    end()
-  }, 1000 * seconds)
-  const status = await new Promise<number | null>((resolve) => {
-    child.on("error", () => resolve(127))
-    child.on("close", (code) => resolve(code))
-  })
-  clearTimeout(timer)
-  process.off("exit", end)
-  if (isCut) outcome.cut++
+  const args = argsOf(suite, work)
+  const environment = suite.environment(work)
+  // Kept where something was found.
+  const place = fs.mkdtempSync(path.join(os.tmpdir(), "heartwood-long-"))
+  const { output, status } = await ended(args, { environment, place, seconds })
+  if (status === "cut off") outcome.cut++
   else if (status === 0) outcome.figure += figureOf(suite, output)
   else {
     outcome.failures++
     const file = path.join(directory, `${suite.name.replaceAll(/\W+/g, "-")}-${work.seed}.txt`)
-    fs.writeFileSync(
-      file,
-      `${args.join(" ")}\n${JSON.stringify(suite.environment(work))}\n${output.slice(-keptBytes)}`
-    )
+    const first = `${JSON.stringify(environment)} ${args.join(" ")} (files in ${place})`
+    fs.writeFileSync(file, `${first}\n${output.slice(-keptBytes)}`)
     outcome.kept.push(file)
+    return (performance.now() - began) / 1000
   }
+  fs.rmSync(place, { recursive: true, force: true })
   return (performance.now() - began) / 1000
 }
 

@@ -105,19 +105,18 @@ export const compile = (directory: string): { readonly library: string } | { rea
   const source = path.join(import.meta.dirname, "faults.c")
   const found = ["cc", "gcc", "clang"].find((name) => isThere(name))
   if (found === undefined) return { lacking: "no C compiler" }
-  // A compiler that is there and does not compile this is a failure.
-  execFileSync(found, [
-    "-shared",
-    "-fPIC",
-    "-O2",
-    "-Wall",
-    "-Werror",
-    "-o",
-    library,
-    source,
-    "-ldl",
-    "-lpthread"
-  ])
+  const build = (input: string, output: string) =>
+    execFileSync(found, ["-shared", "-fPIC", "-O2", "-Wall", "-o", output, input, "-ldl", "-lpthread"])
+  const probe = path.join(directory, "probe.c")
+  // `off64_t` is glibc's.
+  fs.writeFileSync(probe, "#define _GNU_SOURCE\n#include <dlfcn.h>\n#include <sys/types.h>\noff64_t probe;\n")
+  try {
+    build(probe, path.join(directory, "probe.so"))
+  } catch {
+    return { lacking: "no C compiler with the headers of glibc" }
+  }
+  // From here on, what does not compile is a failure.
+  build(source, library)
   return { library }
 }
 
