@@ -174,7 +174,11 @@ export const program: ReadonlyArray<Mutant> = [
     file: "Attempt.ts",
     find: "Math.min(lsn + 1, machine.parts.tail.end)",
     replace: "lsn + 1",
-    caughtBy: { file: "tx.steps", tests: "change nothing", hangs: "may hang" }
+    caughtBy: {
+      file: "tx.steps",
+      tests: "in memory run after a transaction whose writes change nothing",
+      hangs: "may hang"
+    }
   },
   {
     name: "job given to a lane unseen",
@@ -182,7 +186,7 @@ export const program: ReadonlyArray<Mutant> = [
     file: "actors/Lanes.ts",
     find: "    if (this.jobs.length > 0) return resume(Effect.void)\n",
     replace: "",
-    caughtBy: { file: "regressions" }
+    caughtBy: { file: "lanes", hangs: "may hang" }
   },
   {
     name: "serial told unheard",

@@ -179,8 +179,9 @@ class Run {
   private refused(path: string): void {
     if (this.died || this.part !== "everything") return
     this.counts.refusals++
-    if (!this.serving || !path.includes("/log-") || this.recorder.isBroken) return
+    if (!this.serving || !path.includes("/log-")) return
     this.counts.poisoned++
+    // It may have been closing already.
     this.recorder.breaks("cut")
   }
 
