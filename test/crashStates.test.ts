@@ -12,7 +12,7 @@ import { works } from "./support/crashWork.ts"
 
 const seed = Number(process.env["HEARTWOOD_SEED"] ?? 1)
 /** Of each workload; what was measured to take some twenty processor seconds. */
-const states = 20_000
+const states = 18_000
 
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 

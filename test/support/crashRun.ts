@@ -36,6 +36,8 @@ export interface Beside {
   readonly before?: (faults: FaultDisk["Service"], life: CrashLife) => Effect.Effect<void>
   /** Called before each operation, as an observer of the disk. */
   readonly observe?: Parameters<FaultDisk["Service"]["observe"]>[0]
+  /** Takes states at each operation with this probability; default 1. */
+  readonly rate?: number
   /** Whether the workload may fail, as the disk makes it. */
   readonly failing?: "allowed"
 }
@@ -79,6 +81,7 @@ class Run {
     this.pending = new Chapter(new Map()).bounds(0)
     this.shots = new Shots({
       seed,
+      rate: beside.rate ?? 1,
       bounds: () => {
         if (!this.watching) return undefined
         return this.life === undefined ? this.pending : this.life.chapter.bounds(this.life.durableLsn)
