@@ -40,4 +40,4 @@ for (let number = Number(values.first); sum() < most; number++) {
   }
   console.log(`run ${number} of seed ${seed}: ${sum()} of ${most} states`)
 }
-for (const { figures, work } of all) console.log(summary(work.title, figures))
+for (const { figures, work } of all) if (figures.runs > 0) console.log(summary(work.title, figures))
