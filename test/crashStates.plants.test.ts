@@ -1,0 +1,31 @@
+/**
+ * The checker of crash states sees what it is there for: with a disk that forgets one sync, there is a state that it
+ * refuses.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import type { Fault } from "../src/disk/FaultDisk.ts"
+import { CrashCheck } from "./support/crashCheck.ts"
+import { runWork } from "./support/crashRun.ts"
+import { checkpoints, commits, truncation } from "./support/crashWork.ts"
+import type { Work } from "./support/crashWork.ts"
+
+const plants: ReadonlyArray<
+  readonly [what: string, work: Work, fault: Omit<Fault, "outcome">, message: RegExp]
+> = [
+  ["of the log", commits, { operation: "sync", path: /log-/, times: 2 }, /log-\d+ is damaged|acknowledged/],
+  ["of the page file", checkpoints, { operation: "sync", path: /pages/ }, /the store is damaged.*pages/],
+  ["of a superblock", truncation, { operation: "sync", path: /super/ }, /log-\S+ is damaged/],
+  ["of the directory", commits, { operation: "syncDirectory", times: 2 }, /log-\d+ is damaged|acknowledged/]
+]
+
+describe("a crash state is refused after a sync was lost", () => {
+  for (const [what, work, fault, message] of plants) {
+    it(what, () => {
+      const { options, shots } = runWork(work, 1, {
+        before: (faults) => faults.fail({ ...fault, outcome: { _tag: "Lost" } })
+      })
+      const check = new CrashCheck(options, { verify: 20, confirm: 100, nest: 10_000, deepen: 10_000 }, 1)
+      assert.throws(() => check.all(shots.taken.values()), message)
+    }, 120_000)
+  }
+})
