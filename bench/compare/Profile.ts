@@ -60,7 +60,7 @@ const sizes: Readonly<Record<Profile, Sizes>> = {
     memory: 100_000,
     commits: 20_000,
     log: 8 * MiB,
-    misses: 50_000,
+    misses: 100_000,
     limited: 50_000,
     held: 0,
     scale: [1e4, 1e5],
@@ -215,7 +215,7 @@ const missing = (
   size: Sizes,
   common: Omit<Section, "name" | "records" | "engines" | "workloads">
 ): ReadonlyArray<Section> => {
-  const memoryBytes = Math.max(4 * MiB, Math.round(size.misses * userBytes / 25))
+  const memoryBytes = Math.max(4 * MiB, Math.round(size.misses * userBytes / 10))
   const whole = { buffer: "pages", limits: { promotionPercent: 0 } }
   const past = { ...whole, systemCache: "bypass" }
   const shared = { ...common, records: size.misses, memoryBytes }
