@@ -52,7 +52,7 @@ class Opening {
         do: "fill",
         engine,
         setting: this.setting(engine, directory),
-        logBytes: logBytesOf(this.section.records)
+        logBytes: this.logBytes(way)
       })
       if (told !== undefined) {
         this.context.told(told)
@@ -72,7 +72,12 @@ class Opening {
     cpSync(made, directory, { recursive: true })
     const child = new Child()
     try {
-      const { opened } = await child.ask({ do: "open", engine, setting: this.setting(engine, directory) })
+      const { opened } = await child.ask({
+        do: "open",
+        engine,
+        setting: this.setting(engine, directory),
+        logBytes: this.logBytes(way)
+      })
       if (opened?.found !== this.section.records) {
         throw new Error(`${opened?.found} of ${this.section.records} records are there`)
       }
@@ -81,6 +86,11 @@ class Opening {
       await child.kill()
       rmSync(directory, { recursive: true })
     }
+  }
+
+  /** Only what is killed keeps all of it in its log. */
+  private logBytes(way: Way): number | undefined {
+    return way === "open-killed" ? logBytesOf(this.section.records) : undefined
   }
 
   private setting(engine: string, directory: string) {

@@ -66,7 +66,7 @@ const sizes: Readonly<Record<Profile, Sizes>> = {
     scale: [1e4, 1e5],
     scaleEngines: ["heartwood", "lmdb"],
     millis: 30,
-    commitMillis: 60,
+    commitMillis: 90,
     repetitions: 5,
     rounds: 1
   },

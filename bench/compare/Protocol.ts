@@ -16,7 +16,12 @@ export type Request =
     readonly logBytes?: number | undefined
   }
   /** Opens a store that is there, and reads one record. */
-  | { readonly do: "open"; readonly engine: string; readonly setting: Setting }
+  | {
+    readonly do: "open"
+    readonly engine: string
+    readonly setting: Setting
+    readonly logBytes?: number | undefined
+  }
   | { readonly do: "close" }
 
 export interface Told {

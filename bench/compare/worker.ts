@@ -8,7 +8,6 @@ import type { Session } from "../engines/Engine.ts"
 import * as Engines from "../engines/Engines.ts"
 import { Stage } from "../workloads/Stage.ts"
 import { named } from "../workloads/Workloads.ts"
-import { logBytesOf } from "./Protocol.ts"
 import type { Reply, Request } from "./Protocol.ts"
 
 let stage: Stage | undefined
@@ -45,7 +44,9 @@ const fill = async (
   return { told: { engine: name, version: engine.version(), rank: engine.rank, options: filled.options } }
 }
 
-const open = async ({ engine: name, setting }: Request & { readonly do: "open" }): Promise<Reply> => {
+const open = async (
+  { engine: name, logBytes, setting }: Request & { readonly do: "open" }
+): Promise<Reply> => {
   const engine = await Engines.load(name)
   const records = new Stage(engine, setting).records()
   const { directory, durability, memoryBytes, more } = setting
@@ -55,7 +56,7 @@ const open = async ({ engine: name, setting }: Request & { readonly do: "open" }
     durability,
     memoryBytes,
     more,
-    logBytes: logBytesOf(setting.records)
+    logBytes
   })
   const first = await session.gets?.({ records, indices: Uint32Array.of(0), from: 0, to: 1 })
   const millis = performance.now() - begun
