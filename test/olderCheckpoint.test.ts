@@ -93,6 +93,9 @@ const found = (
     const { close, store } = yield* open(options)
     const state = yield* dump(store, ["one"])
     yield* Effect.raceFirst(close, passing)
+    // What had to be rebuilt was not kept.
+    const rebuilt = store.machine.parts.damages.all.filter(({ path }) => path !== superblocks)
+    assert.deepStrictEqual(rebuilt, [], "nothing else is damaged")
     return state
   }).pipe(Effect.provide(layer({ image })))
 

@@ -118,7 +118,7 @@ export const disk: ReadonlyArray<Mutant> = [
     file: "actors/Checkpoint.ts",
     find: "slots.publish(this.older?.version ?? 0)",
     replace: "slots.publish(this.newest.version)",
-    caughtBy: { file: "simulation" }
+    caughtBy: { file: "olderCheckpoint" }
   },
   {
     name: "superblock not confirmed",
