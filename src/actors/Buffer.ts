@@ -152,7 +152,12 @@ export const make = Effect.fnUntraced(
         Actor.ask(actor, (done): Message => ({ _tag: "Reserve", blocks, beside, done })),
       loadNow: (pageId, purpose = "read") => live.loadNow(pageId, purpose),
       readAhead: {
-        begin: (pageIds, count) => live.readAhead(pageIds, count),
+        begin: (pageIds, count) => {
+          const taken = live.readAhead(pageIds, count)
+          // At once, where the actor is idle: by the next turn of its loop the scan may have come to them.
+          if (live.loads.unasked > 0 && !actor.inline({ _tag: "Relieved" })) live.wake()
+          return taken
+        },
         most: live.aheadMost,
         underWay: () => live.loads.unasked
       },
@@ -270,7 +275,7 @@ class Live {
   }
 
   /** One message stands for any number of reasons. */
-  private wake(): void {
+  wake(): void {
     if (this.woken) return
     this.woken = true
     this.answer({ _tag: "Relieved" })
@@ -356,7 +361,6 @@ class Live {
     for (let index = 0; index < count; index++) {
       if (!this.loads.ahead(pageIds[index] as number)) return index
     }
-    if (this.loads.unasked > 0) this.wake()
     return count
   }
 
