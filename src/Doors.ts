@@ -16,6 +16,7 @@ import type * as Flush from "./actors/Flush.ts"
 import type { Fuse } from "./actors/Fuse.ts"
 import type * as Ground from "./actors/Ground.ts"
 import type * as Relocation from "./actors/Relocation.ts"
+import type { Reserve } from "./actors/Reserve.ts"
 import type * as Scratch from "./actors/Scratch.ts"
 import type { Segments } from "./actors/Segments.ts"
 import type { Sessions } from "./actors/Sessions.ts"
@@ -82,6 +83,7 @@ export interface Parts {
   readonly budget: Budget
   readonly tail: Tail
   readonly segments: Segments
+  readonly reserve: Reserve
   readonly generations: Generations
   readonly wal: Wal.Wal
   readonly treeActor: TreeActor.Tree

@@ -74,6 +74,7 @@ export const ranges = {
   ),
   operandChain: range("records", 1, 65_536, "operands of one key before they are folded"),
   segmentBytes: range("bytes", 4 * KiB, 256 * MiB, "one file of the log"),
+  reserveBytes: range("bytes", 0, TiB, "disk set aside for those who make room on a full one"),
   undurableBytes: range("bytes", KiB, GiB, "log that is visible and not yet synced"),
   "checkpoint.logBytes": range(
     "bytes",
@@ -216,8 +217,10 @@ function logAndCheckpoint(given: Given) {
     (hard === undefined ? least : between(8 * KiB, hard / 4, TiB))
   const hardLogBytes = hard ?? Math.max(4 * logBytes, given.streamBytes ?? 0)
   const records = given["checkpoint.records"] ?? Math.max(1_048_576, given["checkpoint.leafRecords"] ?? 0)
+  const segmentBytes = given.segmentBytes ?? between(4 * KiB, powerOfTwoBelow(logBytes / 4), 16 * MiB)
   return {
-    segmentBytes: given.segmentBytes ?? between(4 * KiB, powerOfTwoBelow(logBytes / 4), 16 * MiB),
+    segmentBytes,
+    reserveBytes: given.reserveBytes ?? between(64 * KiB, segmentBytes + segmentBytes / 8, TiB),
     undurableBytes: given.undurableBytes ?? between(KiB, Math.min(logBytes / 8, memoryBytes / 16), 8 * MiB),
     "checkpoint.logBytes": logBytes,
     "checkpoint.hardLogBytes": hardLogBytes,

@@ -19,8 +19,8 @@
  * I2 The first failure of the log, and every defect, stops writing for good; what is durable can still be read.
  */
 import * as Effect from "effect/Effect"
-import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
+import { again } from "./actors/Again.ts"
 import * as Buffer_ from "./actors/Buffer.ts"
 import * as Checkpoint from "./actors/Checkpoint.ts"
 import { pagesOf, randomIncarnation } from "./actors/Directory.ts"
@@ -52,7 +52,7 @@ import * as Guards from "./Guards.ts"
 import type { Durability } from "./Limits.ts"
 import { inlinePairBytesOf } from "./Limits.ts"
 import { Tail } from "./log/Tail.ts"
-import type { StoreError } from "./StoreError.ts"
+import { StoreError } from "./StoreError.ts"
 import { SessionReplay } from "./tree/SessionReplay.ts"
 import type { Tree } from "./tree/Tree.ts"
 
@@ -97,19 +97,12 @@ const attempt = Effect.fnUntraced(function*(
   return machine
 })
 
-/** A page that could not be read, or room that could not be made, is asked for again before the store stops for it. */
-const again = {
-  times: 4,
-  schedule: Schedule.exponential("50 millis"),
-  while: ({ reason }: StoreError): boolean => reason._tag === "DiskFailed"
-}
-
 /** The views and what serves them: enough to apply a log. */
 const build = Effect.fnUntraced(function*(ground: Ground.Ground, fuse: Fuse) {
-  const { budget, file, generations, limits, segments, slots, tree } = ground
+  const { budget, file, generations, limits, reserve: { makeRoom }, segments, slots, tree } = ground
   const { pages } = tree
   const { fork } = fuse
-  const flush = yield* Flush.make({ file, slots, pages, limits, fork, failed: fuse.defect("flush") })
+  const flush = yield* Flush.make({ file, slots, pages, limits, makeRoom, fork, failed: fuse.defect("flush") })
   const buffer = yield* Buffer_.make({
     tree,
     budget,
@@ -143,7 +136,8 @@ const build = Effect.fnUntraced(function*(ground: Ground.Ground, fuse: Fuse) {
         whenDone(buffer.load(pageId, "write"))
       } catch (cause) {
         // What the log says cannot be applied: the Tree parks, and whoever waits for it hears why.
-        fuse.defect("tree")(cause)
+        if (cause instanceof StoreError && again.while(cause)) whenDone(buffer.load(pageId, "write"))
+        else fuse.defect("tree")(cause)
       }
       return false
     },
@@ -206,7 +200,7 @@ const serve = Effect.fnUntraced(function*(
   { now, sessions, tail }: Effect.Success<ReturnType<typeof replay>>,
   fuse: Fuse
 ) {
-  const { limits, mode, tree } = ground
+  const { limits, mode, reserve, tree } = ground
   const { buffer, treeActor } = views
   const { pages, versions } = tree
   const running = (): boolean => mode === "readWrite" && !fuse.closed && fuse.failure === undefined
@@ -223,6 +217,7 @@ const serve = Effect.fnUntraced(function*(
       tidy()
       check()
       scratch.check()
+      reserve.check()
     }
   })
   treeActor.progress = () => {
@@ -251,13 +246,16 @@ const serve = Effect.fnUntraced(function*(
   yield* Effect.addFinalizer(() => close(parts, fuse, running))
   // The open group: the first thing that this life says, durable before anything else is served.
   if (mode === "readWrite") yield* wal.awaitLsn(tail.groupLsn, "synced")
+  if (mode === "readWrite") {
+    reserve.serve({ fork: fuse.fork, running, tail, buffer, checkpoint })
+  }
   tidy()
   return Doors.make(settings, ground, parts, fuse, { now, visible })
 })
 
 /** The log's writer: it admits what there is room for, and hands what it has appended to the Tree. */
 const committing = (
-  { generations, limits, segments, streams, tree: { pages, versions } }: Ground.Ground,
+  { generations, limits, reserve, segments, streams, tree: { pages, versions } }: Ground.Ground,
   { treeActor }: Views,
   { durable, fuse, logBytes, now, sessions, tail, visible }: {
     readonly tail: Tail
@@ -273,6 +271,7 @@ const committing = (
     limits,
     tail,
     segments,
+    reserve,
     names: new Names(generations.names(), generations.nextKeyspaceId),
     sessions,
     now,
@@ -348,7 +347,7 @@ const coordinate = Effect.fnUntraced(function*(
     kernel: ground.tree,
     charges: treeActor.charges,
     fork: fuse.fork,
-    running,
+    running: () => running() && ground.reserve.mayMove,
     load: (pageId) => buffer.load(pageId, "upkeep"),
     relocate: wal.relocate,
     done: settings.relocated,

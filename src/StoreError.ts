@@ -45,6 +45,21 @@ const advice: Record<string, string> = {
   default: "check the path and the disk, then open the store again"
 }
 
+/** So little of the disk is free that nothing may be added: what is left is for those who make room. */
+export class DiskFull extends Data.TaggedError("DiskFull")<{
+  /** The store's directory. */
+  readonly path: string
+  /** Bytes that were free when it was looked last, and how many must be. */
+  readonly freeBytes: number
+  readonly neededBytes: number
+}> {
+  override get message(): string {
+    const { freeBytes, neededBytes, path } = this
+    return `The disk of ${path} is nearly full (${freeBytes} bytes are free, ${neededBytes} are needed): `
+      + "free some space, or remove records; writing goes on by itself when there is room"
+  }
+}
+
 /** Bytes on disk are not what was written there. */
 export class Corrupted extends Data.TaggedError("Corrupted")<{
   readonly path: string
@@ -273,6 +288,7 @@ export type Reason =
   | Corrupted
   | Defective
   | DiskFailed
+  | DiskFull
   | Ended
   | FormatTooNew
   | IndexNotReady

@@ -257,7 +257,7 @@ describe("opening", () => {
   it.effect("a missing file", () =>
     onThree((image) =>
       Effect.forEach(
-        image.paths().filter((name) => !/lock|spare/.test(name)),
+        image.paths().filter((name) => !/lock|spare|reserve/.test(name)),
         (name) =>
           Effect.gen(function*() {
             const error = yield* Broken.onDisk(image.replace(name, undefined), refused())
@@ -271,7 +271,7 @@ describe("opening", () => {
     Effect.gen(function*() {
       const image = yield* Broken.three
       const other = yield* Broken.imageAfter(put("x"))
-      for (const name of image.paths().filter((at) => !/lock|spare/.test(at))) {
+      for (const name of image.paths().filter((at) => !/lock|spare|reserve/.test(at))) {
         const bytes = image.read(name) ?? new Uint8Array(0)
         const foreign: Record<string, Uint8Array | undefined> = {
           foreign: other.read(name),

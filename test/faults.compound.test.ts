@@ -60,13 +60,14 @@ const inLife = (chance: Random, operations: ReadonlyArray<Struck>, number: numbe
 describe("faults on top of faults", () => {
   it("lose nothing", () => {
     const started = process.cpuUsage()
-    const { operations } = runWith([], { by: "close", heals: false, seed })
+    const { operations } = runWith([], { by: "close", heals: false, together: 1, seed })
     for (let number = 0; number < lives; number++) {
       const chance = random(seed * 1_000_003 + number)
       const crashed: Array<Crashed> = []
       const lifeFaults = inLife(chance, operations, number)
       const at = (): boolean => chance.int(operations.length) < crashesPerLife
-      runWith(lifeFaults, { by: "cut", heals: chance.bool(0.5), seed: chance.int(2 ** 31) }, { at, crashed })
+      const leaving = { by: "cut", heals: chance.bool(0.5), together: 1, seed: chance.int(2 ** 31) } as const
+      runWith(lifeFaults, leaving, { at, crashed })
       figures.lives++
       for (const each of crashed) {
         const isFull = chance.bool(0.2)

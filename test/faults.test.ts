@@ -7,7 +7,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import type { Kind, Span } from "./support/faultKinds.ts"
-import { faultAt, kinds, spans } from "./support/faultKinds.ts"
+import { codeOf, faultAt, kinds, spans } from "./support/faultKinds.ts"
 import type { Leaving, Struck } from "./support/faultRun.ts"
 import { runWith } from "./support/faultRun.ts"
 import type { Promised } from "./support/faultTable.ts"
@@ -24,8 +24,8 @@ const figures = { operations: 0, runs: 0, stopped: 0, failedOpens: 0, cpuSeconds
 const reached: Record<Promised, number> = { opens: 0, unnoticed: 0, stops: 0, delays: 0, read: 0 }
 
 /** The operations of a run without faults, which lacks nothing that a fault could strike. */
-const operationsOf = (): ReadonlyArray<Struck> => {
-  const outcome = runWith([], { by: "close", heals: false, seed })
+const operationsOf = (together: Leaving["together"]): ReadonlyArray<Struck> => {
+  const outcome = runWith([], { by: "close", heals: false, together, seed })
   assert.deepStrictEqual(outcome.failed, [])
   assert.isAbove(outcome.evictions, 20)
   assert.isTrue(outcome.accepting)
@@ -59,8 +59,11 @@ const strike = (
 
 const leavings = ["close", "kill", "cut"] as const
 
+const togetherOf = (kind: Kind): Leaving["together"] => codeOf(kind) === "ENOSPC" ? 1 : 3
+
 /** What is struck while the store closes happens in no other case. */
-const leavingOf = (chance: Random, { phase }: Struck): Leaving => ({
+const leavingOf = (chance: Random, { phase }: Struck, together: Leaving["together"]): Leaving => ({
+  together,
   by: phase === "closing" ? "close" : chance.pick(leavings),
   heals: phase !== "closing" && chance.bool(0.5),
   seed: chance.int(2 ** 31)
@@ -69,16 +72,19 @@ const leavingOf = (chance: Random, { phase }: Struck): Leaving => ({
 describe("a fault at every operation", () => {
   it("ends every call as promised, and loses nothing", () => {
     const started = process.cpuUsage()
-    const operations = operationsOf()
-    figures.operations = operations.length
+    const operationsBy = { 1: operationsOf(1), 3: operationsOf(3) }
+    const count = Math.max(operationsBy[1].length, operationsBy[3].length)
+    figures.operations = count
     const chance = random(seed)
-    for (let at = 1; at <= operations.length; at++) {
+    for (let at = 1; at <= count; at++) {
       // The first is always the plainest: an operation that fails once.
       const faults = kinds.flatMap((kind) => spans.map((span) => [kind, span] as const))
-        .filter(([kind, span]) => faultAt(operations, at, kind, span) !== undefined)
+        .filter(([kind, span]) => faultAt(operationsBy[togetherOf(kind)], at, kind, span) !== undefined)
       while (faults.length > perOperation) faults.splice(1 + chance.int(faults.length - 1), 1)
       for (const [kind, span] of faults) {
-        strike(operations, at, kind, span, leavingOf(chance, operations[at - 1] as Struck))
+        const together = togetherOf(kind)
+        const operations = operationsBy[together]
+        strike(operations, at, kind, span, leavingOf(chance, operations[at - 1] as Struck, together))
       }
     }
     figures.cpuSeconds = process.cpuUsage(started).user / 1e6

@@ -49,6 +49,7 @@ describe("Limits", () => {
       secondChancePercent: 10,
       operandChain: 64,
       segmentBytes: 16_777_216,
+      reserveBytes: 18_874_368,
       undurableBytes: 8_388_608,
       streamBytes: 134_217_728,
       streamAgeMillis: 60_000,

@@ -8,6 +8,7 @@
  * | `log-…`     | segments of the log                                                      |
  * | `log.spare` | a prepared segment; worthless                                            |
  * | `scratch`   | older versions for open snapshots; worthless to whoever opens the store  |
+ * | `reserve`   | nothing: space that is set aside                                         |
  * | `lock`      | who has the store open                                                   |
  * | `creating`  | the store is being made; what a crash left beside it is worthless        |
  * | `damaged`   | a damaged page was met: the next opening looks at all of them            |
@@ -31,6 +32,7 @@ import { Corrupted, Locked, NotAStore, storeError } from "../StoreError.ts"
 import type { StoreError } from "../StoreError.ts"
 import * as PageFileHeader from "../tree/PageFileHeader.ts"
 import { markName } from "./Damage.ts"
+import { reserveName } from "./Reserve.ts"
 import { scratchName } from "./Scratch.ts"
 import { leftovers, Segments } from "./Segments.ts"
 
@@ -48,6 +50,7 @@ const own = new Set([
   creatingName,
   scratchName,
   markName,
+  reserveName,
   ...leftovers
 ])
 

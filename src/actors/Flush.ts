@@ -92,6 +92,8 @@ export interface Options {
   /** Says which slots it needs no more. */
   readonly pages: Pages
   readonly limits: Limits
+  /** Gives up space that was set aside, where the page file cannot grow; answers whether to write again. */
+  readonly makeRoom?: (error: StoreError, user: "eviction" | "checkpoint") => Effect.Effect<boolean>
   readonly fork: (effect: Effect.Effect<void>) => void
   readonly failed: (cause: unknown) => void
 }
@@ -183,7 +185,9 @@ class Live {
     }
     const writes = [first]
     while (this.jobs[0]?._tag === "Write") writes.push(this.jobs.shift() as typeof first)
-    this.work(Effect.map(Effect.exit(this.write(writes.flatMap((job) => job.images))), (exit) => () => {
+    const user = writes.some(({ purpose }) => purpose === "checkpoint") ? "checkpoint" : "eviction"
+    const written = this.write(writes.flatMap((job) => job.images), user)
+    this.work(Effect.map(Effect.exit(written), (exit) => () => {
       let from = 0
       for (const job of writes) {
         const until = from + job.images.length
@@ -221,13 +225,19 @@ class Live {
   }
 
   /** Writes images into fresh slots, trying others where one fails. */
-  private readonly write = Effect.fnUntraced({ self: this }, function*(images: ReadonlyArray<Image>) {
-    const { limits, slots } = this.options
+  private readonly write = Effect.fnUntraced({ self: this }, function*(
+    images: ReadonlyArray<Image>,
+    user: "eviction" | "checkpoint"
+  ) {
+    const { limits, makeRoom = noRoom, slots } = this.options
     this.retire()
     const places = images.map(({ checksum, version }): Place => ({ slot: slots.allocate(version), checksum }))
     let pending = places.map((_, index) => index)
     for (let attempt = 1; pending.length > 0; attempt++) {
-      const { error, failed } = yield* this.tryWrite(pending, places, images)
+      let { error, failed } = yield* this.tryWrite(pending, places, images)
+      if (error !== undefined && (yield* makeRoom(error, user))) {
+        ;({ error, failed } = yield* this.tryWrite(failed, places, images))
+      }
       if (error !== undefined && (attempt === attemptsMax || isHopeless(error))) {
         for (const [index, place] of places.entries()) {
           slots.retire(place.slot, (images[index] as Image).version)
@@ -311,6 +321,8 @@ const runsOf = (
   }
   return runs
 }
+
+const noRoom = (): Effect.Effect<boolean> => Effect.succeed(false)
 
 /** Another slot does not help against a full, read-only or missing disk. */
 const isHopeless = (error: StoreError): boolean =>

@@ -19,6 +19,7 @@ import { Tree } from "../tree/Tree.ts"
 import * as Damage from "./Damage.ts"
 import * as Directory from "./Directory.ts"
 import * as Footing from "./Footing.ts"
+import { Reserve } from "./Reserve.ts"
 import * as Restore from "./Restore.ts"
 import { Segments } from "./Segments.ts"
 import type { Log } from "./Values.ts"
@@ -73,9 +74,11 @@ export const lay = Effect.fnUntraced(function*(settings: Settings, footing: Foot
   const damages = yield* looked({ disk, directory, mode, file, map, pageBytes }, footing, roots)
   const generations = yield* generationsOf(restored, file.path, newest.catalog.slot * pageBytes)
   const budget = budgetOf(tree, restored, limits)
-  const { storeId } = newest
-  const { segmentBytes } = limits
-  const segments = new Segments({ disk, directory, storeId, segmentBytes, syncThread: settings.syncThread })
+  const reserve = new Reserve({ disk, directory, limits, file, pages: tree.pages, slots: restored.slots })
+  const { syncThread } = settings
+  const segments = reserve.behind(
+    new Segments({ ...limits, ...newest, disk, directory, syncThread, reserve })
+  )
   const log: Log = { directory, segments, tail: undefined }
   const streams = new OpenStreams()
   budget.hold("streams", () => streams.bytes)
@@ -95,6 +98,7 @@ export const lay = Effect.fnUntraced(function*(settings: Settings, footing: Foot
     budget,
     generations,
     segments,
+    reserve,
     log,
     streams
   }

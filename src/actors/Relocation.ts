@@ -190,8 +190,9 @@ export class Relocation {
       if (Exit.isSuccess(exit)) return
       const failure = Exit.findErrorOption(exit)
       if (failure._tag === "None") return this.options.failed(exit.cause)
+      if (!this.options.running()) return
       this.failed.add(segment.base)
-      if (this.options.running()) this.error ??= failure.value
+      this.error ??= failure.value
     })
   }
 

@@ -25,6 +25,7 @@ import type { Segment } from "../log/Segment.ts"
 import { encodeSegment, fileBytes, fileOffset, SEGMENT_HEADER_BYTES, segmentName } from "../log/Segment.ts"
 import type { SealedGroup } from "../log/Tail.ts"
 import type { StoreError } from "../StoreError.ts"
+import type { Reserve } from "./Reserve.ts"
 
 /** A finished, empty file that the next segment takes over. */
 const spareName = "log.spare"
@@ -44,6 +45,8 @@ export interface Options {
   readonly segmentBytes: number
   /** Where groups are written and synced; everything else is left to the pool. Default `"pool"`. */
   readonly syncThread?: SyncThread
+  /** Who is told where a file could not be made for want of space, and may make room. */
+  readonly reserve?: Pick<Reserve, "makeRoom" | "noticed">
 }
 
 export class Segments {
@@ -144,7 +147,8 @@ export class Segments {
       const spare = segment.capacity === segmentBytes && !this.spareTaken ? this.spare : undefined
       const isRecycled = spare !== undefined
       this.spare = isRecycled ? undefined : this.spare
-      const file = spare ?? (yield* this.unfinished(fileBytes(segment), `${directory}/${unfinishedName}`))
+      const file = spare ??
+        (yield* this.unfinished(fileBytes(segment), `${directory}/${unfinishedName}`, "needed"))
       const named = file.write([header], 0).pipe(
         Effect.andThen(file.sync),
         Effect.andThen(disk.rename(`${directory}/${isRecycled ? spareName : unfinishedName}`, name))
@@ -163,10 +167,20 @@ export class Segments {
     const { directory, disk, segmentBytes } = this.options
     const [unfinished, finished] = [`${directory}/${preparingName}`, `${directory}/${spareName}`]
     return this.takingSpare(Effect.gen({ self: this }, function*() {
-      const file = yield* this.unfinished(SEGMENT_HEADER_BYTES + segmentBytes, unfinished)
+      const file = yield* this.unfinished(SEGMENT_HEADER_BYTES + segmentBytes, unfinished, "ahead")
       yield* this.orPart(file, disk.rename(unfinished, finished))
       this.spare = file
     }))
+  })
+
+  /** Gives the spare back to the file system; answers whether there was one. */
+  readonly giveUpSpare: Effect.Effect<boolean, StoreError> = Effect.suspend(() => {
+    const { directory, disk } = this.options
+    const { spare } = this
+    if (spare === undefined || this.spareTaken) return Effect.succeed(false)
+    this.spare = undefined
+    const gone = this.takingSpare(disk.unlink(`${directory}/${spareName}`))
+    return Effect.as(Effect.ensuring(gone, this.part(spare)), true)
   })
 
   /** Writes groups, making segments as they begin; neighbours go out in one call. */
@@ -356,15 +370,26 @@ export class Segments {
   }
 
   /** A file of `bytes` zeros, on disk; replaces what a crash may have left under its name. */
-  private unfinished(bytes: number, path: string): Effect.Effect<DiskFile, StoreError> {
-    const { disk } = this.options
+  private unfinished(
+    bytes: number,
+    path: string,
+    when: "needed" | "ahead"
+  ): Effect.Effect<DiskFile, StoreError> {
+    const { disk, reserve } = this.options
     this.zeroedBytes += bytes
     return Effect.gen(function*() {
       if ((yield* disk.kind(path)) !== "missing") yield* disk.unlink(path)
       const file = yield* disk.open(path, { mode: "create" })
-      yield* Effect.onError(file.allocate(bytes), () => file.close)
+      const allocated = Effect.catch(file.allocate(bytes), (error) =>
+        Effect.flatMap(
+          when === "needed"
+            ? reserve?.makeRoom(error, "log") ?? Effect.succeed(false)
+            : Effect.succeed(false),
+          (hasRoom) => hasRoom ? file.allocate(bytes) : Effect.fail(error)
+        ))
+      yield* Effect.onError(allocated, () => Effect.andThen(file.close, Effect.exit(disk.unlink(path))))
       return file
-    })
+    }).pipe(Effect.tapError((error) => Effect.sync(() => reserve?.noticed(error))))
   }
 }
 

@@ -23,6 +23,7 @@ import type { Tail } from "../log/Tail.ts"
 import { Ended, LimitExceeded, storeError } from "../StoreError.ts"
 import type { StoreError } from "../StoreError.ts"
 import type { KeyspaceIntent, Names } from "./Intent.ts"
+import type { Reserve } from "./Reserve.ts"
 import { StreamNames } from "./StreamNames.ts"
 
 /** What is to become one piece. */
@@ -62,6 +63,7 @@ export interface Options {
   readonly tail: Tail
   readonly names: Names
   readonly streams: OpenStreams
+  readonly reserve: Pick<Reserve, "refusalOfPiece">
 }
 
 export class Streams {
@@ -99,7 +101,8 @@ export class Streams {
     if (refusal !== undefined) return refusal
     const bytes = (stream.pieces?.logBytes ?? 0) + bytesOf(piece)
     if (bytes > streamBytes) return this.fail(stream, exceeded("streamBytes", bytes, streamBytes))
-    const mismatch = stream.names.mismatch(names, piece.keyspaces)
+    const mismatch = stream.names.mismatch(names, piece.keyspaces) ??
+      this.options.reserve.refusalOfPiece(bytesOf(piece))
     if (mismatch !== undefined) return this.fail(stream, mismatch)
     const number = stream.pieces?.count ?? 0
     if (number === 0) stream.begun = millis

@@ -245,13 +245,13 @@ class Live {
   }
 
   private commit({ done, intent, stream }: Commit): void {
-    const { names, sessions, tail } = this.options
+    const { names, reserve, sessions, tail } = this.options
     const isValid = this.validate(intent)
     intent.validated?.()
     if (intent.turn !== undefined) this.turns.end(intent.turn)
     if (!isValid) return done(Exit.succeed(undefined))
     if (stream !== undefined) return this.commitStream(intent, stream, done)
-    const refusal = names.mismatch(intent) ?? sessions.refusal(intent.session)
+    const refusal = names.mismatch(intent) ?? sessions.refusal(intent.session) ?? reserve.refusal(intent)
     if (refusal !== undefined) return done(Exit.fail(refusal))
     const writes = names.encode(sessions.begin(tail, this.millis(), intent.session), intent)
     if (writes > 0 || intent.session !== undefined) return this.appendCommit(intent, done)

@@ -14,6 +14,7 @@ import type * as Actor from "./Actor.ts"
 import type { Counters, Options as GroupOptions } from "./GroupCommit.ts"
 import type { Intent, Names } from "./Intent.ts"
 import type { Message, Move } from "./Request.ts"
+import type { Reserve } from "./Reserve.ts"
 import type { Serials } from "./Serials.ts"
 import type { Sessions } from "./Sessions.ts"
 import type { Appended, Piece, Stream, Streams } from "./Streams.ts"
@@ -29,6 +30,8 @@ export interface Options extends GroupOptions {
   readonly apply: (reader: RecordReader) => void
   /** Hands the cut to the Tree, behind every record below it. */
   readonly cut: (cut: Cut, streams: ReadonlyArray<number>) => void
+  /** Refuses what adds to a full disk. */
+  readonly reserve: Pick<Reserve, "refusal" | "refusalOfPiece">
   /** The streams of pieces in the log; none at first. */
   readonly streams: OpenStreams
   /** False while the Tree is so far behind, or the log so long, that commits must wait. */

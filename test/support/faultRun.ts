@@ -8,6 +8,7 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Policy from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import { Disk } from "../../src/disk/Disk.ts"
 import type { Fault, Image, Observed } from "../../src/disk/FaultDisk.ts"
@@ -42,6 +43,9 @@ export const options = {
     checkpoint: { logBytes: 8192, hardLogBytes: 1_048_576 }
   }
 }
+
+/** One for all lives: the store's id is drawn from it, and the operations of the disk depend on that. */
+const lifeSeed = 5
 
 interface Commit {
   readonly steps: ReadonlyArray<Step>
@@ -91,8 +95,10 @@ export interface Outcome {
   segments: number
 }
 
-/** How a store is left: closed, killed, or with the power cut; before that the fault may be taken back. */
+/** How a store is used, and left: closed, killed, or with the power cut; before that the fault may be taken back. */
 export interface Leaving {
+  /** Commits that are handed over at a time: one where some may be refused and sent again, so that their order stays. */
+  readonly together: 1 | 3
   readonly by: "close" | "kill" | "cut"
   readonly heals: boolean
   /** Of what a power cut leaves. */
@@ -110,6 +116,7 @@ class Life {
   }
   private readonly faults: FaultDisk["Service"]
   private phase: Phase = "opening"
+  private refusedFrom: number | undefined
 
   constructor(faults: FaultDisk["Service"]) {
     this.faults = faults
@@ -136,7 +143,9 @@ class Life {
       if (opened === undefined) return
       const { close, store } = opened.value
       this.phase = "serving"
-      for (let from = 0; from < commits.length; from += 3) yield* this.round(store, from)
+      for (let from = 0; from < commits.length; from += leaving.together) {
+        yield* this.round(store, from, leaving)
+      }
       yield* Effect.sleep("2 seconds")
       yield* this.look(store)
       const { counters, log } = yield* store.stat
@@ -150,19 +159,20 @@ class Life {
     }))
 
   /** Three transactions at a time, checkpoints beside them, and a read behind. */
-  private round(store: Store.Store["Service"], from: number): Effect.Effect<void> {
+  private round(store: Store.Store["Service"], from: number, { together }: Leaving): Effect.Effect<void> {
     return Effect.gen({ self: this }, function*() {
-      const commit = ({ durability, steps }: Commit) =>
-        Effect.provideService(Tx.commit({ durability })(perform(steps, [])), Store.Store, store)
+      // Those after one that was refused are of no use: nobody knows the state that they would lead to.
+      const handed = commits.slice(from, this.refusedFrom === undefined ? from + together : from)
       const fibers = yield* Effect.forEach(
-        commits.slice(from, from + 3),
-        (each) => Effect.forkChild(Effect.exit(commit(each)), { startImmediately: true })
+        handed,
+        (each) => Effect.forkChild(Effect.exit(commit(store, each)), { startImmediately: true })
       )
       const checkpoint = from % 6 === 3
         ? yield* Effect.forkChild(Effect.exit(store.checkpoint), { startImmediately: true })
         : undefined
       for (const [index, fiber] of fibers.entries()) {
         const done = this.noted("commit", yield* Fiber.join(fiber))
+        if (done === undefined) this.refusedFrom ??= from + index
         const isSynced = commits[from + index]?.durability === "synced"
         if (done !== undefined && isSynced) this.outcome.synced = from + index + 1
       }
@@ -185,8 +195,9 @@ class Life {
   private heal(store: Store.Store["Service"]): Effect.Effect<void> {
     return Effect.gen({ self: this }, function*() {
       yield* this.faults.heal
+      const missing = commits.slice(this.refusedFrom ?? -1)
       const again = Effect.exit(Effect.andThen(
-        Effect.provideService(Tx.commit()(perform(commits.at(-1)?.steps ?? [], [])), Store.Store, store),
+        Effect.forEach(missing, (each) => commit(store, each), { discard: true }),
         store.checkpoint
       ))
       const exit = yield* again
@@ -195,6 +206,14 @@ class Life {
     })
   }
 }
+
+/** A commit that is refused because the disk is full is sent again, five times in a second. */
+const commit = (store: Store.Store["Service"], { durability, steps }: Commit) =>
+  Effect.retry(Effect.provideService(Tx.commit({ durability })(perform(steps, [])), Store.Store, store), {
+    times: 5,
+    schedule: Policy.spaced("200 millis"),
+    while: ({ reason }) => reason._tag === "DiskFull"
+  })
 
 /** Answers how many commits are found. */
 const expectPrefix = (what: string, found: State, synced: number): number => {
@@ -229,7 +248,7 @@ export const runWith = (
   leaving: Leaving,
   taken?: { readonly at: (number: number) => boolean; readonly crashed: Array<Crashed> }
 ): Outcome =>
-  scheduled(leaving.seed, undefined, (disk, descriptors) =>
+  scheduled(lifeSeed, undefined, (disk, descriptors) =>
     Effect.gen(function*() {
       const life = new Life(disk)
       for (const fault of faults) yield* disk.fail(fault)

@@ -1,0 +1,372 @@
+/**
+ * The reserve: disk space that is set aside while there is plenty, for those who make room when there is none.
+ *
+ * ```
+ *            little is free, or the disk refused to let a file grow
+ *   Roomy ──────────────────────────────────────────────────────────▶ Full
+ *     ▲                                                                │ checkpoints; removals are taken, and what
+ *     └── the reserve is whole, and a segment and a checkpoint fit ────┘ must grow may use up the reserve
+ * ```
+ *
+ * While it is full, commits that add anything are refused; they would find no room later, when it is too late to refuse
+ * them. What is free is asked for seldom: in between it is known how much the store itself has taken.
+ *
+ * I1 Whoever adds is refused before the reserve is touched: it goes only when a file that must grow could not.
+ * I2 Writing goes on by itself, when the reserve is whole again and there is room beside it.
+ * I3 A removal is taken only where the log has room for it without asking the disk for more than the reserve.
+ *
+ * It must not know how a checkpoint makes room, nor wait for one: whoever is refused hears of it at once.
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type { Disk, DiskFile } from "../disk/Disk.ts"
+import type { Limits } from "../Limits.ts"
+import { SEGMENT_HEADER_BYTES } from "../log/Segment.ts"
+import type { Superblock } from "../log/Superblock.ts"
+import type { Tail } from "../log/Tail.ts"
+import { DiskFull, storeError } from "../StoreError.ts"
+import type { StoreError } from "../StoreError.ts"
+import { fanOut } from "../tree/MapChunk.ts"
+import { State } from "../tree/MapTable.ts"
+import * as MiniPage from "../tree/MiniPage.ts"
+import type { PageFile } from "../tree/PageFile.ts"
+import type { Pages } from "../tree/Pages.ts"
+import type { Intent } from "./Intent.ts"
+import type { Trigger } from "./Triggers.ts"
+
+/** Its name in the store's directory. */
+export const reserveName = "reserve"
+
+/** How long a full store waits before it looks again. */
+const retryMillis = 100
+/** Checkpoints until what is not needed any more is free: two are retained. */
+const checkpointsUntilFree = 2
+/** Slots of a checkpoint beside its pages and the chunks that name them: upper chunks and the catalog. */
+const otherSlots = 8
+/** Leaves with removals that are asked to be merged at a time. */
+const ripeMost = 256
+/** Bytes of a write in the log beside its key and value, at most. */
+const writeOverheadBytes = 40
+/** Left in the last segment for groups that nobody is refused: marks, aborts, and the seal. */
+const spareTailBytes = 1_024
+
+export interface Options {
+  readonly disk: Disk["Service"]
+  readonly directory: string
+  readonly limits: Limits
+  readonly pages: Pages
+  readonly slots: PageFile
+  readonly file: Pick<DiskFile, "size">
+}
+
+/** What there is once a store takes commits. */
+export interface Hooks {
+  readonly fork: (effect: Effect.Effect<void>) => void
+  /** False once the store is closing or has failed. */
+  readonly running: () => boolean
+  readonly tail: Pick<Tail, "end" | "segment">
+  readonly buffer: { readonly relieved: () => void }
+  readonly checkpoint: {
+    readonly newest: () => Superblock
+    readonly start: (trigger: Trigger) => Effect.Effect<unknown, StoreError>
+  }
+}
+
+/** What it knows of the log: of its spare segment, and by how much its files have grown. */
+interface Log {
+  readonly hasSpare: boolean
+  readonly zeroedBytes: number
+  readonly prepare: Effect.Effect<void, StoreError>
+  readonly giveUpSpare: Effect.Effect<boolean, StoreError>
+}
+
+export class Reserve {
+  readonly counters = { looks: 0, releases: 0, refusals: 0 }
+  /** Whether commits that add are refused. */
+  isFull = false
+  /** Whether commits are measured before they are taken. */
+  private isTight = false
+  /** Whether all of it is there; undefined while nobody knows. */
+  private whole: boolean | undefined
+  private log: Log = {
+    hasSpare: true,
+    zeroedBytes: 0,
+    prepare: Effect.void,
+    giveUpSpare: Effect.succeed(false)
+  }
+  private hooks: Hooks | undefined
+  private working = false
+  /** Checkpoints to be taken before it is looked again. */
+  private due = 0
+  /** What was free when it was asked for last, and what the store had taken until then. */
+  private freeBytes = Infinity
+  private takenBytes = 0
+  /** Room at which it is asked for again. */
+  private lookBelow = Infinity
+  private readonly options: Options
+  private readonly path: string
+
+  constructor(options: Options) {
+    this.options = options
+    this.path = `${options.directory}/${reserveName}`
+  }
+
+  /** The log that it stands behind. */
+  behind<A extends Log>(log: A): A {
+    this.log = log
+    return log
+  }
+
+  /** From here on it looks after itself. */
+  serve(hooks: Hooks): void {
+    this.hooks = hooks
+    this.work()
+  }
+
+  /** To be called whenever the log has become longer. */
+  check(): void {
+    if (this.room < this.lookBelow) this.work()
+  }
+
+  /** Whether something may be written that nobody asked for, to make room. */
+  get mayMove(): boolean {
+    return !this.isFull || this.whole === true || this.log.hasSpare
+  }
+
+  /** Why a commit is not taken: it adds to a full disk, or there is no room for it. */
+  refusal(intent: Intent): StoreError | undefined {
+    if (!this.isFull && !this.isTight) return undefined
+    const size = sizeOf(intent)
+    const fits = this.isFull
+      ? !size.adds && this.holds(size)
+      : !size.adds || 2 * size.bytes <= this.room - this.segmentBytes
+    return fits ? undefined : this.refuse(size.bytes)
+  }
+
+  /** The same for part of a transaction, which may be given up. */
+  refusalOfPiece(bytes: number): StoreError | undefined {
+    if (!this.isFull && (!this.isTight || 2 * bytes <= this.room - this.segmentBytes)) return undefined
+    return this.refuse(bytes)
+  }
+
+  /** Also one that is too large for what is left makes the store look for room: a checkpoint may find some. */
+  private refuse(bytes: number): StoreError {
+    this.counters.refusals++
+    this.fill()
+    const { directory } = this.options
+    const needed = bytes + this.ampleBytes + this.checkpointBytes + (this.whole === true ? 0 : this.bytes)
+    return storeError(new DiskFull({ path: directory, freeBytes: this.freeBytes, neededBytes: needed }))
+  }
+
+  /** A file ahead of need could not be made. */
+  noticed(error: StoreError): void {
+    if (isNoSpace(error)) this.fill()
+  }
+
+  /**
+   * A file that must grow could not: gives the reserve up, and after it, for a checkpoint, the spare of the log, which
+   * removals need else. Answers whether it may be tried again.
+   */
+  readonly makeRoom = (error: StoreError, user: "log" | "eviction" | "checkpoint"): Effect.Effect<boolean> =>
+    Effect.suspend(() => {
+      if (!isNoSpace(error)) return Effect.succeed(false)
+      this.fill()
+      if (this.whole === false || this.bytes === 0) {
+        if (user !== "checkpoint") return Effect.succeed(false)
+        return Effect.orElseSucceed(this.log.giveUpSpare, () => false)
+      }
+      this.whole = false
+      this.counters.releases++
+      return Effect.map(Effect.exit(this.options.disk.unlink(this.path)), Exit.isSuccess)
+    })
+
+  private get bytes(): number {
+    return this.options.limits.reserveBytes
+  }
+
+  /** What the next segment takes, unless its file is there. */
+  private get segmentBytes(): number {
+    return this.log.hasSpare ? 0 : SEGMENT_HEADER_BYTES + this.options.limits.segmentBytes
+  }
+
+  /** Room at which writing goes on: more than that at which it ends, so that it does not go on for a moment only. */
+  private get ampleBytes(): number {
+    return this.segmentBytes + this.options.limits.segmentBytes / 4
+  }
+
+  /** By how much the next checkpoint makes the page file longer, at most; negative where there are slots to spare. */
+  private get slotBytes(): number {
+    const { limits: { pageBytes }, pages, slots } = this.options
+    const changed = pages.changedPages + pages.uncaptured
+    const chunks = Math.min(changed, Math.ceil(pages.map.bound / fanOut(pageBytes)))
+    return (changed + chunks + otherSlots - slots.freeCount) * pageBytes
+  }
+
+  private get checkpointBytes(): number {
+    return Math.max(0, this.slotBytes)
+  }
+
+  /** Bytes that files of the store have grown by, and will when all slots are written that are in the books. */
+  private get grownBytes(): number {
+    return this.log.zeroedBytes + this.options.slots.slots * this.options.limits.pageBytes
+  }
+
+  /** What is left for those who make room. */
+  private get lastRoom(): number {
+    return this.room + Math.max(0, -this.slotBytes) + (this.whole === true ? this.bytes : 0)
+  }
+
+  /** What is free, beside what the next checkpoint needs. */
+  private get room(): number {
+    return this.freeBytes - (this.grownBytes - this.takenBytes) - this.checkpointBytes
+  }
+
+  /** Whether log and page file have room for a removal (I3). */
+  private holds({ bytes, writes }: Size): boolean {
+    const { limits, pages } = this.options
+    if (this.hooks === undefined) return true
+    const { checkpoint, tail } = this.hooks
+    // A checkpoint comes before there is more log than it can soon give up.
+    if (tail.end - checkpoint.newest().cut.lsn > limits.segmentBytes) return false
+    const left = tail.segment.base + tail.segment.capacity - tail.end
+    const behind = this.whole === true || this.log.hasSpare
+    // Leaves that it changes take slots: a checkpoint must be able to free some before there are more of them.
+    if (this.lastRoom < Math.min(writes, pages.map.used) * limits.pageBytes) return false
+    return 2 * bytes + spareTailBytes <= left || (behind && 2 * bytes <= limits.segmentBytes)
+  }
+
+  private fill(): void {
+    if (!this.isFull) this.due = checkpointsUntilFree
+    this.isFull = true
+    this.work()
+  }
+
+  private work(): void {
+    const { hooks } = this
+    if (this.working || hooks === undefined || !hooks.running()) return
+    this.working = true
+    hooks.fork(Effect.ensuring(
+      this.rounds(hooks),
+      Effect.sync(() => {
+        this.working = false
+      })
+    ))
+  }
+
+  private rounds(hooks: Hooks): Effect.Effect<void> {
+    return Effect.gen({ self: this }, function*() {
+      yield* this.look
+      while (this.isFull && hooks.running()) {
+        this.ripen(hooks)
+        if (this.options.pages.changedPages > 0) this.due = checkpointsUntilFree
+        while (this.due > 0 && hooks.running()) {
+          if (Exit.isFailure(yield* Effect.exit(hooks.checkpoint.start("pressure")))) break
+          this.due--
+        }
+        const before = this.freeBytes
+        yield* this.look
+        // Each checkpoint moves some pages away from the end of their file: as long as that helps, there are more.
+        if (this.freeBytes > before) this.due = 1
+        if (this.isFull) yield* Effect.sleep(retryMillis)
+      }
+    })
+  }
+
+  /**
+   * Has removals merged into their leaves, which hold what was removed until then, and large values in the log with it.
+   */
+  private ripen({ buffer }: Hooks): void {
+    const { limits: { pageBytes }, pages: { arena, map, ripe } } = this.options
+    // Each takes a slot before a checkpoint frees the one that it had.
+    const most = Math.min(ripeMost, this.lastRoom / pageBytes / 2)
+    let count = 0
+    for (let id = 1; id < map.bound && count < most; id++) {
+      const address = map.mini[id] as number
+      if (address < 0 || ((map.state[id] as number) & State.Mini) === 0) continue
+      if (MiniPage.tombstones(arena.wordsOf(address), address & arena.mask) === 0) continue
+      ripe.push(id)
+      count++
+    }
+    if (count > 0) buffer.relieved()
+  }
+
+  private readonly look: Effect.Effect<void> = Effect.gen({ self: this }, function*() {
+    yield* this.ask
+    // First the log, so that removals go on.
+    if (this.isFull && !this.log.hasSpare && this.room >= this.segmentBytes) {
+      yield* Effect.ignore(this.log.prepare)
+      yield* this.ask
+    }
+    const ample = this.ampleBytes
+    if (this.whole === undefined || (this.whole === false && this.room >= ample + this.bytes)) {
+      yield* this.fillUp
+      yield* this.ask
+    }
+    if (this.room < this.segmentBytes || this.whole === false) this.fill()
+    else if (this.room >= ample && this.due === 0) this.isFull = false
+    this.lookBelow = this.room / 2
+    this.isTight = this.lookBelow < this.segmentBytes + 2 * this.options.limits.transactionBytes
+  })
+
+  private readonly ask: Effect.Effect<void> = Effect.suspend(() => {
+    const { directory, disk, file, limits: { pageBytes }, slots } = this.options
+    this.counters.looks++
+    return Effect.map(Effect.exit(Effect.all([disk.freeBytes(directory), file.size])), (exit) => {
+      // Where nobody can say what is free, only what is refused tells.
+      this.freeBytes = Exit.isSuccess(exit) ? exit.value[0] : Infinity
+      const unwritten = Exit.isSuccess(exit) ? Math.max(0, slots.slots * pageBytes - exit.value[1]) : 0
+      this.takenBytes = this.grownBytes - unwritten
+    })
+  })
+
+  /** Makes the reserve whole, where there is room for it; what a crash left of it is filled up. */
+  private readonly fillUp: Effect.Effect<void> = Effect.gen({ self: this }, function*() {
+    const { directory, disk } = this.options
+    const path = this.path
+    if (this.bytes === 0) {
+      this.whole = true
+      return yield* Effect.ignore(disk.unlink(path))
+    }
+    const mode = (yield* disk.kind(path)) === "missing" ? "create" : "readWrite"
+    const file = yield* disk.open(path, { mode })
+    const filled = Effect.gen({ self: this }, function*() {
+      const missing = this.bytes - (yield* file.size)
+      if (missing > this.room - this.segmentBytes) return false
+      yield* missing > 0 ? file.allocate(this.bytes) : file.truncate(this.bytes)
+      return true
+    })
+    this.whole = yield* Effect.ensuring(filled, file.close)
+    yield* disk.syncDirectory(directory)
+  }).pipe(
+    Effect.catch((error) => {
+      // What has nothing to do with room says nothing about it: it is tried again at the next look.
+      this.whole = isNoSpace(error) ? false : undefined
+      return isNoSpace(error) ? Effect.ignore(this.options.disk.unlink(this.path)) : Effect.void
+    })
+  )
+}
+
+interface Size {
+  /** Whether it adds anything. */
+  readonly adds: boolean
+  readonly writes: number
+  /** What it takes in the log, about. */
+  readonly bytes: number
+}
+
+const sizeOf = (intent: Intent): Size => {
+  let adds = false
+  let bytes = 0
+  let writes = 0
+  for (const keyspace of intent.keyspaces()) {
+    for (const { key, value } of keyspace.writes()) {
+      if (value !== undefined) adds = true
+      writes++
+      bytes += key.length + (value?.length ?? 0) + writeOverheadBytes
+    }
+  }
+  return { adds, bytes, writes }
+}
+
+const isNoSpace = ({ reason }: StoreError): boolean =>
+  reason._tag === "DiskFailed" && (reason.code === "ENOSPC" || reason.code === "EDQUOT")
