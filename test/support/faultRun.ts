@@ -148,6 +148,8 @@ class Life {
       }
       yield* Effect.sleep("2 seconds")
       yield* this.look(store)
+      // Whatever is under way at this very moment comes to its end.
+      yield* Effect.sleep("1 millis")
       const { counters, log } = yield* store.stat
       outcome.evictions = counters.evictions
       outcome.segments = log.files
