@@ -102,7 +102,8 @@ const build = Effect.fnUntraced(function*(ground: Ground.Ground, fuse: Fuse) {
   const { budget, file, generations, limits, reserve: { makeRoom }, segments, slots, tree } = ground
   const { pages } = tree
   const { fork } = fuse
-  const flush = yield* Flush.make({ file, slots, pages, limits, makeRoom, fork, failed: fuse.defect("flush") })
+  const failed = fuse.defect("flush")
+  const flush = yield* Flush.make({ file, slots, pages, limits, makeRoom, fork, failed })
   const buffer = yield* Buffer_.make({
     tree,
     budget,
