@@ -191,7 +191,9 @@ describe("opening", () => {
 
   it.effect("a directory where a file should be", () =>
     onThree((image) => {
-      const names = image.paths().map((at) => path.basename(at)).filter((name) => !name.startsWith("lock"))
+      const names = image.paths().map((at) => path.basename(at)).filter((name) =>
+        !/^(lock|reserve)/.test(name)
+      )
       return Effect.forEach(names, (name) =>
         Broken.onDisk(
           changed(image, name, () => undefined),
