@@ -83,8 +83,8 @@ export const goals: ReadonlyArray<Goal> = [
   goal("YCSB E", "memory", both("E"), raw, 4),
   goal("YCSB F", "memory", both("F"), raw, 2),
   goal("YCSB A, held to a cache of 10 %", "held", ["ycsb-A-zipf"], raw, 2),
-  goal("YCSB A, cache of 10 %: bytes written per update", "limited", ["ycsb-A-zipf"], raw, 1, {
-    less: "writtenBytesPerWrite"
+  goal("YCSB A, cache of 10 %: bytes handed to the system per update", "limited", ["ycsb-A-zipf"], raw, 1, {
+    less: "handedBytesPerWrite"
   }),
   goal("64 misses in flight, beside bare reads", "misses-past-cache", ["miss-64"], effect, 0.8, bare),
   goal("opening with a log to replay", "opening", ["open-killed"], raw, 2, {

@@ -16,6 +16,8 @@ export interface Sample {
   readonly cpuMillis: number
   /** Bytes that the kernel has to write, where it says so. */
   readonly writtenBytes?: number | undefined
+  /** Bytes that it was handed in calls; more than the other where the same pages are written again. */
+  readonly handedBytes?: number | undefined
   readonly found: number
   readonly checksum: number
   readonly latency?: Percentiles | undefined
@@ -39,33 +41,45 @@ export interface Budget {
   readonly operations?: number | undefined
 }
 
-/** Bytes that the process has made the kernel write since it began, less those that were dropped again. */
-export const writtenBytes = (): number | undefined => {
+/** What the kernel has counted of a process since it began. */
+interface Counted {
+  /** Bytes of the system's cache that it made dirty, less those that were dropped again; once where it was so already. */
+  readonly dirtied: number
+  /** Bytes that it handed over in calls that write; what it changed in mapped memory is not among them. */
+  readonly handed: number
+}
+
+const counted = (): Counted | undefined => {
   try {
     const text = readFileSync("/proc/self/io", "latin1")
     const of = (name: string): number => Number(new RegExp(`^${name}: (\\d+)`, "m").exec(text)?.[1])
-    return of("write_bytes") - of("cancelled_write_bytes")
+    return { dirtied: of("write_bytes") - of("cancelled_write_bytes"), handed: of("wchar") }
   } catch {
     return undefined
   }
 }
 
+/** Bytes that the process has made the kernel write since it began, less those that were dropped again. */
+export const writtenBytes = (): number | undefined => counted()?.dirtied
+
 const millisOf = ({ system, user }: NodeJS.CpuUsage): number => (system + user) / 1_000
 
 /** Begins to count; the function that is answered says what there was since. */
 export const meter = (): (operations: number, answer?: Answer) => Sample => {
-  const written = writtenBytes()
+  const before = counted()
   const cpu = process.cpuUsage()
   const begun = performance.now()
   return (operations, answer = nothingSeen()) => {
     const millis = performance.now() - begun
     const cpuMillis = millisOf(process.cpuUsage(cpu))
-    const now = writtenBytes()
+    const after = counted()
     return {
       operations,
       millis,
       cpuMillis,
-      ...written === undefined || now === undefined ? {} : { writtenBytes: now - written },
+      ...before === undefined || after === undefined
+        ? {}
+        : { writtenBytes: after.dirtied - before.dirtied, handedBytes: after.handed - before.handed },
       ...answer
     }
   }

@@ -90,11 +90,11 @@ const ycsb = (shape: Shape, distribution: Distribution): Workload => ({
       if (shape.kind === Kind.insert) insertNext(stage, work)
       return mix(work)
     })
-    const bytes = sample.writtenBytes
-    const updates = sample.operations * shape.writes
-    return bytes === undefined || updates === 0
-      ? sample
-      : { ...sample, more: { writtenBytesPerWrite: bytes / updates } }
+    const { handedBytes, operations, writtenBytes } = sample
+    const writes = operations * shape.writes
+    if (handedBytes === undefined || writtenBytes === undefined || writes === 0) return sample
+    const more = { writtenBytesPerWrite: writtenBytes / writes, handedBytesPerWrite: handedBytes / writes }
+    return { ...sample, more }
   }
 })
 
