@@ -29,7 +29,6 @@ const run = async ({ budget, repetition, workload }: Request & { readonly do: "r
   collect()
   const sample = await named(workload).run(stage, budget, repetition)
   if (stage.isOpen) await stage.session.settle?.()
-  collect()
   return { sample }
 }
 
