@@ -55,6 +55,9 @@ const durabilities: ReadonlyArray<Durability> = ["memory", "buffered", "synced"]
 
 const raw = { one: Keyspace.bytes("one"), two: Keyspace.bytes("two") }
 
+/** Of a write through the raw door that was not taken. */
+const refusals: ReadonlySet<string> = new Set(["Overloaded", "DiskFull"])
+
 export class Worker {
   private readonly options: Options
 
@@ -221,7 +224,7 @@ export class Worker {
           this.end(entry, { _tag: "committed", lsn })
         } catch (error) {
           if (!(error instanceof StoreError)) throw error
-          if (error.reason._tag !== "Overloaded" && !recorder.isBroken) throw error
+          if (!refusals.has(error.reason._tag) && !recorder.isBroken) throw error
           this.end(entry, { _tag: "failed" })
         }
       })
@@ -285,7 +288,11 @@ export class Worker {
         const isHeld = value.reason._tag === "SnapshotExpired"
         // In a session nothing is written as pieces.
         const isLong = value.reason._tag === "LimitExceeded" && value.reason.limit === "transactionBytes"
-        if (isFast || isHeld || isLong) return Effect.sync(() => this.end(entry, { _tag: "failed" }))
+        // Refused before anything of it was written.
+        const isFull = value.reason._tag === "DiskFull"
+        if (isFast || isHeld || isLong || isFull) {
+          return Effect.sync(() => this.end(entry, { _tag: "failed" }))
+        }
         return this.excuses(value)
           ? Effect.sync(() => this.end(entry, { _tag: "unknown" }))
           : Effect.fail(value)

@@ -29,5 +29,6 @@ export const drawFault = (chance: Random): Fault => {
   ])()
 }
 
-/** A checkpoint that cannot be written fails, and the store goes on. */
-export const forgives = ({ reason }: StoreError): boolean => reason._tag === "DiskFailed"
+/** A checkpoint that cannot be written fails, a commit is refused on a full disk, and the store goes on. */
+export const forgives = ({ reason }: StoreError): boolean =>
+  reason._tag === "DiskFailed" || reason._tag === "DiskFull"
