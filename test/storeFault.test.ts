@@ -1,5 +1,5 @@
 /**
- * A disk that refuses any one operation, or every one from some point on: whoever waits hears of it with a typed error,
+ * A disk that refuses every operation from some point on, or loses what a sync was to keep: whoever waits hears of it with a typed error,
  * nothing hangs, what can still be read is right, and the store opens again with all that was acknowledged as synced.
  *
  * `HEARTWOOD_FIGURES=1` prints what was tried.
@@ -212,23 +212,9 @@ const runWith = (fault: Fault | undefined): Effect.Effect<ReadonlyArray<Observed
     Effect.catchCause((cause) => Effect.die(new Error(`${JSON.stringify(fault)}: ${cause}`, { cause })))
   )
 
-/** Operations that may need space. */
-const growing = ["write", "allocate", "open", "rename", "makeDirectory", "syncDirectory"] as const
-
+/** What strikes once, and a disk that is full, is the matter of `faults.test.ts`. */
 const kinds: ReadonlyArray<readonly [string, (at: number) => Fault]> = [
-  ["EIO once", (at) => ({ at, outcome: { _tag: "Refused", code: "EIO" } })],
   ["EIO for ever", (at) => ({ at, times: Infinity, outcome: { _tag: "Refused", code: "EIO" } })],
-  ["ENOSPC once", (at) => ({ at, operation: growing, outcome: { _tag: "Refused", code: "ENOSPC" } })],
-  ["ENOSPC for ever", (at) => ({
-    at,
-    times: Infinity,
-    operation: growing,
-    outcome: { _tag: "Refused", code: "ENOSPC" }
-  })],
-  [
-    "half a write",
-    (at) => ({ at, operation: "write", outcome: { _tag: "Short", bytes: 700, code: "ENOSPC" } })
-  ],
   ["a sync that drops its pages", (at) => ({
     at,
     operation: "sync",
@@ -240,19 +226,6 @@ const kinds: ReadonlyArray<readonly [string, (at: number) => Fault]> = [
     path: /pages$/,
     operation: "write",
     outcome: { _tag: "Refused", code: "EIO" }
-  })],
-  ["ENOSPC for ever, of the page file", (at) => ({
-    at,
-    times: Infinity,
-    path: /pages$/,
-    operation: "write",
-    outcome: { _tag: "Refused", code: "ENOSPC" }
-  })],
-  ["ENOSPC once, of the page file", (at) => ({
-    at,
-    path: /pages$/,
-    operation: "write",
-    outcome: { _tag: "Refused", code: "ENOSPC" }
   })],
   ["EIO for ever, of a page read", (at) => ({
     at,

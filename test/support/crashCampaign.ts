@@ -19,7 +19,7 @@ export interface Totals extends Checked, Taken {
   cpuMillis: number
 }
 
-export const rates: Rates = { verify: 20, confirm: 100, nest: 400, deepen: 2_000 }
+export const rates: Rates = { verify: 20, confirm: 100, nest: 400, deepen: 500 }
 
 export const totals = (): Totals => ({
   runs: 0,

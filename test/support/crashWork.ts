@@ -31,6 +31,8 @@ const limitsOf = (blocks: number) => ({
   inlineValueBytes: 120,
   segmentBytes: 4096,
   undurableBytes: 2048,
+  // Filling it is a matter of one workload: in each it would be a part of all images.
+  reserveBytes: 0,
   checkpoint: { logBytes: 65_536, hardLogBytes: 1_048_576 }
 })
 
@@ -45,7 +47,12 @@ const fill = (life: CrashLife, transactions: number): Effect.Effect<void, StoreE
 export const commits: Work = {
   title: "commits of all durabilities",
   options: (chance) => ({
-    limits: { ...limitsOf(44), transactionBytes: 2048, applyInOneSlice: chance.pick([3, 1024]) }
+    limits: {
+      ...limitsOf(44),
+      transactionBytes: 2048,
+      applyInOneSlice: chance.pick([3, 1024]),
+      reserveBytes: 8192
+    }
   }),
   drawing: { keys: 40, valueBytes: 60, large: 0.1 },
   lives: 1,
