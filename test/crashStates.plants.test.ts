@@ -13,7 +13,12 @@ const plants: ReadonlyArray<
   readonly [what: string, work: Work, fault: Omit<Fault, "outcome">, message: RegExp]
 > = [
   ["of the log", commits, { operation: "sync", path: /log-/, times: 2 }, /log-\d+ is damaged|acknowledged/],
-  ["of the page file", checkpoints, { operation: "sync", path: /pages/ }, /pages is damaged|the store is damaged.*pages/],
+  [
+    "of the page file",
+    checkpoints,
+    { operation: "sync", path: /pages/ },
+    /pages is damaged|the store is damaged.*pages/
+  ],
   ["of a superblock", truncation, { operation: "sync", path: /super/ }, /log-\S+ is damaged/],
   ["of the directory", commits, { operation: "syncDirectory", times: 2 }, /log-\d+ is damaged|acknowledged/]
 ]
