@@ -76,13 +76,23 @@ const expectPrefix = Effect.gen(function*() {
   return found.number
 })
 
+/** Commits once there is space again: the store looks for it now and then. */
+const resumed = Effect.gen(function*() {
+  let after = yield* commits(more)
+  for (let tries = 0; after.failure === "DiskFull" && tries < 100; tries++) {
+    yield* Effect.sleep(50)
+    after = yield* commits(more)
+  }
+  return after
+})
+
 const fill = Effect.gen(function*() {
   const first = yield* commits(most)
   if (first.failure === undefined) quit(5, `nothing ran out in ${most} commits`)
   // Without the log there may be no reading either, but no wrong answer.
   const seen = failureOf(yield* Effect.exit(expectPrefix)) ?? "reads"
   if (ballast !== undefined) fs.rmSync(ballast, { recursive: true })
-  const after = ballast === undefined ? undefined : yield* commits(more)
+  const after = ballast === undefined ? undefined : yield* resumed
   const then = after === undefined ? "" : `; with space again ${after.done} more, ${after.failure ?? "well"}`
   console.log(`${first.done} commits, then ${first.failure}; ${seen}${then}`)
   // Closing would wait for what waits.
