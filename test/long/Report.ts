@@ -10,6 +10,8 @@ export interface Report {
   readonly node: string
   readonly machine: string
   readonly minutes: number
+  /** Suites beside each other. */
+  readonly jobs: number
   readonly seed: number
   readonly suites: ReadonlyArray<Outcome>
   /** Suites that are not there yet. */
@@ -30,9 +32,9 @@ const rowOf = (outcome: Outcome): string => {
   return row([name, found, `${failures}`, seconds.toFixed(0), seedsOf(outcome)])
 }
 
-export const table = ({ absent, began, commit, machine, minutes, node, suites }: Report): string =>
+export const table = ({ absent, began, commit, jobs, machine, minutes, node, suites }: Report): string =>
   [
-    `${minutes} minutes from ${began}, of commit ${commit}, with Node ${node} on ${machine}.`,
+    `${minutes} minutes from ${began}, ${jobs} at a time, of commit ${commit}, with Node ${node} on ${machine}.`,
     "",
     row(["suite", "figure", "failures", "seconds", "seeds"]),
     row(["---", "---:", "---:", "---:", "---"]),

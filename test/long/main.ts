@@ -70,6 +70,7 @@ const runAll = async (): Promise<Report> => {
     node: process.versions.node,
     machine: `${os.cpus().length} cores of ${os.cpus()[0]?.model.trim() ?? os.arch()}`,
     minutes,
+    jobs,
     seed,
     suites: chosen.flatMap(({ name }) => done.filter((outcome) => outcome.name === name)),
     absent: asked.filter((suite) => !isThere(suite)).map(({ name }) => name)
