@@ -25,8 +25,11 @@ import { seal, verify } from "../src/tree/PageCheck.ts"
 import * as PageFileHeader from "../src/tree/PageFileHeader.ts"
 import type { Image } from "../src/tree/Pages.ts"
 import { writeReference } from "../src/tree/Reference.ts"
+import { ValueScratch } from "../src/tree/ValueIn.ts"
 import { golden } from "./support/golden.ts"
 import { bytesOf, life, makeTail, start, storeId } from "./support/log.ts"
+
+const stored = (value: Uint8Array) => new ValueScratch().load(value)
 
 /** Bytes as lines of offset and 16 bytes; lines of zeros are left out, and the length stands at the end. */
 const dump = (bytes: Uint8Array): string => {
@@ -125,7 +128,7 @@ const leaf = (): Uint8Array => {
     const scratch = keyOf(key)
     const need = Leaf.neededWords(words, 0, scratch.length, value.length, expiry)
     const index = ~Leaf.find(words, 0, scratch)
-    Leaf.insert(words, bytes, 0, index, need, scratch, kind, value, version, expiry)
+    Leaf.insert(words, 0, index, need, scratch, kind, stored(value), version, expiry)
   }
   const reference = writeReference({ lsn: 2 ** 32 + 8, bytes: 70_000, checksum: 0x1234_5678 })
   insert("abcdeg", Leaf.Kind.Value, bytesOf("first"), 64, Infinity)
@@ -150,7 +153,6 @@ const inner = (): Uint8Array => {
 /** Every kind of dirty record, every status, and what an image leaves out: what is clean, and marks of use. */
 const miniPage = (pageId: number, prefix: string): Uint8Array => {
   const words = new Int32Array(128)
-  const bytes = new Uint8Array(words.buffer)
   MiniPage.begin(words, 0, { size: words.length, pageId, treeId: 2 }, keyOf(prefix), prefix.length)
   const { Kind } = Leaf
   const { cached, isNew, replaces, touched } = MiniPage.Flag
@@ -161,7 +163,7 @@ const miniPage = (pageId: number, prefix: string): Uint8Array => {
       : bytesOf(text)
     const need = Leaf.neededWords(words, 0, key.length, value.length, expiry)
     const index = ~Leaf.find(words, 0, key)
-    Leaf.insert(words, bytes, 0, index, need, key, kind | flags << 8, value, 2 ** 32 + 16, expiry)
+    Leaf.insert(words, 0, index, need, key, kind | flags << 8, stored(value), 2 ** 32 + 16, expiry)
   }
   insert("f", Kind.Value, isNew | touched, "first")
   insert("b", Kind.Reference, replaces, "")

@@ -5,10 +5,13 @@ import * as Leaf from "../src/tree/Leaf.ts"
 import * as Page from "../src/tree/Page.ts"
 import { check, seal, verify } from "../src/tree/PageCheck.ts"
 import { commonBytes, compareKeys, headOf, headOfWords, lowerHead, upperHead } from "../src/tree/Search.ts"
+import { ValueScratch } from "../src/tree/ValueIn.ts"
 import { random } from "./support/random.ts"
 import type { Random } from "./support/random.ts"
 import { keys } from "./support/treeModel.ts"
 import { bytes, text } from "./support/world.ts"
+
+const stored = (value: Uint8Array) => new ValueScratch().load(value)
 
 const scratch = (key: string): KeyScratch => {
   const own = new KeyScratch()
@@ -45,7 +48,7 @@ const sample = (chance: Random, pageBytes: number): Uint8Array => {
     chance.bool(0.5) ? "" : `${prefix}\0`,
     chance.bool(0.5) ? undefined : `${prefix}~`
   )
-  const { content, p, words } = page
+  const { p, words } = page
   for (let version = 1; version < 60; version++) {
     const name = prefix + String.fromCharCode(1 + chance.int(100)) + text(chance.bytes(chance.int(12)))
     const key = scratch(name)
@@ -55,7 +58,7 @@ const sample = (chance: Random, pageBytes: number): Uint8Array => {
     const need = Leaf.neededWords(words, p, key.length, value.length, expiry)
     if (index >= 0) Leaf.remove(words, p, index)
     else if (Leaf.gap(words, p) >= need + 2) {
-      Leaf.insert(words, content, p, ~index, need, key, Leaf.Kind.Value, value, version, expiry)
+      Leaf.insert(words, p, ~index, need, key, Leaf.Kind.Value, stored(value), version, expiry)
     }
   }
   return image(page, pageBytes)
@@ -138,10 +141,10 @@ describe("leaf", () => {
           Leaf.remove(words, p, index)
           model.delete(name)
         } else if (index >= 0) {
-          const done = Leaf.replace(words, content, p, index, need, Leaf.Kind.Value, value, version, expiry)
+          const done = Leaf.replace(words, p, index, need, Leaf.Kind.Value, stored(value), version, expiry)
           if (done) model.set(name, { value: text(value), version, expiry })
         } else if (Leaf.gap(words, p) >= need + 2) {
-          Leaf.insert(words, content, p, ~index, need, key, Leaf.Kind.Value, value, version, expiry)
+          Leaf.insert(words, p, ~index, need, key, Leaf.Kind.Value, stored(value), version, expiry)
           model.set(name, { value: text(value), version, expiry })
         }
         if (version % 25 === 0) {
@@ -179,7 +182,7 @@ describe("leaf", () => {
       assert.isTrue(Page.checkSizes({ pageBytes, keyBytes }))
       assert.isFalse(Page.checkSizes({ pageBytes, keyBytes: keyBytes + 4 }))
       const page = leaf(pageBytes, 0, "\0".repeat(keyBytes), "\xff".repeat(keyBytes))
-      const { content, p, words } = page
+      const { p, words } = page
       const most = Page.maxRecordBytes(pageBytes, keyBytes)
       Page.setCounts(words, p, 0, 2)
       assert.isAtLeast(most, Page.recordBytes(keyBytes, Page.referenceBytes, 8))
@@ -188,7 +191,7 @@ describe("leaf", () => {
         const key = scratch(byte.repeat(keyBytes))
         const need = Leaf.neededWords(words, p, key.length, value.length, Infinity)
         assert.isAtLeast(Leaf.gap(words, p), need)
-        Leaf.insert(words, content, p, index, need, key, Leaf.Kind.Value, value, 1, Infinity)
+        Leaf.insert(words, p, index, need, key, Leaf.Kind.Value, stored(value), 1, Infinity)
       }
       assert.deepStrictEqual(check(words, p, pageBytes / 4), { _tag: "Sound" })
     }
@@ -226,10 +229,10 @@ describe("page check", () => {
           "Invalid"
         ]] as const
       ) {
-        const { content, p, words } = leaf(1024, 0, low, high)
+        const { p, words } = leaf(1024, 0, low, high)
         const own = scratch(key)
         const need = Leaf.neededWords(words, p, own.length, 4, Infinity)
-        Leaf.insert(words, content, p, 0, need, own, Leaf.Kind.Value, new Uint8Array(4), 1, Infinity)
+        Leaf.insert(words, p, 0, need, own, Leaf.Kind.Value, stored(new Uint8Array(4)), 1, Infinity)
         assert.strictEqual(check(words, p, 256)._tag, answer, `${key} in [${low}, ${high})`)
       }
     }

@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { KeyScratch } from "../src/tree/KeyScratch.ts"
 import * as Leaf from "../src/tree/Leaf.ts"
 import * as Page from "../src/tree/Page.ts"
+import { ValueScratch } from "../src/tree/ValueIn.ts"
 import { VersionOrder } from "../src/tree/VersionOrder.ts"
 import { Versions } from "../src/tree/Versions.ts"
 import { random } from "./support/random.ts"
@@ -30,7 +31,7 @@ const displace = (versions: Versions, entry: Entry): void => {
   const words = new Int32Array(256)
   Page.begin(words, 0, { size: words.length, level: 0, pageId: 1, treeId })
   const need = Leaf.neededWords(words, 0, key.length, value.length, expiry)
-  Leaf.insert(words, new Uint8Array(words.buffer), 0, 0, need, key, Leaf.Kind.Value, value, from, expiry)
+  Leaf.insert(words, 0, 0, need, key, Leaf.Kind.Value, new ValueScratch().load(value), from, expiry)
   versions.displace(treeId, key, to, words, Leaf.recordAt(words, 0, 0), Page.slotBytes(words, 0, 0))
 }
 

@@ -29,6 +29,7 @@ import type { Generation, Generations } from "../tree/Generations.ts"
 import { writeReference } from "../tree/Reference.ts"
 import type { Tree as Kernel } from "../tree/Tree.ts"
 import { Absent, Kind, Missing, NoSpace } from "../tree/Tree.ts"
+import { ValueAt } from "../tree/ValueIn.ts"
 import type { Reply } from "./Actor.ts"
 import { Charges } from "./Charges.ts"
 import type { Options as SliceOptions } from "./Slices.ts"
@@ -73,6 +74,8 @@ export class Tree {
   private readonly options: Options
   private readonly parked: Array<Parked> = []
   private readonly scratch = new RecordReader()
+  /** The value that is put: where it lies in the log. */
+  private readonly value = new ValueAt()
   private readonly applyOne = (reader: RecordReader): boolean => this.runOne(reader)
   /** LSN and time of the commit whose writes are applied now. */
   private version = 0
@@ -250,23 +253,30 @@ export class Tree {
   private write(reader: RecordReader): number {
     const { generations, kernel } = this.options
     generations.millis = this.millis
-    const key = reader.bytes.subarray(reader.keyStart, reader.keyEnd)
     switch (reader.op) {
       case Op.put: {
         const generation = generations.get(reader.keyspace)
         // A number takes less room in its leaf than a reference to it, and must be there to be folded.
         const leaves = reader.large && !isNumeric(generation.reducer)
-        if (leaves) return this.putLarge(generation, key, reader)
-        const value = reader.bytes.subarray(reader.valueStart, reader.valueEnd)
-        return kernel.put(generation.root, key, Kind.Value, value, this.version, reader.expiryMillis)
+        if (leaves) return this.putLarge(generation, reader)
+        const { root } = generation
+        this.loadKey(reader)
+        const value = this.value.of(
+          reader.words,
+          reader.valueStart >>> 2,
+          reader.valueEnd - reader.valueStart
+        )
+        return kernel.putLoaded(root, Kind.Value, value, this.version, reader.expiryMillis)
       }
       case Op.remove:
-        return kernel.remove(generations.get(reader.keyspace).root, key, this.version)
+        this.loadKey(reader)
+        return kernel.removeLoaded(generations.get(reader.keyspace).root, this.version)
       case Op.merge: {
         const { root } = generations.get(reader.keyspace)
         invariant(reader.reducer !== 0 && reader.reducer === root.reducer, "Tree I1: a keyspace's reducer")
         const operand = reader.bytes.subarray(reader.valueStart, reader.valueEnd)
-        return kernel.reduce(root, key, operand, this.version, this.millis)
+        this.loadKey(reader)
+        return kernel.reduceLoaded(root, operand, this.version, this.millis)
       }
       case Op.relocate:
         return this.charges.relocate(reader)
@@ -289,10 +299,16 @@ export class Tree {
     }
   }
 
+  private loadKey(reader: RecordReader): void {
+    const { key } = this.options.kernel
+    key.loadWords(reader.words, reader.keyStart >>> 2, reader.keyEnd - reader.keyStart)
+  }
+
   /** Writes a reference to a value that stays in the log. */
-  private putLarge(generation: Generation, key: Uint8Array, reader: RecordReader): number {
+  private putLarge(generation: Generation, reader: RecordReader): number {
     const { kernel } = this.options
     const bytes = reader.valueEnd - reader.valueStart
+    const key = reader.bytes.subarray(reader.keyStart, reader.keyEnd)
     const reference = writeReference({ lsn: reader.valueLsn, bytes, checksum: reader.valueChecksum | 0 })
     const { root } = generation
     const answer = kernel.put(root, key, Kind.Reference, reference, this.version, reader.expiryMillis)

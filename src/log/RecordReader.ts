@@ -8,6 +8,7 @@
  * Fields are those of the record or write that `nextRecord` or `nextWrite` last answered true for.
  */
 import { crc32 } from "node:zlib"
+import { invariant } from "../Invariant.ts"
 import type { Invalid } from "./Invalid.ts"
 import { invalid } from "./Invalid.ts"
 import { align8, asBuffer, fromWords, isLsn, NO_LSN } from "./Lsn.ts"
@@ -28,11 +29,14 @@ import {
 } from "./Record.ts"
 
 const NO_BYTES = Buffer.alloc(0)
+const NO_WORDS = new Int32Array(0)
 const NO_VIEW = new DataView(new ArrayBuffer(0))
 
 export class RecordReader {
   /** What the offsets refer to. */
   bytes: Buffer = NO_BYTES
+  /** The same by words. Keys and values begin at one, and are padded with zeros to it, where the records do. */
+  words: Int32Array = NO_WORDS
   /** The first broken rule, with its offset in `bytes`. */
   fault: Invalid | undefined = undefined
 
@@ -82,9 +86,13 @@ export class RecordReader {
   open(bytes: Uint8Array, start: number, end: number, lsn: Lsn, expectedRecords = -1): this {
     // Views cost more than a small record, and one buffer holds many.
     if (this.bytes !== bytes) {
-      this.bytes = asBuffer(bytes)
-      this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+      // Words begin at words. Whoever reads a log at any other place pays for a copy.
+      const own = (bytes.byteOffset & 3) === 0 ? bytes : Buffer.from(bytes)
+      this.bytes = asBuffer(own)
+      this.view = new DataView(own.buffer, own.byteOffset, own.length)
+      this.words = new Int32Array(own.buffer, own.byteOffset, own.length >>> 2)
     }
+    invariant((start & 3) === 0, "RecordReader: records begin at words")
     this.end = Math.min(end, bytes.length)
     this.cursor = start
     this.recordEnd = start

@@ -72,8 +72,6 @@ export function blend(
 /** Adds what was folded as the last record. */
 function add(target: Int32Array, version: number): void {
   const { expiry } = folding
-  const value = folding.value()
-  const need = Leaf.neededWords(target, 0, key.length, value.length, expiry)
-  const bytes = new Uint8Array(target.buffer)
-  Leaf.insert(target, bytes, 0, Page.count(target, 0), need, key, Kind.Value, value, version, expiry)
+  const need = Leaf.neededWords(target, 0, key.length, folding.length, expiry)
+  Leaf.insert(target, 0, Page.count(target, 0), need, key, Kind.Value, folding, version, expiry)
 }

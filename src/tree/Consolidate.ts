@@ -34,6 +34,7 @@ import { valueOf } from "./Operand.ts"
 import * as Page from "./Page.ts"
 import type { Ground, Root } from "./Split.ts"
 import { splitLeaf } from "./Split.ts"
+import { ValueAt } from "./ValueIn.ts"
 
 const { Flag } = MiniPage
 const { Kind } = Leaf
@@ -61,6 +62,7 @@ export class Consolidation {
   private readonly descend: Descend
   private readonly key = new KeyScratch()
   private readonly operandKey = new KeyScratch()
+  private readonly value = new ValueAt()
   /** Free blocks to ask for after `NoSpace`. */
   blocksNeeded = 0
 
@@ -198,14 +200,18 @@ export class Consolidation {
     const version = Leaf.versionAt(words, record)
     const kind = Leaf.kindAt(words, record)
     const expiry = Leaf.expiryAt(words, record, keyBytes)
-    const value = valueOf(words, record, keyBytes)
+    const value = this.value.of(
+      words,
+      Leaf.valueAt(words, record, keyBytes),
+      Leaf.valueBytesAt(words, record)
+    )
     for (let answer: number = Again; answer === Again;) {
       const leaf = this.descend(root, this.key)
       invariant(leaf > 0, "Consolidate: the way is in memory")
       answer = kind === Kind.Tombstone
         ? this.inPlace.take(root, this.key, version)
         : kind === Kind.Operand
-        ? this.inPlace.reduce(root, this.key, value, version)
+        ? this.inPlace.reduce(root, this.key, valueOf(words, record, keyBytes), version)
         : this.inPlace.put(root, this.key, kind, value, version, expiry)
       invariant(answer !== NoSpace, "Consolidate: what fits needs no block")
     }

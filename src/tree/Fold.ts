@@ -24,6 +24,7 @@
  * It must not know pages, nor what numbers and elements mean to anybody.
  */
 import { putWord, wordAt } from "../key/Number.ts"
+import type { ValueIn } from "./ValueIn.ts"
 
 export const Reducer = { none: 0, sum: 1, min: 2, max: 3, append: 4, union: 5, last: 6, user: 15 } as const
 
@@ -38,8 +39,9 @@ export const isNumeric = (reducer: number): boolean =>
 const numberBytes = 8
 
 /** A place for what is folded; good until the next fold. It begins at a word and is padded with zeros to words. */
-export class Fold {
+export class Fold implements ValueIn {
   words = new Int32Array(16)
+  readonly at = 0
   bytes = new Uint8Array(this.words.buffer)
   length = 0
 

@@ -16,6 +16,7 @@ import { Folding } from "./Operand.ts"
 import * as Page from "./Page.ts"
 import type { Ground, Root } from "./Split.ts"
 import { compact, sequence, splitLeaf } from "./Split.ts"
+import type { ValueIn } from "./ValueIn.ts"
 
 export class InPlace {
   /** Free blocks to ask for after `NoSpace`. */
@@ -37,7 +38,7 @@ export class InPlace {
     root: Root,
     key: KeyScratch,
     kind: number,
-    value: Uint8Array,
+    value: ValueIn,
     version: number,
     expiry: number
   ): number {
@@ -47,13 +48,12 @@ export class InPlace {
     if (expiry !== Infinity) pages.deadlines.note(id, expiry)
     const address = map.block[id] as number
     const words = arena.words[address >>> arena.shift] as Int32Array
-    const bytes = arena.bytes[address >>> arena.shift] as Uint8Array
     const p = address & arena.mask
     const index = Leaf.find(words, p, key)
     const need = Leaf.neededWords(words, p, key.length, value.length, expiry)
     const answer = index < 0
-      ? this.add(words, bytes, p, ~index, need, key, kind, value, version, expiry)
-      : this.replace(root, words, bytes, p, index, need, key, kind, value, version, expiry)
+      ? this.add(words, p, ~index, need, key, kind, value, version, expiry)
+      : this.replace(root, words, p, index, need, key, kind, value, version, expiry)
     if (answer === Added) root.count++
     if (answer !== NoSpace) return answer
     const ascends = index < 0 && Leaf.ascendingRun(words, p, ~index) >= sequence
@@ -73,7 +73,7 @@ export class InPlace {
     const { folding } = this
     const words = arena.wordsOf(address)
     folding.onto(words, address & arena.mask, key, root.reducer, operand, Infinity, millis)
-    return this.put(root, key, Leaf.Kind.Value, folding.value(), version, folding.expiry)
+    return this.put(root, key, Leaf.Kind.Value, folding, version, folding.expiry)
   }
 
   private recordWords(words: Int32Array, p: number, index: number): number {
@@ -82,13 +82,12 @@ export class InPlace {
 
   private add(
     words: Int32Array,
-    bytes: Uint8Array,
     p: number,
     index: number,
     need: number,
     key: KeyScratch,
     kind: number,
-    value: Uint8Array,
+    value: ValueIn,
     version: number,
     expiry: number
   ): number {
@@ -98,20 +97,19 @@ export class InPlace {
     if (cramped && !this.mayCompact(words, p, need + Page.slotWords, 0)) return NoSpace
     this.ground.pages.touch(Page.pageId(words, p))
     if (cramped) compact(this.ground, words, p, need)
-    Leaf.insert(words, bytes, p, index, need, key, kind, value, version, expiry)
+    Leaf.insert(words, p, index, need, key, kind, value, version, expiry)
     return Added
   }
 
   private replace(
     root: Root,
     words: Int32Array,
-    bytes: Uint8Array,
     p: number,
     index: number,
     need: number,
     key: KeyScratch,
     kind: number,
-    value: Uint8Array,
+    value: ValueIn,
     version: number,
     expiry: number
   ): number {
@@ -121,11 +119,11 @@ export class InPlace {
     this.ground.pages.touch(Page.pageId(words, p))
     this.displace(root, words, p, index, key, version)
     if (!cramped) {
-      Leaf.replace(words, bytes, p, index, need, kind, value, version, expiry)
+      Leaf.replace(words, p, index, need, kind, value, version, expiry)
     } else {
       Leaf.remove(words, p, index)
       compact(this.ground, words, p, need)
-      Leaf.insert(words, bytes, p, index, need, key, kind, value, version, expiry)
+      Leaf.insert(words, p, index, need, key, kind, value, version, expiry)
     }
     return Replaced
   }

@@ -28,6 +28,11 @@ export class KeyScratch {
     this.length = length
   }
 
+  /** Loads a key of `length` bytes from word `at` on, padded with zeros to words. */
+  loadWords(words: Int32Array, at: number, length: number): void {
+    this.assemble(words, 0, 0, words, at, length)
+  }
+
   /** Loads a key of which the first words are `high`'s and the rest is copied from `words` at `at`. */
   assemble(
     prefix: Int32Array,

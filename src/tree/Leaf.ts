@@ -21,6 +21,7 @@ import { invariant } from "../Invariant.ts"
 import type { KeyScratch } from "./KeyScratch.ts"
 import * as Page from "./Page.ts"
 import { compareKeys, headOf, headOfWords, lowerHead, upperHead } from "./Search.ts"
+import type { ValueIn } from "./ValueIn.ts"
 
 /** Kinds of records. Those from 3 on stand in mini-pages only (`MiniPage.ts`, which has more flags too). */
 export const Kind = {
@@ -39,6 +40,8 @@ const { headerWords, recordHeaderWords } = Page
 const growth = 8
 /** Up to this many words a loop moves them faster than `copyWithin`. */
 const loopWords = 28
+/** Up to this many words a loop copies a value faster than a view of it and `set`. */
+const setWords = 48
 
 /** For the bits of a float. */
 const float = new Float64Array(1)
@@ -192,13 +195,7 @@ function openSlot(words: Int32Array, p: number, index: number, head: number, met
 }
 
 /** Writes what follows the key of a record: expiry and value. */
-function writeValue(
-  words: Int32Array,
-  bytes: Uint8Array,
-  at: number,
-  expiry: number,
-  value: Uint8Array
-): void {
+function writeValue(words: Int32Array, at: number, expiry: number, value: ValueIn): void {
   let to = at
   if (expiry !== Infinity) {
     float[0] = expiry
@@ -206,22 +203,21 @@ function writeValue(
     words[to + 1] = floatWords[1] as number
     to += 2
   }
-  const { length } = value
-  if (length === 0) return
-  words[to + (length - 1 >>> 2)] = 0
-  bytes.set(value, to << 2)
+  const { at: from, words: source } = value
+  const count = value.length + 3 >>> 2
+  if (count > setWords) words.set(source.subarray(from, from + count), to)
+  else for (let word = 0; word < count; word++) words[to + word] = source[from + word] as number
 }
 
 /** Inserts a record at `index`. There is room in the gap for `need` words and, if the slots are full, one slot. */
 export function insert(
   words: Int32Array,
-  bytes: Uint8Array,
   p: number,
   index: number,
   need: number,
   key: KeyScratch,
   kind: number,
-  value: Uint8Array,
+  value: ValueIn,
   version: number,
   expiry: number
 ): void {
@@ -235,7 +231,7 @@ export function insert(
   at += recordHeaderWords
   const keyWords = stored + 3 >>> 2
   for (let word = 0; word < keyWords; word++) words[at + word] = key.words[skip + word] as number
-  writeValue(words, bytes, at + keyWords, expiry, value)
+  writeValue(words, at + keyWords, expiry, value)
   Page.setHeap(words, p, off, Page.garbage(words, p))
   openSlot(words, p, index, headOf(key.bytes, prefix), off | stored << 16)
   noteRun(words, p, index)
@@ -258,12 +254,11 @@ export function ascendingRun(words: Int32Array, p: number, index: number): numbe
 /** Overwrites the value of record `index`. False where neither its place nor the gap has room for `need` words. */
 export function replace(
   words: Int32Array,
-  bytes: Uint8Array,
   p: number,
   index: number,
   need: number,
   kind: number,
-  value: Uint8Array,
+  value: ValueIn,
   version: number,
   expiry: number
 ): boolean {
@@ -289,7 +284,7 @@ export function replace(
   }
   words[at] = value.length | kind << 16 | (expiry === Infinity ? 0 : expires << 24)
   Page.writeLsn(words, at + 1, version)
-  writeValue(words, bytes, at + recordHeaderWords + keyWords, expiry, value)
+  writeValue(words, at + recordHeaderWords + keyWords, expiry, value)
   Page.raisePageLsn(words, p, version)
   return true
 }

@@ -21,11 +21,12 @@ import * as MiniPage from "./MiniPage.ts"
 import { Folding } from "./Operand.ts"
 import * as Page from "./Page.ts"
 import type { Ground, Root } from "./Split.ts"
+import { noValue, ValueAt } from "./ValueIn.ts"
+import type { ValueIn } from "./ValueIn.ts"
 import { pathPrefix } from "./Workbench.ts"
 
 const { Flag } = MiniPage
 const { Kind } = Leaf
-const nothing = new Uint8Array(0)
 /** What stays of a mini-page that must grow, as long as it fits. */
 const forCopy = ["all", "dirty or touched"] as const
 const forWrite = ["all", "dirty or touched", "dirty"] as const
@@ -50,6 +51,8 @@ export class MiniWriter {
   private p = 0
   private readonly folding = new Folding()
   private readonly pair = new Folding()
+  /** What is remembered of the base page. */
+  private readonly value = new ValueAt()
 
   constructor(ground: Ground) {
     this.ground = ground
@@ -57,7 +60,7 @@ export class MiniWriter {
   }
 
   /** Writes a record: Added, Replaced, Written, NoSpace, or Missing where the mini-page must be merged first. */
-  put(root: Root, key: KeyScratch, kind: number, value: Uint8Array, version: number, expiry: number): number {
+  put(root: Root, key: KeyScratch, kind: number, value: ValueIn, version: number, expiry: number): number {
     const id = this.ground.bench.ids[this.ground.bench.depth] as number
     const answer = this.makeRoom(root, id, key, value.length, expiry, "write")
     if (answer < 0) return answer
@@ -78,9 +81,9 @@ export class MiniWriter {
     if (kind === Kind.Operand && !isHere && root.expires) return Missing
     if (kind === Kind.Operand && isHere) {
       this.foldOnBase(root, id, key, millis)
-      return this.put(root, key, Kind.Value, folding.value(), version, folding.expiry)
+      return this.put(root, key, Kind.Value, folding, version, folding.expiry)
     }
-    return this.put(root, key, kind, folding.value(), version, folding.expiry)
+    return this.put(root, key, kind, folding, version, folding.expiry)
   }
 
   /** Folds an operand into what the mini-page has of the key, in `folding`: the kind of what comes of it. */
@@ -120,7 +123,7 @@ export class MiniWriter {
     if (this.inBase(id, key) === Flag.isNew) return Absent
     const answer = this.makeRoom(root, id, key, 0, Infinity, "write")
     if (answer < 0) return answer
-    const before = this.write(root, id, key, Kind.Tombstone, nothing, version, Infinity)
+    const before = this.write(root, id, key, Kind.Tombstone, noValue, version, Infinity)
     this.ripen(id)
     return before === Found ? Removed : Written
   }
@@ -144,7 +147,7 @@ export class MiniWriter {
     if (kind === Kind.Tombstone || kind === Kind.Phantom) return Absent
     // Where the base page has no such key, nothing needs to hide it: what is left is the knowledge.
     const known = MiniPage.statusAt(this.words, record) === Flag.isNew
-    this.write(root, id, key, known ? Kind.Phantom : Kind.Tombstone, nothing, version, Infinity)
+    this.write(root, id, key, known ? Kind.Phantom : Kind.Tombstone, noValue, version, Infinity)
     return Removed
   }
 
@@ -237,20 +240,19 @@ export class MiniWriter {
     id: number,
     key: KeyScratch,
     kind: number,
-    value: Uint8Array,
+    value: ValueIn,
     version: number,
     expiry: number
   ): number {
     const { pages } = this.ground
     const { p, words } = this
-    const bytes = pages.arena.bytesOf(pages.map.mini[id] as number)
     const index = Leaf.find(words, p, key)
     const need = Leaf.neededWords(words, p, key.length, value.length, expiry)
     pages.touchMini(id)
     if (expiry !== Infinity) pages.deadlines.note(id, expiry)
     if (index < 0) {
       const status = this.inBase(id, key)
-      Leaf.insert(words, bytes, p, ~index, need, key, kind | status << 8, value, version, expiry)
+      Leaf.insert(words, p, ~index, need, key, kind | status << 8, value, version, expiry)
       this.count(root, words, Leaf.recordAt(words, p, ~index), 1)
       return status === Flag.replaces ? Found : status === Flag.isNew ? Absent : Written
     }
@@ -267,7 +269,7 @@ export class MiniWriter {
     const flags = phantom ? marks : status | marks
     // A phantom is so for whoever asks, as far as Versions does not know better: it has no version of its own.
     const from = phantom ? 0 : version
-    const written = Leaf.replace(words, bytes, p, index, need, kind | flags << 8, value, from, expiry)
+    const written = Leaf.replace(words, p, index, need, kind | flags << 8, value, from, expiry)
     invariant(written, "MiniWriter: room was made")
     this.count(root, words, Leaf.recordAt(words, p, index), 1)
     return before
@@ -292,16 +294,13 @@ export class MiniWriter {
     const expiry = address < 0 ? Infinity : Leaf.expiryAt(source, at, keyBytes)
     if (this.makeRoom(root, id, key, length, expiry, "copy") < 0) return
     const { p, words } = this
-    const bytes = pages.arena.bytesOf(pages.map.mini[id] as number)
     const need = Leaf.neededWords(words, p, key.length, length, expiry)
     const index = ~Leaf.find(words, p, key)
     invariant(index >= 0, "MiniPage I1")
     const kind = address < 0 ? Kind.Phantom : Leaf.kindAt(source, at) | Flag.cached << 8
-    const from = address < 0 ? 0 : Leaf.valueAt(source, at, keyBytes) * 4
-    const value = address < 0 ? nothing : pages.arena.bytesOf(address).subarray(from, from + length)
+    const value = address < 0 ? noValue : this.value.of(source, Leaf.valueAt(source, at, keyBytes), length)
     Leaf.insert(
       words,
-      bytes,
       p,
       index,
       need,

@@ -39,6 +39,8 @@ import type { PromoteCounters } from "./MiniWriter.ts"
 import * as Page from "./Page.ts"
 import { resolveFrom } from "./Resolve.ts"
 import type { Ground, Root } from "./Split.ts"
+import { ValueScratch } from "./ValueIn.ts"
+import type { ValueIn } from "./ValueIn.ts"
 import { Workbench } from "./Workbench.ts"
 
 export { Absent, Added, Found, inScratch, Missing, NoSpace, Removed, Replaced, Written } from "./Answer.ts"
@@ -55,6 +57,7 @@ export class Tree extends Lookup {
   /** Free blocks to ask for after `NoSpace`, and the leaf that must be in memory beside them; 0 = none. */
   blocksNeeded = 0
   leafNeeded = 0
+  private readonly scratch = new ValueScratch()
   private readonly bench: Workbench
   private readonly ground: Ground
   private readonly inPlace: InPlace
@@ -150,11 +153,11 @@ export class Tree extends Lookup {
     expiry = Infinity
   ): number {
     this.key.load(key)
-    return this.putLoaded(root, kind, value, version, expiry)
+    return this.putLoaded(root, kind, this.scratch.load(value), version, expiry)
   }
 
-  /** The same for the key in `key`. */
-  putLoaded(root: Root, kind: number, value: Uint8Array, version: number, expiry: number): number {
+  /** The same for the key in `key`, and a value that lies in words. */
+  putLoaded(root: Root, kind: number, value: ValueIn, version: number, expiry: number): number {
     if (expiry !== Infinity) root.expires = true
     while (true) {
       const id = this.descend(root, this.key)
@@ -175,6 +178,11 @@ export class Tree extends Lookup {
   /** Removes a record: Removed, Absent, Written (not known which), Missing or NoSpace. */
   remove(root: Root, key: Uint8Array, version: number): number {
     this.key.load(key)
+    return this.removeLoaded(root, version)
+  }
+
+  /** The same for the key in `key`. */
+  removeLoaded(root: Root, version: number): number {
     while (true) {
       const id = this.descend(root, this.key)
       if (id < 0) return Missing
@@ -194,6 +202,11 @@ export class Tree extends Lookup {
    */
   reduce(root: Root, key: Uint8Array, operand: Uint8Array, version: number, millis = -Infinity): number {
     this.key.load(key)
+    return this.reduceLoaded(root, operand, version, millis)
+  }
+
+  /** The same for the key in `key`. */
+  reduceLoaded(root: Root, operand: Uint8Array, version: number, millis: number): number {
     while (true) {
       const id = this.descend(root, this.key)
       if (id < 0) return Missing

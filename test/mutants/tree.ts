@@ -88,9 +88,9 @@ export const tree: ReadonlyArray<Mutant> = [
     name: "phantom kept after an insert",
     breaks: "A key that was known to be absent stays so although it was written.",
     file: "tree/MiniWriter.ts",
-    find: "Leaf.replace(words, bytes, p, index, need, kind | flags << 8, value, from, expiry)",
+    find: "Leaf.replace(words, p, index, need, kind | flags << 8, value, from, expiry)",
     replace:
-      "Leaf.replace(words, bytes, p, index, need, (before === Absent ? Kind.Phantom : kind) | flags << 8, value, from, expiry)",
+      "Leaf.replace(words, p, index, need, (before === Absent ? Kind.Phantom : kind) | flags << 8, value, from, expiry)",
     caughtBy: { file: "miniPage" }
   },
   {

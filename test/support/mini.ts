@@ -6,6 +6,7 @@ import * as Leaf from "../../src/tree/Leaf.ts"
 import * as MiniPage from "../../src/tree/MiniPage.ts"
 import * as Page from "../../src/tree/Page.ts"
 import type { Image } from "../../src/tree/Pages.ts"
+import { ValueScratch } from "../../src/tree/ValueIn.ts"
 import type { Random } from "./random.ts"
 import { bytes } from "./world.ts"
 
@@ -28,7 +29,6 @@ export const miniOf = (chance: Random, pageId: number, options: MiniOptions): In
   const prefix = new KeyScratch()
   prefix.load(bytes(text))
   MiniPage.begin(words, 0, { size: words.length, pageId, treeId: 3 }, prefix, text.length)
-  const own = new Uint8Array(words.buffer)
   const key = new KeyScratch()
   for (let version = 1; version <= records; version++) {
     key.load(bytes(text + String(chance.int(1000))))
@@ -44,7 +44,17 @@ export const miniOf = (chance: Random, pageId: number, options: MiniOptions): In
       ? Flag.cached
       : chance.pick(states)
     const flags = status | (chance.bool(0.5) ? Flag.touched : 0) | (chance.bool(0.3) ? Flag.again : 0)
-    Leaf.insert(words, own, 0, ~index, need, key, kind | flags << 8, value, version, expiry)
+    Leaf.insert(
+      words,
+      0,
+      ~index,
+      need,
+      key,
+      kind | flags << 8,
+      new ValueScratch().load(value),
+      version,
+      expiry
+    )
   }
   return words
 }

@@ -17,6 +17,7 @@ import { checkMini } from "../../src/tree/PageCheck.ts"
 import { Pages } from "../../src/tree/Pages.ts"
 import type { Root } from "../../src/tree/Split.ts"
 import { Missing } from "../../src/tree/Tree.ts"
+import { ValueScratch } from "../../src/tree/ValueIn.ts"
 import { Versions } from "../../src/tree/Versions.ts"
 import { pathPrefix, Workbench } from "../../src/tree/Workbench.ts"
 import { rowsOf } from "./mini.ts"
@@ -142,13 +143,12 @@ export class MiniBench {
       const version = 1 + tries
       Leaf.insert(
         words,
-        arena.bytesOf(this.base),
         p,
         index,
         need,
         this.key,
         Kind.Value,
-        value,
+        new ValueScratch().load(value),
         version,
         Infinity
       )
@@ -223,7 +223,7 @@ export class MiniBench {
     const address = this.pages.map.mini[this.leaf]
     const answer = this.asking(
       text,
-      () => this.writer.put(this.root, this.key, Kind.Value, value, version, expiry)
+      () => this.writer.put(this.root, this.key, Kind.Value, new ValueScratch().load(value), version, expiry)
     )
     if (answer < 0) return
     const there = this.model.get(text)
