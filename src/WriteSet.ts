@@ -11,18 +11,11 @@
  * rejected for the same reason. Going back to a savepoint undoes change by change; a copy per savepoint was rejected,
  * because a loop of them costs the square of its writes.
  */
-
+import { ByKey, nameOf } from "./ByKey.ts"
+import type { Write } from "./ByKey.ts"
 import { Fold } from "./tree/Fold.ts"
 
-/** One write to one key; `value` is undefined where it removes. */
-export interface Write {
-  readonly key: Uint8Array
-  readonly value: Uint8Array | undefined
-  /** Id of the reducer that folds it into what is stored; undefined where it takes the place of that. */
-  readonly reducer?: number | undefined
-  /** Milliseconds since 1970 from which on it is hidden; undefined where it stays. */
-  readonly expiry?: number | undefined
-}
+export type { Write }
 
 /** The writes to one keyspace. */
 export class KeyspaceWrites {
@@ -35,7 +28,7 @@ export class KeyspaceWrites {
   dropped = false
   /** All of these writes were made by somebody who keeps the indexes too. */
   keepsIndexes: boolean
-  byKey = new Map<string, Write>()
+  private byKey = new ByKey()
   private sorted: ReadonlyArray<Write> | undefined
 
   constructor({ keepsIndexes = false, layout, name, reducer = 0 }: Layout) {
@@ -51,21 +44,21 @@ export class KeyspaceWrites {
 
   /** Whether keys of a layout may be mixed with what is here: a drop leaves room for any other. */
   accepts(layout: string): boolean {
-    return layout === this.layout || (this.dropped && this.byKey.size === 0)
+    return layout === this.layout || (this.dropped && this.size === 0)
   }
 
   get(key: Uint8Array): Write | undefined {
-    return this.byKey.size === 0 ? undefined : this.byKey.get(nameOf(key))
+    return this.byKey.get(key)
   }
 
-  writes(): IterableIterator<Write> {
+  writes(): Iterable<Write> {
     return this.byKey.values()
   }
 
   /** The writes whose keys lie in [lower, upper), ascending. */
   range(lower: Uint8Array, upper: Uint8Array | undefined): ReadonlyArray<Write> {
-    if (this.byKey.size === 0) return []
-    this.sorted ??= [...this.byKey].sort(byName).map(([, write]) => write)
+    if (this.size === 0) return []
+    this.sorted ??= [...this.byKey.named()].sort(byName).map(([, write]) => write)
     const from = lowerBound(this.sorted, lower)
     const until = upper === undefined ? this.sorted.length : lowerBound(this.sorted, upper)
     return this.sorted.slice(from, Math.max(from, until))
@@ -80,24 +73,49 @@ export class KeyspaceWrites {
     if (keys === "all") {
       part.cleared = this.cleared
       part.dropped = this.dropped
-      part.byKey = new Map(this.byKey)
+      for (const write of this.writes()) part.byKey.set(write)
       return part
     }
+    const byName = this.byKey.named()
     for (const [name, operands] of keys) {
-      const write = this.byKey.get(name)
+      const write = byName.get(name)
       if (write === undefined) continue
       const { key, reducer } = write
-      part.byKey.set(
-        name,
-        reducer === undefined ? write : { key, reducer, value: composed(reducer, operands) }
-      )
+      part.byKey.set(reducer === undefined ? write : { key, reducer, value: composed(reducer, operands) })
     }
     return part
   }
 
-  /** To be called after every change of `byKey`. */
-  changed(): void {
+  set(write: Write): void {
+    this.byKey.set(write)
     this.sorted = undefined
+  }
+
+  /** Writes; answers how to take that back. */
+  setUndoably(write: Write, name: string): () => void {
+    const { byKey } = this
+    const named = byKey.named()
+    const before = named.get(name)
+    named.set(name, write)
+    this.sorted = undefined
+    return () => {
+      if (before === undefined) named.delete(name)
+      else named.set(name, before)
+      this.sorted = undefined
+    }
+  }
+
+  /** Forgets all writes, and notes that nothing of what is stored remains; answers how to take that back. */
+  clear(): () => void {
+    const { byKey, cleared } = this
+    this.byKey = new ByKey()
+    this.cleared = true
+    this.sorted = undefined
+    return () => {
+      this.byKey = byKey
+      this.cleared = cleared
+      this.sorted = undefined
+    }
   }
 }
 
@@ -154,34 +172,15 @@ export class WriteSet {
   /** Writes to a key of a keyspace whose layout is accepted; `operand` is what is new in an operand. */
   set(keyspace: Layout, write: Write, operand?: Uint8Array): void {
     const writes = this.of(keyspace)
-    const { byKey } = writes
+    if (this.marks.length === 0) return writes.set(write)
     const name = nameOf(write.key)
-    if (this.marks.length > 0) {
-      const before = byKey.get(name)
-      const undo = (): void => {
-        if (before === undefined) byKey.delete(name)
-        else byKey.set(name, before)
-        writes.changed()
-      }
-      this.undo.push({ undo, writes, key: name, operand })
-    }
-    byKey.set(name, write)
-    writes.changed()
+    this.undo.push({ undo: writes.setUndoably(write, name), writes, key: name, operand })
   }
 
   /** Forgets what was written to a keyspace, and notes that nothing of what is stored remains. */
   clear(keyspace: Layout): void {
     const writes = this.of(keyspace)
-    const { byKey, cleared } = writes
-    writes.byKey = new Map()
-    writes.cleared = true
-    writes.changed()
-    const undo = (): void => {
-      writes.byKey = byKey
-      writes.cleared = cleared
-      writes.changed()
-    }
-    this.undoBy({ undo, writes })
+    this.undoBy({ undo: writes.clear(), writes })
   }
 
   /** The same, and the keyspace itself goes. */
@@ -324,12 +323,6 @@ export interface Mark {
   layers: number
   isTaken: boolean
 }
-
-/** A string with one char per byte: the cheapest map key that a byte string has. */
-export const nameOf = (key: Uint8Array): string => latin1.call(key, 0, key.length)
-
-/** Works on any bytes; a Buffer made for it would cost twice as much as the string. */
-const latin1: (this: Uint8Array, from: number, until: number) => string = Buffer.prototype.latin1Slice
 
 /** Names order as their keys do, and compare faster. */
 const byName = ([a]: readonly [string, Write], [b]: readonly [string, Write]): number => a < b ? -1 : 1

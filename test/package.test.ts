@@ -150,6 +150,18 @@ describe("package", () => {
 
   it("runs", () => assert.strictEqual(run(user, process.execPath, "program.js").trim(), expected))
 
+  it("opens no door to the rooms of the engine", () => {
+    const attempt = `
+      const closed = []
+      for (const name of ["Machine", "WriteSet", "actors/Wal", "tree/Page", "disk/Disk"]) {
+        await import("heartwood/" + name).catch(({ code }) => closed.push(code))
+      }
+      console.log(closed.join(" "))`
+    fs.writeFileSync(path.join(user, "closed.js"), attempt)
+    const expected = Array.from({ length: 5 }, () => "ERR_PACKAGE_PATH_NOT_EXPORTED").join(" ")
+    assert.strictEqual(run(user, process.execPath, "closed.js").trim(), expected)
+  })
+
   it("has a command", () => {
     const command = path.join(user, "node_modules", ".bin", "heartwood")
     assert.match(run(user, command, "verify", "store"), /\nstore is sound\n$/)

@@ -5,6 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import { nameOf } from "../ByKey.ts"
 import { invariant } from "../Invariant.ts"
 import type { PiecePlace } from "../log/Pieces.ts"
 import { Op } from "../log/Record.ts"
@@ -14,7 +15,7 @@ import type { Window } from "../Overlay.ts"
 import { after, folded } from "../Overlay.ts"
 import type { StoreError } from "../StoreError.ts"
 import type { KeyspaceWrites, Write } from "../WriteSet.ts"
-import { compare, lowerBound, nameOf } from "../WriteSet.ts"
+import { compare, lowerBound } from "../WriteSet.ts"
 import type { Run, Section } from "./Run.ts"
 
 /** Pieces that are kept in memory, each unless it is larger than any but one with a large value. */

@@ -32,6 +32,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["Row"],
   ["Inspect", "Raw", "View"],
   ["Store"],
+  ["ByKey"],
   ["Snapshot", "Session", "Counts", "WriteSet", "Reducer"],
   ["Overlay", "Form", "Once"],
   ["own/"],
