@@ -31,6 +31,8 @@ const limitsOf = (blocks: number) => ({
   inlineValueBytes: 120,
   segmentBytes: 4096,
   undurableBytes: 2048,
+  // Schedules let minutes pass between two steps of a commit.
+  streamAgeMillis: 3_600_000,
   // Filling it is a matter of one workload: in each it would be a part of all images.
   reserveBytes: 0,
   checkpoint: { logBytes: 65_536, hardLogBytes: 1_048_576 }
