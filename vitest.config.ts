@@ -1,4 +1,5 @@
-import { defineConfig } from "vitest/config"
+import { configDefaults, defineConfig } from "vitest/config"
+import { FigureTable } from "./test/support/figureTable.ts"
 
 export default defineConfig({
   test: {
@@ -6,6 +7,7 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     maxWorkers: 2,
-    setupFiles: process.env["HEARTWOOD_FIGURES"] === undefined ? [] : ["test/support/figures.ts"]
+    setupFiles: ["test/support/figureSetup.ts"],
+    reporters: [...configDefaults.reporters, new FigureTable()]
   }
 })

@@ -19,17 +19,14 @@ import type { Sample } from "../bench/workloads/Measure.ts"
 import { Stage } from "../bench/workloads/Stage.ts"
 import type { Family } from "../bench/workloads/Workloads.ts"
 import { families } from "../bench/workloads/Workloads.ts"
+import { figure } from "./support/figures.ts"
 
 const records = 1_000
 const operations = 300
 
 /** Runs of a workload whose answers were compared with those of another engine. */
 let compared = 0
-afterAll(() => {
-  if (process.env["HEARTWOOD_FIGURES"] === "1") {
-    console.log(`bench: ${compared} runs of workloads answered alike`)
-  }
-})
+afterAll(() => figure("M1 workloads that two engines answered alike", { compared }))
 
 const withStage = async <A>(
   engine: string,

@@ -11,11 +11,11 @@ import * as Store from "../src/Store.ts"
 import { Arena } from "../src/tree/Arena.ts"
 import { Budget } from "../src/tree/Budget.ts"
 import * as Tx from "../src/Tx.ts"
+import { figure } from "./support/figures.ts"
 import { random } from "./support/random.ts"
 import { keyspaceOf, open } from "./support/storeDoor.ts"
 
 const pageBytes = 1024
-const figures = process.env["HEARTWOOD_FIGURES"] !== undefined
 
 describe("budget", () => {
   it("gives the pages what others leave, and takes nothing from those who free memory", () => {
@@ -105,7 +105,7 @@ describe("budget", () => {
         assert.isAbove(samples, 150)
         // Not only is it kept, it is also used.
         assert.isAtLeast(most, 0.8)
-        if (figures) console.log(`${samples} samples, at most ${most.toFixed(3)} of the memory`, memory)
+        figure("L1 samples of the budget", { samples }, `at most ${most.toFixed(3)} of the memory`, memory)
         yield* close
       }).pipe(Effect.provide(layer({ seed }))))
   }

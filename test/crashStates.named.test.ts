@@ -18,6 +18,7 @@ import type { Ran } from "./support/crashRun.ts"
 import { runWork } from "./support/crashRun.ts"
 import { checkpoints, commits, eviction, times, truncation } from "./support/crashWork.ts"
 import type { Work } from "./support/crashWork.ts"
+import { figure } from "./support/figures.ts"
 import { directory, keyspaceOf } from "./support/storeDoor.ts"
 import { rowsOf } from "./support/storeModel.ts"
 
@@ -146,7 +147,7 @@ describe("each path is synced before anything relies on it", () => {
     for (const seed of seeds) {
       for (const work of [commits, checkpoints, eviction, truncation]) relied(work, seed, counts)
     }
-    if (process.env["HEARTWOOD_FIGURES"] !== undefined) console.log(counts)
+    figure("C1 moments of reliance", counts)
     assert.isAbove(counts.superblocks, 20)
     assert.isAbove(counts.segments, 10)
     assert.isAbove(counts.commits, 50)

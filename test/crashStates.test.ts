@@ -9,6 +9,7 @@ import { assert, describe, it } from "@effect/vitest"
 import type { Totals } from "./support/crashCampaign.ts"
 import { round, seedOf, statesOf, summary, totals } from "./support/crashCampaign.ts"
 import { works } from "./support/crashWork.ts"
+import { figure } from "./support/figures.ts"
 
 const seed = Number(process.env["HEARTWOOD_SEED"] ?? 1)
 /** Of each workload; what was measured to take some twenty processor seconds. */
@@ -31,9 +32,13 @@ describe("a crash at every operation", () => {
   }
 
   it("was tried in every way", () => {
-    if (process.env["HEARTWOOD_FIGURES"] !== undefined) {
-      for (const [title, figures] of all) console.log(summary(title, figures))
-    }
+    const sum = (name: keyof Totals) => [...all.values()].reduce((sum, figures) => sum + figures[name], 0)
+    figure(
+      "C1 crash states",
+      { states: sum("states"), kills: sum("kills"), opened: sum("opened"), lost: sum("lost") },
+      ...[...all].map(([title, figures]) => `\n${summary(title, figures)}`)
+    )
+    figure("C2 crashes of recoveries", { nested: sum("nested"), deeper: sum("deeper") })
     assert.strictEqual(all.size, works.length)
     for (const [title, { confirmed, lost, opened, states: taken, verified }] of all) {
       assert.isAbove(taken, 1_000, title)
@@ -46,6 +51,6 @@ describe("a crash at every operation", () => {
     const { cutLives, killedLives } = all.get("recovery itself") ?? totals()
     assert.isAbove(cutLives, 0)
     assert.isAbove(killedLives, 0)
-    assert.isAbove([...all.values()].reduce((sum, { nested }) => sum + nested, 0), 1_000)
+    assert.isAbove(sum("nested"), 1_000)
   })
 })

@@ -18,6 +18,7 @@ import { FaultDisk, layer } from "../src/disk/FaultDisk.ts"
 import * as NodeDisk from "../src/disk/NodeDisk.ts"
 import { StoreError } from "../src/StoreError.ts"
 import { codeOf, contentOf, opened } from "./support/diskSuite.ts"
+import { figure } from "./support/figures.ts"
 import type { Random } from "./support/random.ts"
 import { random } from "./support/random.ts"
 
@@ -185,7 +186,7 @@ const temporary = Effect.acquireRelease(
 
 describe("FaultDisk and the files of this machine", () => {
   afterAll(() => {
-    if (process.env["HEARTWOOD_FIGURES"] !== undefined) console.log(figures)
+    figure("M1 operations of disks, by what came of them", figures)
     if (asked !== undefined) return
     for (const code of ["done", "EBADF", "EEXIST", "EINVAL", "EISDIR", "ENOENT", "ENOTDIR", "ENOTEMPTY"]) {
       assert.isAbove(figures[code] ?? 0, 5, code)

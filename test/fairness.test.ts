@@ -15,6 +15,7 @@ import * as Snapshot from "../src/Snapshot.ts"
 import * as Store from "../src/Store.ts"
 import type { StoreError } from "../src/StoreError.ts"
 import * as Tx from "../src/Tx.ts"
+import { figure } from "./support/figures.ts"
 import { Schedule } from "./support/schedule.ts"
 import type { Options } from "./support/stores.ts"
 import { small, upTo } from "./support/stores.ts"
@@ -174,9 +175,7 @@ describe("whatever the order of fibers", () => {
       total += ran.total
       most = Math.max(most, ran.most)
     }
-    if (process.env["HEARTWOOD_FIGURES"] !== undefined) {
-      console.log({ transfers: schedules * 24, attempts: total, most })
-    }
+    figure("S1 transactions that meet", { transfers: schedules * 24, attempts: total, most })
     assert.strictEqual(most, 3)
     assert.isAtMost(total / (schedules * 24), 3)
   })

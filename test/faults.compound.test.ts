@@ -12,6 +12,7 @@ import type { Kind } from "./support/faultKinds.ts"
 import { codeOf, faultAt, kinds } from "./support/faultKinds.ts"
 import type { Crashed, Struck } from "./support/faultRun.ts"
 import { recoverWith, runWith } from "./support/faultRun.ts"
+import { figure } from "./support/figures.ts"
 import type { Random } from "./support/random.ts"
 import { random } from "./support/random.ts"
 
@@ -88,7 +89,7 @@ describe("faults on top of faults", () => {
       }
     }
     figures.cpuSeconds = process.cpuUsage(started).user / 1e6
-    if (process.env["HEARTWOOD_FIGURES"] !== undefined) console.log(figures)
+    figure("C4 faults during recoveries", figures)
     assert.isAbove(figures.recoveries, 12 * lives)
     assert.isAbove(figures.refused, figures.recoveries / 10)
     assert.isAbove(figures.full, figures.recoveries / 10)

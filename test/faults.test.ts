@@ -12,6 +12,7 @@ import type { Leaving, Struck } from "./support/faultRun.ts"
 import { runWith } from "./support/faultRun.ts"
 import type { Promised } from "./support/faultTable.ts"
 import { check } from "./support/faultTable.ts"
+import { figure } from "./support/figures.ts"
 import type { Random } from "./support/random.ts"
 import { random } from "./support/random.ts"
 
@@ -88,7 +89,7 @@ describe("a fault at every operation", () => {
       }
     }
     figures.cpuSeconds = process.cpuUsage(started).user / 1e6
-    if (process.env["HEARTWOOD_FIGURES"] !== undefined) console.log(figures, reached)
+    figure("C3 faults at every operation", figures, reached)
     for (const [promise, count] of Object.entries(reached)) assert.isAbove(count, 10, promise)
   }, 3_600_000)
 })

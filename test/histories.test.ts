@@ -5,6 +5,7 @@
  * `HEARTWOOD_SEED=n` replays one seed, `HEARTWOOD_SEEDS=from:count` takes others, `HEARTWOOD_FIGURES=1` prints what was tried.
  */
 import { assert, describe, it } from "@effect/vitest"
+import { figure } from "./support/figures.ts"
 import { check } from "./support/historyChecks.ts"
 import { runSchedule } from "./support/historyRun.ts"
 import { seedsOf } from "./support/seeds.ts"
@@ -84,7 +85,7 @@ describe("histories", () => {
   }
 
   it("have been everywhere", () => {
-    if (process.env["HEARTWOOD_FIGURES"] !== undefined) console.log(counts)
+    figure("S1 histories", counts)
     if (!own) return
     for (const [name, count] of Object.entries(least)) {
       assert.isAtLeast(counts[name as keyof typeof counts], count, name)

@@ -15,6 +15,7 @@ import * as Index from "../src/Indexes.ts"
 import * as Store from "../src/Store.ts"
 import type { StoreError } from "../src/StoreError.ts"
 import * as Tx from "../src/Tx.ts"
+import { figure } from "./support/figures.ts"
 import type { Model, Op, Program } from "./support/indexModel.ts"
 import { apply, audit, carryOut, opOf, programs, valueOf } from "./support/indexModel.ts"
 import { modelled } from "./support/modelled.ts"
@@ -202,7 +203,7 @@ const workload = (seed: number) =>
 describe("indexes are folds over their keyspace", () => {
   for (const seed of seeds) it.live(`seed ${seed}`, () => workload(seed), 60_000)
   it("have been everywhere", () => {
-    if (process.env["HEARTWOOD_FIGURES"] !== undefined) console.log(counts)
+    figure("M1 model of indexes", counts)
     if (asked !== undefined) return
     for (const [name, count] of Object.entries(counts)) assert.isAbove(count, 0, name)
   })

@@ -11,6 +11,7 @@ import { Model, transaction } from "./kill/Plan.ts"
 import type { Totals } from "./kill/Round.ts"
 import { Rounds } from "./kill/Round.ts"
 import { bundle } from "./support/bundle.ts"
+import { figure } from "./support/figures.ts"
 import { random } from "./support/random.ts"
 
 const seed = Number(process.env["HEARTWOOD_SEED"] ?? 3)
@@ -46,7 +47,7 @@ describe("kill", () => {
       acknowledged: sum("acknowledged"),
       recovered: sum("recovered")
     }
-    if (process.env["HEARTWOOD_FIGURES"] !== undefined) console.log("kill", figures)
+    figure("R1 kills of a process", figures)
     assert.strictEqual(figures.kills, rounds)
     assert.isAbove(figures.whileOpening, 3)
     assert.isAbove(figures.acknowledged, 500)

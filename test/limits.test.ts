@@ -1,9 +1,10 @@
 /**
  * Limits: each range, each relation at its edge, and defaults that hold together whatever one limit is.
  */
-import { assert, describe, it } from "@effect/vitest"
+import { afterAll, assert, describe, it } from "@effect/vitest"
 import * as Limits from "../src/Limits.ts"
 import * as Page from "../src/tree/Page.ts"
+import { figure } from "./support/figures.ts"
 import { random } from "./support/random.ts"
 
 const names = Object.keys(Limits.ranges) as ReadonlyArray<Limits.Name>
@@ -19,7 +20,11 @@ const options = (given: { readonly [N in Limits.Name]?: unknown }): Limits.Optio
   return { ...plain, checkpoint } as Limits.Options
 }
 
+let tried = 0
+afterAll(() => figure("L1 limits at their edges", { settings: tried, limits: names.length }))
+
 const problems = (given: { readonly [N in Limits.Name]?: unknown }): ReadonlyArray<string> => {
+  tried++
   const resolved = Limits.resolve(options(given))
   return resolved._tag === "Valid" ? [] : resolved.problems
 }

@@ -15,6 +15,7 @@ import type { StoreError } from "../src/StoreError.ts"
 import { Arena } from "../src/tree/Arena.ts"
 import { audit } from "../src/tree/Audit.ts"
 import { Kind, NoSpace, Tree } from "../src/tree/Tree.ts"
+import { figure } from "./support/figures.ts"
 import type { Random } from "./support/random.ts"
 import { random } from "./support/random.ts"
 import { open } from "./support/storeDoor.ts"
@@ -41,13 +42,8 @@ const keysIn = (order: Order, chance: Random): ReadonlyArray<Uint8Array> => {
   })
 }
 
-const report = (what: string, bytes: number): void => {
-  if (process.env["HEARTWOOD_FIGURES"] === undefined) return
-  const more = (bytes / raw - 1) * 100
-  process.stdout.write(
-    `${what}: ${(bytes / records).toFixed(1)} bytes a record, raw + ${more.toFixed(1)} %\n`
-  )
-}
+const report = (what: string, bytes: number): void =>
+  figure(`L1 memory, ${what}`, { "bytes a record": bytes / records, "% above raw": (bytes / raw - 1) * 100 })
 
 describe("the kernel's memory", () => {
   for (const order of ["random", "ascending", "descending"] as const) {

@@ -7,6 +7,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import { layer } from "../src/disk/FaultDisk.ts"
+import { figure } from "./support/figures.ts"
 import { seedsOf } from "./support/seeds.ts"
 import { run } from "./support/storeRun.ts"
 import { nameOf, shapesOf, tally } from "./support/storeSize.ts"
@@ -63,7 +64,7 @@ describe("a store is its model", () => {
   }
 
   it("has been everywhere", () => {
-    if (process.env["HEARTWOOD_FIGURES"] !== undefined) console.log(counts)
+    figure("M1 model of the store", counts)
     if (!own) return
     for (const [name, least] of Object.entries(corners)) {
       assert.isAtLeast(counts[name as keyof typeof counts], least, name)

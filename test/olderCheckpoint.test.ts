@@ -14,6 +14,7 @@ import { decodeSuperblock, SUPERBLOCK_BYTES } from "../src/log/Superblock.ts"
 import * as Store from "../src/Store.ts"
 import type { StoreError } from "../src/StoreError.ts"
 import * as Tx from "../src/Tx.ts"
+import { figure } from "./support/figures.ts"
 import type { Random } from "./support/random.ts"
 import { random } from "./support/random.ts"
 import { directory, dump, open, perform, quiesce } from "./support/storeDoor.ts"
@@ -182,7 +183,7 @@ describe("the older checkpoint", () => {
   }
 
   it("was needed often", () => {
-    if (process.env["HEARTWOOD_FIGURES"] !== undefined) console.log(figures)
+    figure("X2 superblocks that are lost", figures)
     if (asked !== undefined) return
     assert.isAtLeast(figures.lost, 40)
     assert.isAtLeast(figures.unconfirmed, 150)

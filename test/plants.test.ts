@@ -4,6 +4,7 @@
  * `HEARTWOOD_FIGURES=1` prints how many it took, and which checkers saw it first.
  */
 import { afterAll, assert, describe, it } from "@effect/vitest"
+import { figure } from "./support/figures.ts"
 import { check } from "./support/historyChecks.ts"
 import type { Problem } from "./support/historyReplay.ts"
 import { runSchedule } from "./support/historyRun.ts"
@@ -60,6 +61,6 @@ describe("a planted fault is found", () => {
   })
 
   afterAll(() => {
-    if (process.env["HEARTWOOD_FIGURES"] !== undefined) console.log(figures.join("\n"))
+    figure("S1 planted faults that are found", { plants: figures.length }, `\n${figures.join("\n")}`)
   })
 })

@@ -12,6 +12,7 @@ import fs from "node:fs"
 import os from "node:os"
 import path from "node:path"
 import { bundle } from "./support/bundle.ts"
+import { figure } from "./support/figures.ts"
 
 const directory = fs.mkdtempSync(path.join(os.tmpdir(), "heartwood-full-"))
 const mount = path.join(directory, "mount")
@@ -54,7 +55,10 @@ const said = ({ signal, status, stderr, stdout }: ReturnType<typeof shell>): str
   isDone = false
   assert.strictEqual(status, 0, `${signal ?? ""} ${stdout} ${stderr}, in ${directory}`)
   isDone = true
-  if (process.env["HEARTWOOD_FIGURES"] !== undefined) console.log("full", stdout.trim())
+  figure("R6 full disks and limits", {
+    runs: 1,
+    commits: Number(/(\d+) commits were there/.exec(stdout)?.[1] ?? 0)
+  }, stdout.trim())
   return stdout
 }
 

@@ -13,6 +13,7 @@ import type { Point } from "./processes/Points.ts"
 import { kinds, sample } from "./processes/Points.ts"
 import { Sweep } from "./processes/Sweep.ts"
 import { bundle } from "./support/bundle.ts"
+import { figure } from "./support/figures.ts"
 import { random } from "./support/random.ts"
 
 const seed = Number(process.env["HEARTWOOD_SEED"] ?? 1)
@@ -47,9 +48,7 @@ describe.skipIf(lacking !== "")(`a process whose calls fail${lacking}`, () => {
 
   it("is struck at every kind of call", () => {
     const { figures } = sweep
-    if (process.env["HEARTWOOD_FIGURES"] !== undefined) {
-      console.log("processes", { ...figures, of: all.length })
-    }
+    figure("R5 faults of system calls", { ...figures, of: all.length })
     assert.strictEqual(figures.points, points)
     assert.isAtLeast(figures.killed, points / kinds.length)
     assert.isAtLeast(figures.failed, points / 4)

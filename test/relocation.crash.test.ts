@@ -12,6 +12,7 @@ import { FaultDisk, layer } from "../src/disk/FaultDisk.ts"
 import * as Store from "../src/Store.ts"
 import type { StoreError } from "../src/StoreError.ts"
 import * as Tx from "../src/Tx.ts"
+import { figure } from "./support/figures.ts"
 import { options } from "./support/large.ts"
 import { check, figures, shots } from "./support/powerCut.ts"
 import type { Random } from "./support/random.ts"
@@ -134,7 +135,7 @@ describe("a power cut while large values are moved", () => {
   }
 
   it("was tried often", () => {
-    if (process.env["HEARTWOOD_FIGURES"] !== undefined) console.log(figures, reached)
+    figure("C1 crashes while values are moved", figures, reached)
     if (asked !== undefined) return
     assert.isAbove(figures.states, 1_000)
     assert.isAbove(reached.moves, 50)

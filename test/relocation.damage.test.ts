@@ -14,6 +14,7 @@ import { encodeSegment, SEGMENT_HEADER_BYTES, segmentName } from "../src/log/Seg
 import { decodeSuperblock, SUPERBLOCK_BYTES } from "../src/log/Superblock.ts"
 import * as Store from "../src/Store.ts"
 import type { Reference, Root } from "../src/tree/Tree.ts"
+import { figure } from "./support/figures.ts"
 import {
   churn,
   get,
@@ -179,7 +180,7 @@ describe("moving on a disk that fails", () => {
   }
 
   it("was tried often", () => {
-    if (process.env["HEARTWOOD_FIGURES"] !== undefined) console.log(figures)
+    figure("C3 faults while values are moved", figures)
     assert.isAbove(figures.poisoned, 10)
     assert.isAbove(figures.moved, 50)
   })

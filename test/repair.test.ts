@@ -17,6 +17,7 @@ import type { Reason, StoreError } from "../src/StoreError.ts"
 import * as Tx from "../src/Tx.ts"
 import * as Verify from "../src/Verify.ts"
 import * as Broken from "./support/broken.ts"
+import { figure } from "./support/figures.ts"
 import { Forge, groupsOf } from "./support/forge.ts"
 import { upTo } from "./support/stores.ts"
 
@@ -259,7 +260,7 @@ describe("a page that is met while the store is open", () => {
       }
       assert.isAbove(counts.rebuilt, 8)
       assert.isAtMost(counts.refused, 1)
-      if (process.env["HEARTWOOD_FIGURES"] !== undefined) console.log("pages met damaged:", counts)
+      figure("X1 damaged pages that are met", counts)
     }), 60_000)
 
   it.live("is left, and the rest is served, where nothing has it", () =>

@@ -13,6 +13,7 @@ import * as Store from "../src/Store.ts"
 import type { StoreError } from "../src/StoreError.ts"
 import * as Tx from "../src/Tx.ts"
 import * as Verify from "../src/Verify.ts"
+import { figure } from "./support/figures.ts"
 import type { Random } from "./support/random.ts"
 import { random } from "./support/random.ts"
 import { calm, Schedule } from "./support/schedule.ts"
@@ -191,7 +192,7 @@ describe("a full disk", () => {
       figures.capacities++
     }
     const cpuSeconds = process.cpuUsage(started).user / 1e6
-    if (process.env["HEARTWOOD_FIGURES"] !== undefined) console.log({ ...figures, cpuSeconds })
+    figure("R6 disks of every size", figures, { cpuSeconds })
     assert.isAbove(figures.refused, 50)
     assert.isAbove(figures.releases, 10)
     assert.isAbove(figures.resumed, figures.refused / 2)

@@ -19,6 +19,7 @@ import { SUPERBLOCK_BYTES, superblockOffset } from "../src/log/Superblock.ts"
 import * as Catalog from "../src/tree/Catalog.ts"
 import { counting } from "./support/allocations.ts"
 import * as Broken from "./support/broken.ts"
+import { figure } from "./support/figures.ts"
 import { Forge, groupsOf, rechain } from "./support/forge.ts"
 import { random } from "./support/random.ts"
 import { filesOf, limitOf, outcomeWith, small as makeSmall } from "./support/rot.ts"
@@ -238,9 +239,10 @@ describe("hostile files", () => {
             assert.isAtMost(to.operations, 4 * sound.operations, `${name}: operations`)
           }
           assert.isAbove(figures.cases, 10)
-          if (process.env["HEARTWOOD_FIGURES"] !== undefined) {
-            console.log(`hostile ${kind}:`, figures, reasons, { sound, size })
-          }
+          figure(`X3 hostile ${kind}`, { damages: figures.cases, rows: figures.rows }, figures, reasons, {
+            sound,
+            size
+          })
         }),
       1_200_000
     )

@@ -20,6 +20,8 @@ import { decodeSuperblock, SUPERBLOCK_BYTES, superblockOffset } from "../src/log
 import * as Store from "../src/Store.ts"
 import * as Tx from "../src/Tx.ts"
 import * as Broken from "./support/broken.ts"
+import type { Title } from "./support/figures.ts"
+import { figure } from "./support/figures.ts"
 import { random } from "./support/random.ts"
 import type { Counts, Range } from "./support/rot.ts"
 import {
@@ -60,8 +62,9 @@ const closed = Effect.runSync(Effect.cached(Broken.imageAfter(Effect.gen(functio
   yield* some(5, "last")
 }))))
 
-const report = (title: string, to: Counts): void => {
-  if (process.env["HEARTWOOD_FIGURES"] !== undefined) console.log(`${title}: ${line(to)}`)
+const report = (title: Title, damages: number, to: Counts): void => {
+  const { cases, found, looked, right } = to
+  figure(title, { damages, opened: cases, right, looked, found }, line(to))
 }
 
 /** What is done to an image: its name, and the image; absent where nothing would change. */
@@ -206,7 +209,7 @@ const judged = (
       if (to.cases % 8 === 0) yield* look(name, image, to)
     }
     assert.isAbove(to.cases, 10)
-    report(title, to)
+    report(`X2 ${title}`, to.cases, to)
     return to
   })
 
@@ -271,7 +274,7 @@ describe("a small store, killed after its last mark", () => {
       const to = counts()
       const { bytes, decoded } = yield* flips(image, expected, to)
       assert.strictEqual(to.cases + to.looked + decoded, all ? 16 * bytes : bytes)
-      report(`flipped bits of ${bytes} bytes, ${decoded} decoded`, to)
+      report("X1 flipped bits", all ? 8 * bytes : bytes, to)
     }), 3_600_000)
 
   it.live("with files of any length", () =>

@@ -14,6 +14,7 @@ import { FaultDisk } from "../src/disk/FaultDisk.ts"
 import { Codec, Key, Keyspace, Snapshot, Store, Tx } from "../src/index.ts"
 import { StoreError } from "../src/StoreError.ts"
 import { CrashTest } from "../src/testing.ts"
+import { figure } from "./support/figures.ts"
 import { sabotages } from "./support/sabotage.ts"
 
 const first = Number(process.env["HEARTWOOD_SEED"] ?? 1)
@@ -119,7 +120,7 @@ describe("a crash test sees", () => {
   const crashes: Record<string, number> = {}
 
   afterAll(() => {
-    if (process.env["HEARTWOOD_FIGURES"] !== undefined) console.log({ crashes })
+    figure("C1 planted faults that are found", { plants: Object.keys(crashes).length }, crashes)
   })
 
   const tried = (

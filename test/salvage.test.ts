@@ -11,6 +11,7 @@ import { FaultDisk, layer } from "../src/disk/FaultDisk.ts"
 import * as Salvage from "../src/Salvage.ts"
 import * as Verify from "../src/Verify.ts"
 import { digestOf } from "./support/broken.ts"
+import { figure } from "./support/figures.ts"
 import { random } from "./support/random.ts"
 import type { World } from "./support/salvageWorld.ts"
 import { damage, from, salvaged, stateAt, target, world, wrong } from "./support/salvageWorld.ts"
@@ -108,7 +109,7 @@ describe("what is salvaged is right, and what is not is listed", () => {
   }
 
   it("in many ways", () => {
-    if (process.env["HEARTWOOD_FIGURES"] !== undefined) console.log(figures)
+    figure("X2 stores that are salvaged", figures)
     if (asked !== undefined) return
     assert.isAbove(figures.lost, 40)
     assert.isAbove(figures.complete, 40)

@@ -10,6 +10,7 @@ import * as Exit from "effect/Exit"
 import type { Image } from "../src/disk/FaultDisk.ts"
 import { FaultDisk, layer } from "../src/disk/FaultDisk.ts"
 import * as Store from "../src/Store.ts"
+import { figure } from "./support/figures.ts"
 import { random } from "./support/random.ts"
 import { acknowledged, counts, known, work } from "./support/sessionWork.ts"
 import type { Known } from "./support/sessionWork.ts"
@@ -124,7 +125,7 @@ describe("exactly once", () => {
   }
 
   it("was tried in every way", () => {
-    if (process.env["HEARTWOOD_FIGURES"] !== undefined) console.log(counts)
+    figure("C1 crashes amid sessions", counts)
     if (asked !== undefined) return
     for (const count of Object.values(counts)) assert.isAbove(count, 100)
   })

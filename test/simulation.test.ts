@@ -10,6 +10,7 @@
  * tried.
  */
 import { assert, describe, it } from "@effect/vitest"
+import { figure } from "./support/figures.ts"
 import { check } from "./support/historyChecks.ts"
 import { runSchedule } from "./support/historyRun.ts"
 import { seedsOf } from "./support/seeds.ts"
@@ -86,7 +87,7 @@ describe("a simulation", () => {
   }
 
   it("has been everywhere", () => {
-    if (process.env["HEARTWOOD_FIGURES"] !== undefined) console.log(counts)
+    figure("S1 simulation", counts)
     if (!own) return
     for (const [name, count] of Object.entries(least)) {
       assert.isAtLeast(counts[name as keyof typeof counts], count, name)

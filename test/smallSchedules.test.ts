@@ -18,6 +18,7 @@ import type * as Snapshot from "../src/Snapshot.ts"
 import * as Store from "../src/Store.ts"
 import type { Conflict, StoreError } from "../src/StoreError.ts"
 import * as Tx from "../src/Tx.ts"
+import { figure } from "./support/figures.ts"
 
 const records = Keyspace.bytes("records")
 
@@ -180,7 +181,7 @@ describe("small schedules", () => {
       for (const triple of triples()) {
         for (const order of orders) yield* schedules.run(triple, order)
       }
-      if (process.env["HEARTWOOD_FIGURES"] !== undefined) console.log(counts)
+      figure("M2 small schedules", counts)
       assert.strictEqual(orders.length, 90)
       assert.isAbove(counts.conflicts, 5_000)
     }).pipe(Effect.provide(Store.layerMemory)), 120_000)

@@ -10,6 +10,7 @@
  */
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import * as Page from "../src/tree/Page.ts"
+import { figure } from "./support/figures.ts"
 import { random } from "./support/random.ts"
 import type { Row } from "./support/treeModel.ts"
 import { World } from "./support/world.ts"
@@ -180,6 +181,6 @@ describe("small trees", () => {
   })
 
   afterAll(() => {
-    if (process.env["HEARTWOOD_FIGURES"] !== undefined) console.log(counts, [...shapes].slice(0, 20))
+    figure("M2 small trees", counts, [...shapes].slice(0, 20))
   })
 })

@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import { layer } from "../src/disk/FaultDisk.ts"
 import type { StoreError } from "../src/StoreError.ts"
+import { figure } from "./support/figures.ts"
 import { check, figures, shots } from "./support/powerCut.ts"
 import { random } from "./support/random.ts"
 import type { State } from "./support/storeModel.ts"
@@ -59,7 +60,7 @@ describe("a power cut at any time", () => {
   }
 
   it("was tried often", () => {
-    if (process.env["HEARTWOOD_FIGURES"] !== undefined) console.log(figures)
+    figure("C1 power cuts of a store", figures)
     if (asked === undefined) assert.isAbove(figures.states, 2_000)
     assert.isAbove(figures.lost, 0)
   })

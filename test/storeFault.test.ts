@@ -16,6 +16,7 @@ import type { Durability } from "../src/Limits.ts"
 import * as Store from "../src/Store.ts"
 import { StoreError } from "../src/StoreError.ts"
 import * as Tx from "../src/Tx.ts"
+import { figure } from "./support/figures.ts"
 import { random } from "./support/random.ts"
 import { auditStore } from "./support/storeAudit.ts"
 import { directory, dump, open, perform, quiesce, settle } from "./support/storeDoor.ts"
@@ -271,7 +272,7 @@ describe("a disk that refuses", () => {
   }
 
   it("was tried at every operation", () => {
-    if (process.env["HEARTWOOD_FIGURES"] !== undefined) console.log(figures)
+    figure("C3 faults of a store", figures)
     assert.isAbove(figures.operations, 500)
     assert.isAbove(figures.poisoned, 100)
     assert.isAbove(figures.survived, 50)

@@ -17,6 +17,7 @@ import path from "node:path"
 import type { Disk } from "../src/disk/Disk.ts"
 import { Key, Keyspace, Snapshot, Store, Tx } from "../src/index.ts"
 import { CrashTest, FaultDisk } from "../src/testing.ts"
+import { figure } from "./support/figures.ts"
 
 const seed = Number(process.env["HEARTWOOD_SEED"] ?? 1)
 const seeds = [seed, seed + 1]
@@ -52,7 +53,8 @@ describe("a crash test", () => {
         again: 0.5,
         progress: ({ again, crashes, of }) => Effect.sync(() => void told.push(`${crashes}/${of} ${again}`))
       })
-      if (process.env["HEARTWOOD_FIGURES"] !== undefined) console.log(report)
+      const { again, crashes, operations } = report
+      figure("C1 crash tests of programs", { crashes, again, operations }, report)
       assert.deepInclude({ ...report }, { seeds: 2, crashes: 40, violations: [] })
       assert.isAbove(report.operations, 40)
       assert.isAbove(report.again, 5)

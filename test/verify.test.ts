@@ -14,6 +14,7 @@ import * as Store from "../src/Store.ts"
 import * as Tx from "../src/Tx.ts"
 import * as Verify from "../src/Verify.ts"
 import { configurations } from "./support/configurations.ts"
+import { figure } from "./support/figures.ts"
 import { random } from "./support/random.ts"
 import { directory } from "./support/storeDoor.ts"
 import { begin } from "./support/storeRun.ts"
@@ -127,7 +128,7 @@ describe("a store that nothing was done to is sound", () => {
   }
 
   it("wherever it has been", () => {
-    if (process.env["HEARTWOOD_FIGURES"] !== undefined) console.log(counts)
+    figure("C1 images that are sound", counts)
     if (asked !== undefined) return
     assert.isAbove(counts.images, 600)
     assert.isAbove(counts.checkpoints, 1_200)

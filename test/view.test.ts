@@ -10,6 +10,7 @@ import * as Random from "effect/Random"
 import type { Image } from "../src/disk/FaultDisk.ts"
 import { FaultDisk, layer } from "../src/disk/FaultDisk.ts"
 import type { StoreError } from "../src/StoreError.ts"
+import { figure } from "./support/figures.ts"
 import { dump } from "./support/storeDoor.ts"
 import { checkpointOf, Fold } from "./support/storeFold.ts"
 import { stateDifference } from "./support/storeModel.ts"
@@ -89,7 +90,7 @@ describe("the log is the truth", () => {
   )
 
   it("was looked at often", () => {
-    if (process.env["HEARTWOOD_FIGURES"] !== undefined) console.log(figures)
+    figure("M1 folds of the log", figures)
     if (asked !== undefined) return
     assert.isAbove(figures.records, 5_000)
     assert.isAbove(figures.checkpoints, 200)
