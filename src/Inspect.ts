@@ -6,6 +6,7 @@
  */
 import * as Effect from "effect/Effect"
 import type { Damage } from "./actors/Damage.ts"
+import type { Report as Shortage } from "./actors/Shortage.ts"
 import type { Costs } from "./Costs.ts"
 import { costs, costSeries } from "./Costs.ts"
 import type { Segment } from "./log/Segment.ts"
@@ -87,6 +88,18 @@ export interface Stat extends Costs {
     readonly free: number
     readonly retired: number
   }
+  /** Room on the disk. */
+  readonly space: {
+    /** What was free when it was looked last: seldom, while there is plenty. `Infinity` where nobody can say. */
+    readonly free: number
+    /** What is set aside. */
+    readonly reserve: number
+    /** Why commits that add are refused now; undefined while they are taken. */
+    readonly shortage: Shortage | undefined
+    /** How often one began, and how many commits were refused. */
+    readonly shortages: number
+    readonly refused: number
+  }
   readonly sessions: {
     /** By the log. */
     readonly remembered: number
@@ -122,6 +135,7 @@ export const stat = (machine: Machine): Stat => {
     flush,
     generations,
     relocation,
+    reserve,
     segments,
     sessions,
     slots,
@@ -152,6 +166,13 @@ export const stat = (machine: Machine): Stat => {
     snapshots: snapshots(machine),
     memory: { limit: budget.memoryBytes, total: budget.bytes, pages: budget.pageBytes, ...budget.held },
     file: { slots: slots.slots, live: slots.liveSlots, free: slots.freeCount, retired: slots.retiredCount },
+    space: {
+      free: reserve.sizes.free,
+      reserve: reserve.sizes.reserve,
+      shortage: reserve.shortage.now,
+      shortages: reserve.shortage.counters.shortages,
+      refused: reserve.shortage.counters.refusals
+    },
     sessions: {
       remembered: sessions.remembered,
       open: sessions.opened,
@@ -239,6 +260,19 @@ const sessionSeries = ({ limits, parts: { sessions } }: Machine): ReadonlyArray<
   ]
 }
 
+const spaceSeries = ({ now, parts: { reserve } }: Machine): ReadonlyArray<Series> => {
+  const { shortage } = reserve
+  const age = () => (shortage.now === undefined ? 0 : (now() - shortage.now.sinceMillis) / 1_000)
+  return [
+    { metric: metric("space.free"), read: () => Math.min(reserve.sizes.free, Number.MAX_SAFE_INTEGER) },
+    { metric: metric("space.reserve"), read: () => reserve.sizes.reserve },
+    { metric: metric("space.missing"), read: () => shortage.now?.missing ?? 0 },
+    { metric: metric("space.shortage.age"), read: age },
+    { metric: metric("space.shortages"), read: () => shortage.counters.shortages },
+    { metric: metric("space.refusals"), read: () => shortage.counters.refusals }
+  ]
+}
+
 /** What the numbers of a store are called for whoever collects metrics. */
 export const series = (machine: Machine): ReadonlyArray<Series> => {
   const { parts } = machine
@@ -249,6 +283,7 @@ export const series = (machine: Machine): ReadonlyArray<Series> => {
     ...costSeries(machine),
     ...snapshotSeries(machine),
     ...sessionSeries(machine),
+    ...spaceSeries(machine),
     { metric: metric("tx.commits"), read: () => wal.counters.commits },
     { metric: metric("tx.conflicts"), read: () => wal.counters.conflicts },
     { metric: metric("tx.retries"), read: () => wal.watch.woken },

@@ -39,6 +39,7 @@ import * as Relocation from "./actors/Relocation.ts"
 import * as Restore from "./actors/Restore.ts"
 import * as Scratch from "./actors/Scratch.ts"
 import { Sessions } from "./actors/Sessions.ts"
+import type * as Shortage from "./actors/Shortage.ts"
 import * as Slices from "./actors/Slices.ts"
 import * as Time from "./actors/Time.ts"
 import * as TreeActor from "./actors/Tree.ts"
@@ -69,6 +70,8 @@ export interface Settings extends Ground.Settings {
   readonly relocated: (report: Relocation.Report) => void
   /** Told whenever something that had expired was removed, or could not be looked at. */
   readonly expired: (report: Expiry.Report) => void
+  /** Told when commits are refused for want of space, and when they are taken again. */
+  readonly shortage: (report: Shortage.Report) => void
 }
 
 /** Opens a store and runs its actors until the scope closes. */
@@ -248,7 +251,7 @@ const serve = Effect.fnUntraced(function*(
   // The open group: the first thing that this life says, durable before anything else is served.
   if (mode === "readWrite") yield* wal.awaitLsn(tail.groupLsn, "synced")
   if (mode === "readWrite") {
-    reserve.serve({ fork: fuse.fork, running, tail, buffer, checkpoint })
+    reserve.serve({ fork: fuse.fork, running, tail, buffer, checkpoint, now, told: settings.shortage })
   }
   tidy()
   return Doors.make(settings, ground, parts, fuse, { now, visible })

@@ -20,6 +20,7 @@ import type { Damage } from "./actors/Damage.ts"
 import type { Report as Expired } from "./actors/Expiry.ts"
 import type { Progress } from "./actors/Recovery.ts"
 import type { Report as Relocated } from "./actors/Relocation.ts"
+import type { Report as Shortage } from "./actors/Shortage.ts"
 import type { Trigger } from "./actors/Triggers.ts"
 import type { Disk } from "./disk/Disk.ts"
 import * as MemoryDisk from "./disk/MemoryDisk.ts"
@@ -34,7 +35,7 @@ import type { Event as PageEvent, Events as PageEvents } from "./tree/Events.ts"
 
 export type { Options } from "./Options.ts"
 export { config } from "./Options.ts"
-export type { Damage, Expired, PageEvent, Progress, Relocated, Report, Trigger }
+export type { Damage, Expired, PageEvent, Progress, Relocated, Report, Shortage, Trigger }
 
 /** What happens inside a store, as it happens. */
 export type Event =
@@ -43,6 +44,8 @@ export type Event =
   | { readonly _tag: "Relocation"; readonly report: Relocated }
   /** Records that had expired were removed, or a leaf with some could not be read. */
   | { readonly _tag: "Expiry"; readonly report: Expired }
+  /** Commits that add are refused for want of space, or are taken again. */
+  | { readonly _tag: "Shortage"; readonly report: Shortage }
 
 /** Events kept for a subscriber that is behind; older ones are dropped. */
 const eventsKept = 256
@@ -101,7 +104,8 @@ export const make = (
       recovery: yield* Recovery,
       checkpointed: (report) => tell({ _tag: "Checkpoint", report }),
       relocated: (report) => tell({ _tag: "Relocation", report }),
-      expired: (report) => tell({ _tag: "Expiry", report })
+      expired: (report) => tell({ _tag: "Expiry", report }),
+      shortage: (report) => tell({ _tag: "Shortage", report })
     }).pipe(Effect.withSpan(Telemetry.Span.recovery))
     yield* Telemetry.register(options.path, Inspect.series(machine))
     return {

@@ -45,16 +45,25 @@ const advice: Record<string, string> = {
   default: "check the path and the disk, then open the store again"
 }
 
-/** So little of the disk is free that nothing may be added: what is left is for those who make room. */
+/**
+ * So little of the disk is free that nothing may be added: what is left is for those who make room. Or a file that must
+ * grow may not.
+ */
 export class DiskFull extends Data.TaggedError("DiskFull")<{
   /** The store's directory. */
   readonly path: string
   /** Bytes that were free when it was looked last, and how many must be. */
   readonly freeBytes: number
   readonly neededBytes: number
+  /** The file that may not grow, where the disk has room and a limit of the process or the file system has not. */
+  readonly file?: string | undefined
 }> {
   override get message(): string {
-    const { freeBytes, neededBytes, path } = this
+    const { file, freeBytes, neededBytes, path } = this
+    if (file !== undefined) {
+      return `${file} may not grow: raise the limit on the size of files (ulimit -f), or use a file system `
+        + "that takes larger ones; writing goes on by itself when it may"
+    }
     return `The disk of ${path} is nearly full (${freeBytes} bytes are free, ${neededBytes} are needed): `
       + "free some space, or remove records; writing goes on by itself when there is room"
   }

@@ -150,6 +150,15 @@ export const metrics = {
   "heartwood.actor.slice.duration": histogram("s", "Time an actor held the event loop (actor)"),
   "heartwood.log.size": gauge("By", "Log on disk (kind: live, history, pinned)"),
   "heartwood.disk.usage": gauge("By", "Files of the store on disk (file)"),
+  "heartwood.space.free": gauge("By", "Free on the disk when it was looked last"),
+  "heartwood.space.reserve": gauge("By", "Space that is set aside for a full disk"),
+  "heartwood.space.missing": gauge("By", "Space that is lacking before commits are taken again"),
+  "heartwood.space.shortage.age": gauge("s", "Time for which commits have been refused for want of space"),
+  "heartwood.space.shortages": counter(
+    "{shortage}",
+    "Times that commits began to be refused for want of space"
+  ),
+  "heartwood.space.refusals": counter("{commit}", "Commits refused for want of space"),
   "heartwood.io": counter("By", "Bytes read and written (direction, file)"),
   "heartwood.page.reads": counter("{page}", "Pages looked for (result: hit, miss)"),
   "heartwood.read.answers": counter(

@@ -7,6 +7,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import type { Disk } from "../src/disk/Disk.ts"
 import { FaultDisk, layer } from "../src/disk/FaultDisk.ts"
 import * as Store from "../src/Store.ts"
@@ -186,7 +188,9 @@ describe("a full disk", () => {
     for (let capacity = 0; capacity <= 256 * KiB; capacity += 4 * KiB) {
       const schedule = new Schedule(seed + capacity, { manner: calm })
       const chance = random(seed + capacity)
-      const exit = schedule.run(Effect.scoped(Effect.provide(life(capacity, chance), layer({ seed }))))
+      const exit = schedule.run(
+        Effect.scoped(Effect.provide(life(capacity, chance), Layer.merge(layer({ seed }), Logger.layer([]))))
+      )
       if (capacity < leastBytes && `${exit}`.includes("is nearly full")) continue
       assert.isTrue(Exit.isSuccess(exit), `HEARTWOOD_SEED=${seed}, ${capacity} bytes: ${exit}`)
       figures.capacities++

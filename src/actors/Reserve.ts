@@ -19,6 +19,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Result from "effect/Result"
 import type { Disk, DiskFile } from "../disk/Disk.ts"
 import type { Limits } from "../Limits.ts"
 import { SEGMENT_HEADER_BYTES } from "../log/Segment.ts"
@@ -32,6 +33,10 @@ import * as MiniPage from "../tree/MiniPage.ts"
 import type { PageFile } from "../tree/PageFile.ts"
 import type { Pages } from "../tree/Pages.ts"
 import type { Intent } from "./Intent.ts"
+import { sizeOf } from "./IntentSize.ts"
+import type { Size } from "./IntentSize.ts"
+import { cappedFile, isNoSpace, Shortage } from "./Shortage.ts"
+import type { Hooks as Told, Sizes } from "./Shortage.ts"
 import type { Trigger } from "./Triggers.ts"
 
 /** Its name in the store's directory. */
@@ -45,8 +50,6 @@ const checkpointsUntilFree = 2
 const otherSlots = 8
 /** Leaves with removals that are asked to be merged at a time. */
 const ripeMost = 256
-/** Bytes of a write in the log beside its key and value, at most. */
-const writeOverheadBytes = 40
 /** Left in the last segment for groups that nobody is refused: marks, aborts, and the seal. */
 const spareTailBytes = 1_024
 
@@ -60,8 +63,7 @@ export interface Options {
 }
 
 /** What there is once a store takes commits. */
-export interface Hooks {
-  readonly fork: (effect: Effect.Effect<void>) => void
+export interface Hooks extends Told {
   /** False once the store is closing or has failed. */
   readonly running: () => boolean
   readonly tail: Pick<Tail, "end" | "segment">
@@ -81,9 +83,9 @@ interface Log {
 }
 
 export class Reserve {
-  readonly counters = { looks: 0, releases: 0, refusals: 0 }
-  /** Whether commits that add are refused. */
-  isFull = false
+  readonly counters = { looks: 0, releases: 0 }
+  /** While there is one, commits that add are refused. */
+  readonly shortage = new Shortage(() => this.sizes)
   /** Whether commits are measured before they are taken. */
   private isTight = false
   /** Whether all of it is there; undefined while nobody knows. */
@@ -120,6 +122,7 @@ export class Reserve {
   /** From here on it looks after itself. */
   serve(hooks: Hooks): void {
     this.hooks = hooks
+    this.shortage.serve(hooks)
     this.work()
   }
 
@@ -131,6 +134,16 @@ export class Reserve {
   /** Whether something may be written that nobody asked for, to make room. */
   get mayMove(): boolean {
     return !this.isFull || this.whole === true || this.log.hasSpare
+  }
+
+  /** Free at the last look, lacking before writing goes on, and set aside. */
+  get sizes(): Sizes {
+    const { freeBytes, missingBytes } = this
+    return { free: freeBytes, missing: missingBytes, reserve: this.whole === true ? this.bytes : 0 }
+  }
+
+  get isFull(): boolean {
+    return this.shortage.isOn
   }
 
   /** Why a commit is not taken: it adds to a full disk, or there is no room for it. */
@@ -150,17 +163,29 @@ export class Reserve {
   }
 
   /** Also one that is too large for what is left makes the store look for room: a checkpoint may find some. */
-  private refuse(bytes: number): StoreError {
-    this.counters.refusals++
+  refuse(bytes: number, commits = 1): StoreError {
     this.fill()
+    this.shortage.refused(commits)
     const { directory } = this.options
     const needed = bytes + this.ampleBytes + this.checkpointBytes + (this.whole === true ? 0 : this.bytes)
-    return storeError(new DiskFull({ path: directory, freeBytes: this.freeBytes, neededBytes: needed }))
+    return storeError(
+      new DiskFull({
+        path: directory,
+        freeBytes: this.freeBytes,
+        neededBytes: needed,
+        file: this.shortage.file
+      })
+    )
   }
 
-  /** A file ahead of need could not be made. */
-  noticed(error: StoreError): void {
-    if (isNoSpace(error)) this.fill()
+  /** A file could not grow, one ahead of need too; answers whether space would have helped. */
+  noticed(error: StoreError): boolean {
+    const file = cappedFile(error)
+    const helps = isNoSpace(error)
+    if (file === undefined && !helps) return false
+    this.shortage.file = file
+    this.fill()
+    return helps
   }
 
   /**
@@ -169,8 +194,7 @@ export class Reserve {
    */
   readonly makeRoom = (error: StoreError, user: "log" | "eviction" | "checkpoint"): Effect.Effect<boolean> =>
     Effect.suspend(() => {
-      if (!isNoSpace(error)) return Effect.succeed(false)
-      this.fill()
+      if (!this.noticed(error)) return Effect.succeed(false)
       if (this.whole === false || this.bytes === 0) {
         if (user !== "checkpoint") return Effect.succeed(false)
         return Effect.orElseSucceed(this.log.giveUpSpare, () => false)
@@ -192,6 +216,14 @@ export class Reserve {
   /** Room at which writing goes on: more than that at which it ends, so that it does not go on for a moment only. */
   private get ampleBytes(): number {
     return this.segmentBytes + this.options.limits.segmentBytes / 4
+  }
+
+  /** What is lacking before writing goes on. */
+  private get missingBytes(): number {
+    const { limits: { pageBytes } } = this.options
+    if (this.shortage.file !== undefined) return Math.max(pageBytes, this.segmentBytes, this.checkpointBytes)
+    const wanted = this.ampleBytes + (this.whole === true ? 0 : this.bytes)
+    return this.freeBytes === Infinity ? 0 : Math.max(0, wanted - this.room)
   }
 
   /** By how much the next checkpoint makes the page file longer, at most; negative where there are slots to spare. */
@@ -237,7 +269,7 @@ export class Reserve {
 
   private fill(): void {
     if (!this.isFull) this.due = checkpointsUntilFree
-    this.isFull = true
+    this.shortage.begin()
     this.work()
   }
 
@@ -293,8 +325,10 @@ export class Reserve {
   private readonly look: Effect.Effect<void> = Effect.gen({ self: this }, function*() {
     yield* this.ask
     // First the log, so that removals go on.
+    let mayGrow = true
     if (this.isFull && !this.log.hasSpare && this.room >= this.segmentBytes) {
-      yield* Effect.ignore(this.log.prepare)
+      const prepared = yield* Effect.result(this.log.prepare)
+      mayGrow = Result.isSuccess(prepared) || cappedFile(prepared.failure) === undefined
       yield* this.ask
     }
     const ample = this.ampleBytes
@@ -303,7 +337,7 @@ export class Reserve {
       yield* this.ask
     }
     if (this.room < this.segmentBytes || this.whole === false) this.fill()
-    else if (this.room >= ample && this.due === 0) this.isFull = false
+    else if (this.room >= ample && this.due === 0 && mayGrow) this.shortage.end()
     this.lookBelow = this.room / 2
     this.isTight = this.lookBelow < this.segmentBytes + 2 * this.options.limits.transactionBytes
   })
@@ -345,28 +379,3 @@ export class Reserve {
     })
   )
 }
-
-interface Size {
-  /** Whether it adds anything. */
-  readonly adds: boolean
-  readonly writes: number
-  /** What it takes in the log, about. */
-  readonly bytes: number
-}
-
-const sizeOf = (intent: Intent): Size => {
-  let adds = false
-  let bytes = 0
-  let writes = 0
-  for (const keyspace of intent.keyspaces()) {
-    for (const { key, value } of keyspace.writes()) {
-      if (value !== undefined) adds = true
-      writes++
-      bytes += key.length + (value?.length ?? 0) + writeOverheadBytes
-    }
-  }
-  return { adds, bytes, writes }
-}
-
-const isNoSpace = ({ reason }: StoreError): boolean =>
-  reason._tag === "DiskFailed" && (reason.code === "ENOSPC" || reason.code === "EDQUOT")

@@ -97,7 +97,8 @@ export const openImage = (image: Image, options: Options, life: number, around: 
     recovery: () => Effect.void,
     checkpointed: () => {},
     relocated: () => {},
-    expired: () => {}
+    expired: () => {},
+    shortage: () => {}
   }
   const program = Effect.gen(function*() {
     const faults = yield* FaultDisk

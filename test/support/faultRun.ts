@@ -8,6 +8,7 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Logger from "effect/Logger"
 import * as Policy from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import { Disk } from "../../src/disk/Disk.ts"
@@ -319,7 +320,9 @@ const scheduled = <A>(
     return yield* program(yield* FaultDisk, counted(yield* Disk))
   })
   const made = layer(image === undefined ? { seed } : { seed, image })
-  const exit = new Schedule(seed, { manner: calm }).run(Effect.scoped(Effect.provide(run, made)))
+  const exit = new Schedule(seed, { manner: calm }).run(
+    Effect.scoped(Effect.provide(run, made)).pipe(Effect.provide(Logger.layer([])))
+  )
   if (Exit.isSuccess(exit)) return exit.value
   throw new Error(`${exit.cause}`)
 }

@@ -7,6 +7,8 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import { Disk } from "../../src/disk/Disk.ts"
 import { FaultDisk, layer } from "../../src/disk/FaultDisk.ts"
 import type { Store } from "../../src/Store.ts"
@@ -66,7 +68,7 @@ export const runSchedule = (seed: number, sabotage: Sabotage = {}, part: Part = 
     const { conflicts, counts, crashes, recorder } = run
     return { history: recorder.lives, trace: schedule.trace, image, conflicts, crashes, ...counts }
   })
-  const exit = schedule.run(Effect.provide(program, layer({ seed })))
+  const exit = schedule.run(Effect.provide(program, Layer.merge(layer({ seed }), Logger.layer([]))))
   if (Exit.isFailure(exit)) throw new Error(`the schedule failed: ${exit.cause}`)
   return exit.value
 }
