@@ -20,6 +20,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import * as Admission from "./actors/Admission.ts"
 import { again } from "./actors/Again.ts"
 import * as Buffer_ from "./actors/Buffer.ts"
 import * as Checkpoint from "./actors/Checkpoint.ts"
@@ -217,6 +218,7 @@ const serve = Effect.fnUntraced(function*(
     fuse,
     visible,
     logBytes,
+    failing: (): Checkpoint.Failing => checkpoint.failing(),
     durable: () => {
       tidy()
       check()
@@ -261,13 +263,14 @@ const serve = Effect.fnUntraced(function*(
 const committing = (
   { generations, limits, reserve, segments, streams, tree: { pages, versions } }: Ground.Ground,
   { treeActor }: Views,
-  { durable, fuse, logBytes, now, sessions, tail, visible }: {
+  { durable, failing, fuse, logBytes, now, sessions, tail, visible }: {
     readonly tail: Tail
     readonly sessions: Sessions
     readonly now: () => number
     readonly fuse: Fuse
     readonly visible: () => number
     readonly logBytes: () => number
+    readonly failing: Checkpoint.Checkpoint["failing"]
     readonly durable: () => void
   }
 ) =>
@@ -284,11 +287,7 @@ const committing = (
     cut: (cut, streams) => treeActor.cut(cut, { sessions: sessions.image(), streams }),
     streams,
     visible,
-    admits: () =>
-      treeActor.backlog < limits.mailbox
-      && treeActor.parkedBytes < limits.stagingBytes
-      && logBytes() < limits.checkpoint.hardLogBytes
-      && pages.captured.bytes < limits.stagingBytes,
+    admission: Admission.make({ limits, tree: treeActor, pages, reserve, logBytes, failing }),
     durable: (lsn) => {
       versions.setDurable(Math.min(lsn, visible()))
       generations.forget(versions.oldestPin())

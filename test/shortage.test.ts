@@ -1,5 +1,6 @@
 /**
- * A store that takes no commits for want of space says so: how long, how much is missing, and when it is over.
+ * A store that takes no commits for want of space says so: how long, how much is missing, and when it is over. And one
+ * whose page file may not grow, for whatever reason, refuses with that reason instead of waiting for ever.
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
@@ -7,15 +8,17 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Logger from "effect/Logger"
 import * as Stream from "effect/Stream"
-import type { Disk } from "../src/disk/Disk.ts"
+import { Disk } from "../src/disk/Disk.ts"
 import { FaultDisk, layer } from "../src/disk/FaultDisk.ts"
 import { series } from "../src/Inspect.ts"
 import * as Store from "../src/Store.ts"
 import type { StoreError } from "../src/StoreError.ts"
 import * as Tx from "../src/Tx.ts"
+import type { Cap } from "./support/cappedDisk.ts"
+import { capped } from "./support/cappedDisk.ts"
 import { figure } from "./support/figures.ts"
 import { calm, Schedule } from "./support/schedule.ts"
-import { dump, keyspaceOf, open } from "./support/storeDoor.ts"
+import { directory, dump, keyspaceOf, open } from "./support/storeDoor.ts"
 
 const KiB = 1024
 const options = {
@@ -160,5 +163,56 @@ describe("a shortage", () => {
       }).pipe(Effect.provide(Logger.layer([logger])))
     )
     figure("R6 shortages that are told", { ...figures, warnings: figures.warnings + warnings.length })
+  })
+})
+
+describe("a page file that may not grow", () => {
+  const figures = { caps: 0, taken: 0 }
+  const path = `${directory}/pages`
+  for (const code of ["EFBIG", "ENOSPC", "EDQUOT", "EIO", "EPERM"]) {
+    for (const pages of [8, 24, 60]) {
+      it(`beyond ${pages} pages, with ${code}: commits fail with that, and go on when it may`, () => {
+        run(
+          Effect.gen(function*() {
+            const cap: Cap = { path, bytes: Infinity, code }
+            const disk = yield* capped(cap)
+            const { close, store } = yield* Effect.provideService(open(options), Disk, disk)
+            cap.bytes = pages * KiB
+            const [number, error] = yield* filled(store)
+            figures.caps++
+            figures.taken += number
+            const { reason } = error
+            if (code === "EFBIG") assert.deepInclude({ ...reason }, { _tag: "DiskFull", file: path })
+            else if (code === "ENOSPC" || code === "EDQUOT") assert.strictEqual(reason._tag, "DiskFull")
+            else assert.deepInclude({ ...reason }, { _tag: "DiskFailed", operation: "write", path, code })
+            const { log, space } = yield* store.stat
+            assert.isAtMost(log.sinceCheckpoint, options.limits.checkpoint.hardLogBytes + 4 * KiB)
+            if (reason._tag === "DiskFull") {
+              assert.strictEqual(space.shortage?.file, code === "EFBIG" ? path : undefined)
+            }
+            // Reading goes on; each refusal comes at once; nothing is stopped.
+            assert.strictEqual(yield* rowsOf(store), number)
+            for (let tries = 0; tries < 3; tries++) {
+              assert.isTrue(Exit.isFailure(yield* Effect.exit(put(store, number))))
+              yield* Effect.sleep("1 second")
+            }
+            assert.isUndefined(store.machine.unavailable())
+            cap.bytes = Infinity
+            yield* Effect.sleep("5 seconds")
+            for (let more = number; more < number + 200; more++) yield* put(store, more)
+            assert.isUndefined((yield* store.stat).space.shortage)
+            yield* close
+            const again = yield* open(options)
+            assert.strictEqual(yield* rowsOf(again.store), number + 200)
+            yield* again.close
+          }).pipe(Effect.provide(Logger.layer([])))
+        )
+      })
+    }
+  }
+
+  it("was met at all of them", () => {
+    figure("R6 page files that may not grow", figures)
+    assert.strictEqual(figures.caps, 15)
   })
 })

@@ -107,12 +107,19 @@ export interface Options {
   readonly failed: (cause: unknown) => void
 }
 
+export interface Failing {
+  readonly times: number
+  readonly error: StoreError | undefined
+}
+
 export interface Checkpoint extends Actor.Actor<Message> {
   readonly start: (trigger: Trigger) => Effect.Effect<Report, StoreError>
   readonly newest: () => Superblock
   /** Slots of the map table and of the catalog, which no page has. */
   readonly slots: () => ReadonlyArray<number>
   readonly counters: { checkpoints: number; failures: number }
+  /** How many have failed since the last that succeeded, and the last error. */
+  readonly failing: () => Failing
   readonly cut: CutWriter["counters"]
   readonly durations: Readonly<Record<Trigger, Telemetry.Distribution>>
 }
@@ -157,6 +164,7 @@ export const make = Effect.fnUntraced(
       newest: () => coordinator.newest,
       slots: () => [...options.chunks.slots(), ...coordinator.writer.catalogSlots],
       counters: coordinator.counters,
+      failing: () => coordinator.failing,
       cut: coordinator.writer.counters,
       durations: coordinator.durations
     }
@@ -168,6 +176,7 @@ const distribution = () => new Telemetry.Distribution(Telemetry.metric("checkpoi
 class Coordinator {
   newest: Superblock
   readonly counters = { checkpoints: 0, failures: 0 }
+  failing: Failing = { times: 0, error: undefined }
   readonly durations = {
     bytes: distribution(),
     interval: distribution(),
@@ -233,9 +242,10 @@ class Coordinator {
       this.options.finished(report)
       return report
     }).pipe(
-      Effect.tapError(() =>
+      Effect.tapError((error) =>
         Effect.sync(() => {
           this.counters.failures++
+          this.failing = { times: this.failing.times + 1, error }
           // What waited for room to save images need not wait any more.
           this.options.relieved()
         })
@@ -300,6 +310,7 @@ class Coordinator {
       this.streams = this.nextStreams
       this.options.pages.complete()
       this.counters.checkpoints++
+      this.failing = { times: 0, error: undefined }
     }).pipe(Effect.withSpan(Telemetry.Span.checkpointPublish))
   }
 

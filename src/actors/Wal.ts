@@ -176,6 +176,7 @@ class Live {
       if (message !== undefined) this.append(message)
       if (this.parked.length === 0) this.stalled += this.options.now() - this.stalledSince
     }
+    this.refuseParked()
     const turn = this.turns.next()
     // It begins where all that was committed can be seen: then it cannot lose.
     if (turn !== undefined) this.wait("memory", this.options.tail.end, reply(turn.done, undefined))
@@ -184,6 +185,21 @@ class Live {
     // What is applied already may be all that its waiter asked for.
     this.group.complete()
     this.watch.wake()
+  }
+
+  /** Nobody waits for what will not come soon. */
+  private refuseParked(): void {
+    const { length } = this.parked
+    const refusal = length === 0 ? undefined : this.options.admission.refusal(length)
+    if (refusal === undefined) return
+    this.stalled = this.stalledMillis()
+    for (const message of this.parked.splice(0)) {
+      if (message._tag === "Commit") {
+        message.intent.validated?.()
+        if (message.intent.turn !== undefined) this.turns.end(message.intent.turn)
+      }
+      message.done(Exit.fail(refusal))
+    }
   }
 
   /** The first of the parked that may be appended now; -1 where none may. */
@@ -235,7 +251,7 @@ class Live {
 
   private hasRoom(): boolean {
     const { limits, tail } = this.options
-    return tail.end - tail.durableLsn <= limits.undurableBytes && this.options.admits()
+    return tail.end - tail.durableLsn <= limits.undurableBytes && this.options.admission.admits()
   }
 
   private append(message: Append): void {

@@ -11,6 +11,7 @@ import type { RecordReader } from "../log/RecordReader.ts"
 import type { SessionInUse, StoreError } from "../StoreError.ts"
 import type { Distribution } from "../Telemetry.ts"
 import type * as Actor from "./Actor.ts"
+import type { Admission } from "./Admission.ts"
 import type { Counters, Options as GroupOptions } from "./GroupCommit.ts"
 import type { Intent, Names } from "./Intent.ts"
 import type { Message, Move } from "./Request.ts"
@@ -34,8 +35,8 @@ export interface Options extends GroupOptions {
   readonly reserve: Pick<Reserve, "refusal" | "refusalOfPiece">
   /** The streams of pieces in the log; none at first. */
   readonly streams: OpenStreams
-  /** False while the Tree is so far behind, or the log so long, that commits must wait. */
-  readonly admits: () => boolean
+  /** Whether commits must wait, as the Tree is behind or the log long, and whether that is of any use. */
+  readonly admission: Admission
 }
 
 export interface Wal extends Actor.Actor<Message> {
