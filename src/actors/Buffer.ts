@@ -365,7 +365,7 @@ class Live {
   }
 
   loadNow(pageId: number, purpose: Purpose): boolean {
-    if ((this.pages.map.block[pageId] as number) >= 0) return true
+    if ((this.pages.map.block[pageId] as number) >= 0) return this.loads.here(pageId)
     if (this.pages.arena.available === 0) {
       this.room.make(1)
       this.wake()

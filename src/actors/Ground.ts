@@ -73,6 +73,7 @@ export const lay = Effect.fnUntraced(function*(settings: Settings, footing: Foot
   const roots = Footing.without(found, restored.olderDamage)
   const damages = yield* looked({ disk, directory, mode, file, map, pageBytes }, footing, roots)
   const generations = yield* generationsOf(restored, file.path, newest.catalog.slot * pageBytes)
+  tree.pages.lineage.know(generations)
   const budget = budgetOf(tree, restored, limits)
   const reserve = new Reserve({ disk, directory, limits, file, pages: tree.pages, slots: restored.slots })
   const { syncThread } = settings

@@ -11,13 +11,14 @@
  * I3 At most `loadsInFlight` images are being read, and as many wait for a block; others wait in order.
  * I4 What is read ahead of a scan takes only what nobody else asks for: a place among the reads, and a block that is
  *    spare when it is begun and when it has arrived. Otherwise it is dropped, and so is its error.
+ * I5 An image is installed only where the pages above it, in memory, lead to it (`Lineage.ts`). Who came down to it has
+ *    brought those in; for who asked by its id they are loaded first, and then it is read again.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { DiskFile } from "../disk/Disk.ts"
 import type { Limits } from "../Limits.ts"
 import { Corrupted, StoreError, storeError } from "../StoreError.ts"
-import { strayChild } from "../tree/Children.ts"
 import type { Epoch } from "../tree/Epoch.ts"
 import type { Events, Purpose } from "../tree/Events.ts"
 import { Fifo } from "../tree/Fifo.ts"
@@ -128,7 +129,10 @@ export class Loads {
   }
 
   want(pageId: number, purpose: Purpose, done: Reply<void, StoreError>): void {
-    if (!this.isMissing(pageId)) return done(Exit.void)
+    if (!this.isMissing(pageId)) {
+      const error = this.straying(pageId)
+      return done(error === undefined ? Exit.void : Exit.fail(error))
+    }
     const wanted = this.wanted.get(pageId)
     if (wanted === undefined) {
       this.wanted.set(pageId, { purpose, waiters: [done] })
@@ -240,6 +244,10 @@ export class Loads {
     else if (map.generation[pageId] === generation && (purpose !== "ahead" || this.spare-- > 0)) {
       const installed = this.place(pageId, generation, lengthOf(bytes, exit.value), purpose)
       if (installed === "full" && purpose !== "ahead") return false
+      if (typeof installed === "number" && purpose !== "ahead") {
+        buffers.give(bytes)
+        return this.after(installed, pageId, purpose)
+      }
       if (installed instanceof StoreError) answer = Exit.fail(installed)
     }
     buffers.give(bytes)
@@ -251,27 +259,47 @@ export class Loads {
     generation: number,
     bytes: Uint8Array,
     purpose: Purpose
-  ): "installed" | "stale" | "full" | StoreError {
-    const { file, limits, pages } = this.options
+  ): "installed" | "stale" | "full" | number | StoreError {
+    const { limits, pages } = this.options
     const { map } = pages
     const checked = verify(bytes, {
       pageId,
       checksum: map.checksum[pageId] as number,
       pageBytes: limits.pageBytes
     })
-    const stray = checked._tag === "Sound" ? strayChild(pages, pageId, wordsOf(bytes)) : undefined
-    if (checked._tag === "Sound" && stray === undefined) {
-      const installed = pages.install(pageId, generation, bytes, purpose)
-      if (installed === "installed" && this.options.events.heard) this.tell(pageId, purpose)
-      return installed
-    }
-    const offset = (map.slot[pageId] as number) * limits.pageBytes
-    const { actual, expected } = checked._tag === "Sound"
-      ? { expected: "pages below it", actual: `page ${stray}` }
-      : checked
-    const error = storeError(new Corrupted({ path: file.path, offset, expected, actual }))
+    const standing = checked._tag === "Sound" ? pages.lineage.check(pageId, wordsOf(bytes)) : checked
+    if (standing._tag === "Behind") return standing.pageId
+    if (standing._tag !== "InPlace") return this.damaged(pageId, standing)
+    const installed = pages.install(pageId, generation, bytes, purpose)
+    if (installed === "installed" && this.options.events.heard) this.tell(pageId, purpose)
+    return installed
+  }
+
+  private damaged(
+    pageId: number,
+    { actual, expected }: { readonly actual: string; readonly expected: string }
+  ): StoreError {
+    const { file: { path }, limits: { pageBytes }, pages: { map } } = this.options
+    const offset = (map.slot[pageId] as number) * pageBytes
+    const error = storeError(new Corrupted({ path, offset, expected, actual }))
     this.options.damaged(error)
     return error
+  }
+
+  /** What whoever asks for a page hears that is in memory: nothing, unless it has led a range back. */
+  private straying(pageId: number): StoreError | undefined {
+    return this.options.pages.lineage.strays.has(pageId)
+      ? this.damaged(pageId, { expected: "a leaf that leads on", actual: "one that leads back" })
+      : undefined
+  }
+
+  /** A page above is loaded first; then this one is read again (I5). */
+  private after(above: number, pageId: number, purpose: Purpose): true {
+    this.want(above, purpose, (exit) => {
+      if (Exit.isFailure(exit)) this.finish(pageId, exit)
+      else this.queueOf(this.purposeOf(pageId)).push(pageId)
+    })
+    return true
   }
 
   private tell(page: number, purpose: Purpose): void {
@@ -289,6 +317,13 @@ export class Loads {
     return true
   }
 
+  /** For whoever asked for a page that is in memory. Throws `StoreError`. */
+  here(pageId: number): true {
+    const error = this.straying(pageId)
+    if (error !== undefined) throw error
+    return true
+  }
+
   /** Reads a page in the calling thread, where a block is free; false where it is not. Throws `StoreError`. */
   now(pageId: number, purpose: Purpose): boolean {
     const { pages } = this.options
@@ -297,6 +332,7 @@ export class Loads {
     const installed = this.place(pageId, generation, this.readNow(pageId, this.scratch), purpose)
     this.count(purpose)
     if (installed instanceof StoreError) throw installed
+    if (typeof installed === "number") return this.now(installed, purpose) && this.now(pageId, purpose)
     return installed === "installed"
   }
 

@@ -169,13 +169,16 @@ export const restore = (
 
 const expectRoots = (
   { file, map, pageBytes, roots: { newest } }: Parameters<typeof restore>[0],
-  { keyspaces }: Catalog.Catalog
+  { dropping, keyspaces }: Catalog.Catalog
 ): Effect.Effect<void, StoreError> =>
   Effect.suspend(() => {
-    const rootless = keyspaces.find(({ root }) => !map.isUsed(root))
-    if (rootless === undefined) return Effect.void
+    const roots = new Set<number>()
+    const wrong = [...keyspaces.map(({ root }) => root), ...dropping].find((root) =>
+      !map.isUsed(root) || roots.size === roots.add(root).size
+    )
+    if (wrong === undefined) return Effect.void
     const offset = newest.catalog.slot * pageBytes
-    return damaged(file.path, offset, "roots that the map table has", `page ${rootless.root}`)
+    return damaged(file.path, offset, "roots that the map table has, each of one tree", `page ${wrong}`)
   })
 
 /**
@@ -259,6 +262,10 @@ export const minis = (options: {
         const mini = byId.get(id)
         if (mini === undefined) {
           return yield* damaged(file.path, slot * pageBytes, `the mini-page of page ${id}`, "others")
+        }
+        const standing = pages.lineage.checkMini(id, unpacked.words, mini.at)
+        if (standing._tag === "Stray") {
+          return yield* damaged(file.path, slot * pageBytes, standing.expected, standing.actual)
         }
         while (!pages.restoreMini(id, unpacked.words, mini.at, mini.size)) yield* reserve(1)
       }

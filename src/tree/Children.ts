@@ -5,12 +5,14 @@
  * Inner pages stay in memory, and whoever goes down has brought in those above before. So a pointer upwards is one to a
  * page in memory, and shows here.
  */
+import type { Arena } from "./Arena.ts"
+import type { MapTable } from "./MapTable.ts"
 import * as Page from "./Page.ts"
-import type { Pages } from "./Pages.ts"
 
 /** The first child of an inner page that cannot be one; undefined where there is none, and for leaves. */
 export const strayChild = (
-  { arena, map }: Pick<Pages, "arena" | "map">,
+  arena: Arena,
+  map: MapTable,
   pageId: number,
   words: Int32Array
 ): number | undefined => {

@@ -9,6 +9,8 @@
  * I2 A reader sees a record's version below its LSN, or the entry of Versions whose span holds its LSN: the newer of
  *    the two. Both are there where a mini-page overwrote what overwrote the base page's record.
  * I3 What a reader would see and has expired by the batch's `now` is passed over, and so is all that is older.
+ * I4 From leaf to leaf the position strictly advances. A leaf that leads back is noted (`Lineage.strays`) and answered
+ *    as one to be loaded: whoever asks for it hears that it is damaged.
  *
  * Where entries of Versions are in the scratch file, a leaf is taken in windows, and what is in the file of a window is
  * copied to Versions while it is at hand (`Recall.ts`).
@@ -27,6 +29,7 @@ import {
   compareBounds,
   descend,
   descendBelow,
+  leadsBack,
   toNextLeaf,
   toPreviousLeaf,
   way,
@@ -92,6 +95,11 @@ export function pull(
       ? mergeLeaf(versions, root.treeId, range, at, batch)
       : takeLeaf(range, at, batch))
     if (!whole) return 0
+    if (leadsBack(range.order)) {
+      const stray = Page.pageId(way.words, way.p)
+      pages.lineage.strays.add(stray)
+      return batch.count > 0 ? 0 : stray
+    }
     if (ascending ? !toNextLeaf(batch) : !toPreviousLeaf(batch)) {
       batch.ended = true
       return 0

@@ -31,6 +31,7 @@ import type { Purpose } from "./Events.ts"
 import { Fifo } from "./Fifo.ts"
 import { KeyScratch } from "./KeyScratch.ts"
 import * as Leaf from "./Leaf.ts"
+import { Lineage } from "./Lineage.ts"
 import type { Place } from "./MapChunk.ts"
 import { State, used } from "./MapTable.ts"
 import * as MiniPage from "./MiniPage.ts"
@@ -64,6 +65,8 @@ export class Pages extends Changes {
   ripe: Array<number> = []
   /** When something in each leaf expires first. */
   readonly deadlines = new Deadlines()
+  /** What is asked whether a page from the disk belongs where its id stands. */
+  readonly lineage: Lineage
   /** Pages that were made since the start. */
   created = 0
   /** Inner nodes in memory. */
@@ -73,6 +76,7 @@ export class Pages extends Changes {
   constructor(arena: Arena, options: PagesOptions) {
     super(arena, options)
     this.mode = options.mode ?? "miniPages"
+    this.lineage = new Lineage(arena, this.map)
     this.ring = new Ring(arena, { secondChancePercent: options.secondChancePercent ?? 10 })
   }
 
@@ -152,7 +156,7 @@ export class Pages extends Changes {
   }
 
   /**
-   * Puts a verified image into memory (`verify`, PageCheck.ts). `generation` is the page's when the load was asked
+   * Puts a verified image into memory (PageCheck.ts, Lineage.ts). `generation` is the page's when the load was asked
    * for: a page that was freed or loaded since is left alone. A merge gives back more memory than it takes, and may use
    * the reserve.
    */

@@ -107,6 +107,19 @@ export function bound(): void {
   }
 }
 
+/** Whether what follows the leaf is not beyond what was looked for in it: the leaf is not the one of its place. */
+export function leadsBack(order: Window["order"]): boolean {
+  const { bounded, lower, p, upper, words } = way
+  if (order === "ascending") {
+    const high = Page.highBytes(words, p)
+    return high !== Page.unbounded
+      && compareKeys(words, p + Page.highAt(words, p), high, lower.words, 0, lower.length) <= 0
+  }
+  const low = Page.lowBytes(words, p)
+  return low > 0 && bounded
+    && compareKeys(words, p + Page.lowAt(words, p), low, upper.words, 0, upper.length) >= 0
+}
+
 /** Moves the lower bound to the next leaf; false where there is none. */
 export function toNextLeaf(batch: Batch): boolean {
   const { p, words } = way

@@ -52,6 +52,8 @@ export class World {
   private readonly roots = new Map<number, Root>()
   /** Trees that are being taken down. */
   private readonly dropping = new Set<number>()
+  /** Their roots. */
+  private readonly leaving: Array<number> = []
   /** Images on their way to the disk. */
   readonly flying: Array<Image> = []
   /** Copies of images that are on their way to another slot. */
@@ -87,6 +89,8 @@ export class World {
       spill: options.spill
     })
     this.options = options
+    const { leaving, roots } = this
+    this.tree.pages.lineage.know({ rootOf: (treeId) => roots.get(treeId), dropping: leaving, all: () => [] })
     this.arena.reserve = Math.min(12, this.arena.blocks >>> 2)
     this.evictor = new Evictor(this.tree.pages, { secondChancePercent: options.secondChancePercent ?? 10 })
   }
@@ -106,8 +110,10 @@ export class World {
   drop(root: Root, pages: number, between: () => void = () => {}): void {
     this.roots.delete(root.treeId)
     this.dropping.add(root.treeId)
+    this.leaving.push(root.page)
     while (this.run(() => this.tree.freeTree(root.page, pages)) !== Absent) between()
     this.dropping.delete(root.treeId)
+    this.leaving.splice(this.leaving.indexOf(root.page), 1)
   }
 
   /** Runs an operation until it does not miss a page or room. */
@@ -170,6 +176,10 @@ export class World {
       assert.fail(`page ${id}: ${checked.actual} in place of ${checked.expected}`)
     }
     this.loads++
+    const standing = this.tree.pages.lineage.check(id, new Int32Array(image.slice().buffer))
+    if (standing._tag === "Stray") {
+      assert.fail(`page ${id}: ${standing.actual} in place of ${standing.expected}`)
+    }
     if (purpose !== "merge" && this.arena.available === 0) this.makeRoom(1)
     if (map.generation[id] !== generation || (map.block[id] as number) >= 0) return
     const installed = this.tree.pages.install(id, generation, image, purpose)
@@ -359,7 +369,9 @@ export class World {
       if (unpacked._tag === "Invalid") return assert.fail(unpacked.expected)
       pages.packs.set(slot, (pages.packs.get(slot) ?? 0) + 1)
       for (const mini of unpacked.minis) {
-        if (mini.pageId === id) assert.isTrue(pages.restoreMini(id, unpacked.words, mini.at, mini.size))
+        if (mini.pageId !== id) continue
+        assert.notStrictEqual(pages.lineage.checkMini(id, unpacked.words, mini.at)._tag, "Stray")
+        assert.isTrue(pages.restoreMini(id, unpacked.words, mini.at, mini.size))
       }
     }
     return world
