@@ -94,7 +94,8 @@ const moves: Record<string, Move> = {
     const { chance, disk, handles } = world
     const [slot, path] = [chance.int(handlesMost), world.path()]
     const mode = chance.pick(["create", "create", "readWrite", "readWrite", "readOnly"] as const)
-    return Effect.map(disk.open(path, { mode }), (file) => {
+    const durableWrites = chance.pick(["oneCall", "twoCalls"] as const)
+    return Effect.map(disk.open(path, { mode, durableWrites }), (file) => {
       const before = handles[slot]
       handles[slot] = file
       return before
@@ -108,6 +109,11 @@ const moves: Record<string, Move> = {
   writeSync: onFile((file, world) => {
     const [buffers, position] = [pieces(world), world.position()]
     return now(() => file.writeSync(buffers, position))
+  }),
+  writeDurably: onFile((file, world) => file.writeDurably(pieces(world), world.position())),
+  writeDurablySync: onFile((file, world) => {
+    const [buffers, position] = [pieces(world), world.position()]
+    return now(() => file.writeDurablySync(buffers, position))
   }),
   truncate: onFile((file, world) => file.truncate(world.position())),
   allocate: onFile((file, world) => file.allocate(world.position())),

@@ -4,7 +4,8 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import type { Disk } from "../src/disk/Disk.ts"
+import { atOnce } from "../src/disk/Disk.ts"
+import type { Disk, DiskFile } from "../src/disk/Disk.ts"
 import type { Fault, FaultDisk } from "../src/disk/FaultDisk.ts"
 import type { StoreError } from "../src/StoreError.ts"
 import { bytesOf, codeOf, contentOf, opened } from "./support/diskSuite.ts"
@@ -134,6 +135,64 @@ describe("every operation", () => {
           assert.strictEqual(yield* codeOf(use(disk)), "done")
         })
       ))
+  }
+})
+
+describe("a durable write", () => {
+  for (const how of ["writeDurably", "writeDurablySync"] as const) {
+    const write = (file: DiskFile, bytes: Uint8Array, position: number) =>
+      how === "writeDurably"
+        ? file.writeDurably([bytes], position)
+        : atOnce(() => file.writeDurablySync([bytes], position))
+
+    test(
+      `keeps its own bytes, whatever was written over them before, and no others: ${how}`,
+      (disk, faults) =>
+        Effect.gen(function*() {
+          const file = yield* durableFile(disk, "/a", bytesOf(1, 1, 1, 1))
+          yield* file.write([bytesOf(2, 2, 2)], 0)
+          yield* file.write([bytesOf(3, 3)], 2)
+          yield* write(file, bytesOf(4), 1)
+          // What is left of the first write on either side is kept or lost by itself.
+          assert.deepStrictEqual(states(faults, "/a"), ["1411", "1421", "1433", "2411", "2421", "2433"])
+          yield* file.sync
+          assert.deepStrictEqual(states(faults, "/a"), ["2433"])
+        })
+    )
+
+    test(`keeps the end of the file that it needs: ${how}`, (disk, faults) =>
+      Effect.gen(function*() {
+        const file = yield* durableFile(disk, "/a", bytesOf(1))
+        yield* write(file, bytesOf(2), 2)
+        assert.deepStrictEqual(states(faults, "/a"), ["102"])
+        yield* file.truncate(1)
+        yield* write(file, bytesOf(3), 1)
+        assert.deepStrictEqual(states(faults, "/a"), ["13"])
+      }))
+
+    test(
+      `is a write and a sync to whoever breaks the disk: ${how}`,
+      (disk, faults) =>
+        Effect.gen(function*() {
+          const file = yield* durableFile(disk, "/a", bytesOf(1))
+          const seen: Array<string> = []
+          yield* faults.observe(({ operation }) => {
+            seen.push(`${operation} ${states(faults, "/a").join(",")}`)
+          })
+          yield* write(file, bytesOf(2), 0)
+          assert.deepStrictEqual(seen, ["write 1", "sync 1,2"])
+          for (const pages of ["dropped", "kept"] as const) {
+            yield* faults.fail({ operation: "sync", outcome: { _tag: "SyncFailed", pages } })
+            assert.strictEqual(yield* codeOf(write(file, bytesOf(3), 0)), "EIO")
+            assert.deepStrictEqual(states(faults, "/a"), pages === "dropped" ? ["2"] : ["2", "3"])
+          }
+          yield* faults.fail({ operation: "write", outcome: { _tag: "Refused", code: "ENOSPC" } })
+          assert.strictEqual(yield* codeOf(write(file, bytesOf(4), 0)), "ENOSPC")
+          yield* faults.fail({ operation: "sync", outcome: { _tag: "Lost" } })
+          yield* write(file, bytesOf(5), 0)
+          assert.include(states(faults, "/a"), "2")
+        })
+    )
   }
 })
 

@@ -59,7 +59,7 @@ describe.skipIf(lacking !== "")(`a process whose calls fail${lacking}`, () => {
     const strikes = [1, 4, 9, 16].map((at): Point => ({
       kind: "a sync that drops its pages",
       begins: "killed",
-      calls: ["fdatasync"],
+      calls: ["fdatasync", "dsync"],
       match: "/log-",
       at,
       times: 1,
@@ -73,7 +73,14 @@ describe.skipIf(lacking !== "")(`a process whose calls fail${lacking}`, () => {
   })
 
   it("finds what is lost below a sync that lies", async () => {
-    const lie: Point = { kind: "a lie", begins: "new", calls: ["fdatasync"], at: 1, times: 0, action: "lie" }
+    const lie: Point = {
+      kind: "a lie",
+      begins: "new",
+      calls: ["fdatasync", "dsync"],
+      at: 1,
+      times: 0,
+      action: "lie"
+    }
     const found = await sweep.run([lie]).then(() => undefined, (error: unknown) => error)
     assert.match(`${found}`, /was acknowledged|verify finds/)
     isDone = sweep.figures.points > points

@@ -5,7 +5,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { leftovers, Segments } from "../src/actors/Segments.ts"
-import { Disk } from "../src/disk/Disk.ts"
+import { atOnce, Disk } from "../src/disk/Disk.ts"
 import type { DiskFile } from "../src/disk/Disk.ts"
 import { FaultDisk, layer } from "../src/disk/FaultDisk.ts"
 import type { Image } from "../src/disk/FaultDisk.ts"
@@ -33,6 +33,8 @@ class Log {
   /** Cuts of the two retained checkpoints. */
   newest: Cut = start
   older: Cut = start
+  /** Commits that took one write. */
+  ones = 0
   private readonly chance: Random
 
   constructor(disk: Disk["Service"], chance: Random) {
@@ -46,18 +48,26 @@ class Log {
     this.segments.announce(this.tail.segment)
   }
 
-  readonly flush = Effect.suspend(() => {
+  private take(): ReadonlyArray<SealedGroup> {
     this.tail.seal()
     const groups: Array<SealedGroup> = []
     for (let group = this.tail.shift(); group !== undefined; group = this.tail.shift()) groups.push(group)
     for (const { bytes, lsn } of groups) this.groups.push({ lsn, bytes: Buffer.from(bytes) })
-    const end = groups.at(-1)?.end ?? this.tail.groupLsn
-    return Effect.as(this.segments.write(groups), end)
-  })
+    return groups
+  }
 
+  readonly flush = Effect.suspend(() => this.segments.write(this.take()))
+
+  /** By one write where that can be, in whichever thread. */
   readonly commit = Effect.gen({ self: this }, function*() {
-    const end = yield* this.flush
-    yield* this.segments.sync
+    const { segments, tail } = this
+    const groups = this.take()
+    const end = tail.groupLsn
+    const once = segments.oneWrite(groups)
+    if (once === undefined) yield* Effect.andThen(segments.write(groups), segments.writer.sync)
+    else if (this.chance.bool(0.5)) yield* segments.writer.writeOnce(once)
+    else yield* atOnce(() => segments.writer.writeOnceNow(once))
+    this.ones += once === undefined ? 0 : 1
     this.acknowledged = end
     this.tail.durable(end)
     this.tail.release(end)
@@ -182,6 +192,7 @@ describe("a crash", () => {
           assert.isUndefined(problem)
           assert.isAbove(images, 100)
           assert.isAbove(log.newest.sequence, 2, "segments were given up")
+          assert.isAbove(log.ones, 2, "one write was enough")
           yield* log.segments.close
         }).pipe(Effect.scoped)
       ))

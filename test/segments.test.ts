@@ -6,12 +6,12 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { Segments } from "../src/actors/Segments.ts"
 import { Disk } from "../src/disk/Disk.ts"
-import type { DiskFile } from "../src/disk/Disk.ts"
 import * as MemoryDisk from "../src/disk/MemoryDisk.ts"
 import type { Segment } from "../src/log/Segment.ts"
 import { decodeSegment, SEGMENT_HEADER_BYTES, segmentName } from "../src/log/Segment.ts"
 import { life, storeId } from "./support/log.ts"
 import { random } from "./support/random.ts"
+import { watched } from "./support/watchedFile.ts"
 
 const segmentBytes = 4096
 
@@ -29,20 +29,12 @@ const slow = (disk: Disk["Service"], pause: Effect.Effect<void>): Disk["Service"
   rename: (from, to) => Effect.andThen(pause, disk.rename(from, to)),
   unlink: (path) => Effect.andThen(pause, disk.unlink(path)),
   open: (path, options) =>
-    Effect.map(disk.open(path, options), (file): DiskFile => ({
-      path: file.path,
-      counters: file.counters,
-      read: (buffer, position) => file.read(buffer, position),
-      readSync: (buffer, position) => file.readSync(buffer, position),
-      write: (buffers, position) => Effect.andThen(pause, file.write(buffers, position)),
-      writeSync: (buffers, position) => file.writeSync(buffers, position),
-      sync: Effect.andThen(pause, file.sync),
-      syncSync: () => file.syncSync(),
-      size: file.size,
-      allocate: (bytes) => Effect.andThen(pause, file.allocate(bytes)),
-      truncate: (bytes) => file.truncate(bytes),
-      close: file.close
-    }))
+    Effect.map(disk.open(path, options), (file) =>
+      watched(file, {
+        write: (buffers, position) => Effect.andThen(pause, file.write(buffers, position)),
+        sync: Effect.andThen(pause, file.sync),
+        allocate: (bytes) => Effect.andThen(pause, file.allocate(bytes))
+      }))
 })
 
 /** Each file of the log begins with its own header. */

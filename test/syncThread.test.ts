@@ -13,6 +13,7 @@ import * as Tx from "../src/Tx.ts"
 import { keyspaceOf, open } from "./support/storeDoor.ts"
 import { reasonOf } from "./support/stores.ts"
 import { passing } from "./support/storeSize.ts"
+import { watched } from "./support/watchedFile.ts"
 
 const options = { syncThread: "caller" } as const
 const words = keyspaceOf("one")
@@ -29,27 +30,25 @@ const has = (store: Store.Store["Service"], key: string) =>
 
 /** Counts groups that are written and synced in the pool and in the calling thread. */
 const counting = (disk: Disk["Service"], calls: Array<string>): Disk["Service"] => {
-  const told = (file: DiskFile): DiskFile => ({
-    ...file,
-    path: file.path,
-    read: (...args) => file.read(...args),
-    readSync: (...args) => file.readSync(...args),
-    write: (...args) => Effect.andThen(Effect.sync(() => calls.push("pool write")), file.write(...args)),
-    writeSync: (...args) => {
-      calls.push("write")
-      file.writeSync(...args)
-    },
-    sync: Effect.andThen(Effect.sync(() => calls.push("pool sync")), file.sync),
-    syncSync: () => {
-      calls.push("sync")
-      file.syncSync()
-    },
-    size: file.size,
-    allocate: (bytes) => file.allocate(bytes),
-    truncate: (bytes) => file.truncate(bytes),
-    close: file.close,
-    counters: file.counters
-  })
+  const told = (file: DiskFile): DiskFile =>
+    watched(file, {
+      write: (...args) => Effect.andThen(Effect.sync(() => calls.push("pool write")), file.write(...args)),
+      writeSync: (...args) => {
+        calls.push("write")
+        file.writeSync(...args)
+      },
+      sync: Effect.andThen(Effect.sync(() => calls.push("pool sync")), file.sync),
+      syncSync: () => {
+        calls.push("sync")
+        file.syncSync()
+      },
+      writeDurably: (...args) =>
+        Effect.andThen(Effect.sync(() => calls.push("pool durable write")), file.writeDurably(...args)),
+      writeDurablySync: (...args) => {
+        calls.push("durable write")
+        file.writeDurablySync(...args)
+      }
+    })
   return {
     ...disk,
     open: (path, how) =>
@@ -70,12 +69,12 @@ describe("the log in the calling thread", () => {
       const second = yield* open(options).pipe(inThere)
       calls.length = 0
       yield* put(second.store, "b")
-      assert.deepStrictEqual(calls, ["write", "sync"])
+      assert.deepStrictEqual(calls, ["durable write"])
       yield* second.close
       const third = yield* open({}).pipe(inThere)
       calls.length = 0
       yield* put(third.store, "c")
-      assert.deepStrictEqual(calls, ["pool write", "pool sync"])
+      assert.deepStrictEqual(calls, ["pool durable write"])
       yield* third.close
     }).pipe(Effect.provide(layer())))
 

@@ -62,6 +62,8 @@ export interface Actor<Message> {
   readonly send: (message: Message) => Effect.Effect<void>
   /** Leaves an answer in its pre-paid place. */
   readonly answer: (message: Message) => void
+  /** The same, handled at once where nothing waits before it. Whoever it wakes goes on after it, on this stack. */
+  readonly answerNow: (message: Message) => void
   /** Handles a request at once where nothing waits before it; false where it was not taken. */
   readonly inline: (message: Message) => boolean
   /** Lets whoever waited for a reply go on. */
@@ -84,6 +86,7 @@ export const make = <Message>(
       tell: (message) => live.tell(message),
       send: (message) => Effect.suspend(() => live.send(message)),
       answer: (message) => live.answer(message),
+      answerNow: (message) => live.answerNow(message),
       inline: (message) => live.inline(message),
       wake: (resume) => live.wake(resume),
       waiting: () => live.waiting(),
@@ -153,6 +156,18 @@ class Live<Message> {
     if (this.stopped !== undefined) return this.behavior.refuse(message, this.stopped)
     this.answers++
     invariant(this.offer(message), `Actor I1 (${this.behavior.name})`)
+  }
+
+  answerNow(message: Message): void {
+    if (this.busy || this.accepted > 0 || this.stopped !== undefined) return this.answer(message)
+    this.busy = true
+    this.handling = true
+    this.receive(message)
+    this.settle()
+    this.handling = false
+    this.busy = false
+    this.admit()
+    this.rouse()
   }
 
   inline(message: Message): boolean {

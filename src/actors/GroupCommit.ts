@@ -9,13 +9,15 @@
  * I1 One write is under way at a time; what comes meanwhile is the next.
  * I2 `synced` is answered only after the sync of the log up to there succeeded.
  */
+import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { invariant } from "../Invariant.ts"
 import type { Limits } from "../Limits.ts"
 import type { SealedGroup, Tail } from "../log/Tail.ts"
-import type { StoreError } from "../StoreError.ts"
+import { StoreError } from "../StoreError.ts"
 import { GroupSpan } from "./GroupSpan.ts"
+import type { OneWrite } from "./LogWriter.ts"
 import type { Message } from "./Request.ts"
 import type { Segments } from "./Segments.ts"
 import { Waiters } from "./Waiters.ts"
@@ -46,9 +48,12 @@ export interface Counters {
 /** Without waiters the open group is written when it has this many bytes: large calls, little memory. */
 const writeBehindBytes = 256 * 1024
 
+/** Syncs on the stack of a lone writer, one after another, before everything else in the process has its turn. */
+const mostInARow = 8
+
 export class GroupCommit {
   readonly waiters = new Waiters()
-  readonly span = new GroupSpan()
+  readonly span: GroupSpan
   readonly counters: Counters = {
     commits: 0,
     commitBytes: 0,
@@ -66,9 +71,13 @@ export class GroupCommit {
   private flushing = false
   private idleDue = false
   private markedLsn = 0
+  /** How many the last sync was waited for by, and how many syncs were made in the calling thread one after another. */
+  private served = 0
+  private inARow = 0
 
-  constructor(options: Options) {
+  constructor(options: Options, clock: Clock.Clock) {
     this.options = options
+    this.span = new GroupSpan(clock)
     this.writtenLsn = options.tail.durableLsn
     this.lastCommitEnd = options.tail.durableLsn
   }
@@ -79,7 +88,8 @@ export class GroupCommit {
     const visible = this.options.visible()
     this.waiters.completeBelow("memory", visible)
     this.waiters.completeBelow("buffered", Math.min(visible, this.writtenLsn))
-    this.waiters.completeBelow("synced", Math.min(visible, this.options.tail.durableLsn))
+    const served = this.waiters.completeBelow("synced", Math.min(visible, this.options.tail.durableLsn))
+    if (served > 0) this.served = served
   }
 
   /** Seals and writes what somebody waits for. */
@@ -108,14 +118,36 @@ export class GroupCommit {
     this.counters.groups += groups.length
     this.counters.groupBytes += bytes
     if (synced) this.counters.syncs++
+    const { writer } = segments
+    const once = synced ? segments.oneWrite(groups) : undefined
+    if (once !== undefined && this.isLone()) return this.now(once, end)
+    this.inARow = 0
     const written = this.span.around({
       first: groups[0]?.lsn ?? end,
       end,
       bytes,
-      write: segments.write(groups),
-      sync: synced ? segments.sync : undefined
+      write: once === undefined ? segments.write(groups) : undefined,
+      sync: once !== undefined ? writer.writeOnce(once) : synced ? writer.sync : undefined
     })
     fork(Effect.map(Effect.exit(written), (exit) => this.answer({ _tag: "Flushed", end, synced, exit })))
+  }
+
+  /** Whether the one who waits writes and syncs on its own stack. */
+  private isLone(): boolean {
+    return this.options.segments.writer.thread === "caller" && this.served <= 1 && this.inARow < mostInARow
+      && !this.span.isTraced
+  }
+
+  private now(once: OneWrite, end: number): void {
+    this.inARow++
+    let exit: Exit.Exit<void, StoreError> = Exit.void
+    try {
+      this.span.now(() => this.options.segments.writer.writeOnceNow(once))
+    } catch (error) {
+      if (!(error instanceof StoreError)) throw error
+      exit = Exit.fail(error)
+    }
+    this.flushed({ _tag: "Flushed", end, synced: true, exit })
   }
 
   flushed({ end, exit, synced }: Message & { readonly _tag: "Flushed" }): void {

@@ -4,6 +4,7 @@
  * One write serves many transactions, so the span is nobody's child but linked to them. It is opened only where one of
  * them has a span: a span costs more than a commit.
  */
+import type * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Tracer from "effect/Tracer"
@@ -15,7 +16,8 @@ export interface Write {
   readonly first: number
   readonly end: number
   readonly bytes: number
-  readonly write: Effect.Effect<void, StoreError>
+  /** Absent where what syncs writes too. */
+  readonly write: Effect.Effect<void, StoreError> | undefined
   /** Absent where nothing has to be synced. */
   readonly sync: Effect.Effect<void, StoreError> | undefined
 }
@@ -25,6 +27,16 @@ export class GroupSpan {
   readonly syncs = new Telemetry.Distribution(Telemetry.metric("sync.duration"))
   private commits = 0
   private links: Array<Tracer.SpanLink> = []
+  private readonly clock: Clock.Clock
+
+  constructor(clock: Clock.Clock) {
+    this.clock = clock
+  }
+
+  /** Whether the next write has a span. */
+  get isTraced(): boolean {
+    return this.links.length > 0
+  }
 
   /** A transaction was appended that the next write takes along. */
   add(span: Tracer.AnySpan | undefined): void {
@@ -35,10 +47,9 @@ export class GroupSpan {
   /** Writes, then syncs. */
   around({ bytes, end, first, sync, write }: Write): Effect.Effect<void, StoreError> {
     const links = this.links
-    const commits = this.commits
-    this.commits = 0
-    if (commits > 0) this.sizes.record(commits)
-    const job = sync === undefined ? write : Effect.andThen(write, this.timed(sync))
+    const commits = this.count()
+    const synced = sync === undefined ? Effect.void : this.timed(sync)
+    const job = write === undefined ? synced : sync === undefined ? write : Effect.andThen(write, synced)
     if (links.length === 0) return job
     this.links = []
     const attributes = {
@@ -48,6 +59,21 @@ export class GroupSpan {
       [Telemetry.Attribute.groupLsnLast]: end
     }
     return Effect.withSpan(job, Telemetry.Span.commitGroup, { root: true, links, attributes })
+  }
+
+  /** Writes and syncs in the calling thread, where no span is asked for. */
+  now(write: () => void): void {
+    this.count()
+    const begun = this.clock.monotonicTimeNanosUnsafe()
+    write()
+    this.syncs.record(Number(this.clock.monotonicTimeNanosUnsafe() - begun) / 1e9)
+  }
+
+  private count(): number {
+    const { commits } = this
+    this.commits = 0
+    if (commits > 0) this.sizes.record(commits)
+    return commits
   }
 
   private timed(sync: Effect.Effect<void, StoreError>): Effect.Effect<void, StoreError> {

@@ -207,7 +207,7 @@ const openSegments = (
         if (mode === "readWrite") yield* disk.unlink(path)
         continue
       }
-      const file = yield* disk.open(path, { mode })
+      const file = yield* disk.open(path, { mode, durableWrites: "oneCall" })
       const header = Buffer.alloc(SEGMENT_HEADER_BYTES)
       const looked = Effect.all([file.size, file.read(header, 0)])
       const [bytes, read] = yield* Effect.onError(looked, () => file.close)

@@ -6,7 +6,7 @@
  * begins with its own header.
  *
  * I1 A group is written only into a segment whose name is durable.
- * I2 What a sync has not covered stays listed in `unsynced` until one has.
+ * I2 A file is not given up while something that was written to it is not synced (`LogWriter.ts`).
  * I3 A seal is written only when the name of the segment after it is durable, so that a crash never leaves the one
  *    without the other, and a last segment that went missing is told from one that was never begun.
  * I4 One at a time moves a file to or from the name of the spare: the Wal begins segments while a checkpoint gives up
@@ -17,7 +17,6 @@
  */
 import * as Effect from "effect/Effect"
 import type { Disk, DiskFile } from "../disk/Disk.ts"
-import { atOnce } from "../disk/Disk.ts"
 import { invariant } from "../Invariant.ts"
 import type { SyncThread } from "../Limits.ts"
 import type { StoreId } from "../log/Group.ts"
@@ -25,6 +24,8 @@ import type { Segment } from "../log/Segment.ts"
 import { encodeSegment, fileBytes, fileOffset, SEGMENT_HEADER_BYTES, segmentName } from "../log/Segment.ts"
 import type { SealedGroup } from "../log/Tail.ts"
 import type { StoreError } from "../StoreError.ts"
+import type { OneWrite, Open } from "./LogWriter.ts"
+import { LogWriter } from "./LogWriter.ts"
 import type { Reserve } from "./Reserve.ts"
 
 /** A finished, empty file that the next segment takes over. */
@@ -32,11 +33,6 @@ const spareName = "log.spare"
 /** Files that are not finished: of a segment that begins now, and of the next spare. Worthless after a crash. */
 const unfinishedName = "log.new"
 const preparingName = "log.spare.new"
-
-interface Open {
-  readonly segment: Segment
-  readonly file: DiskFile
-}
 
 export interface Options {
   readonly disk: Disk["Service"]
@@ -53,7 +49,7 @@ export class Segments {
   private readonly options: Options
   /** By sequence, which is also the order of their bases. */
   private readonly open = new Map<number, Open>()
-  private readonly unsynced = new Set<DiskFile>()
+  readonly writer: LogWriter
   /** Bases of all segments, ascending; those included whose file is made when their first group is written. */
   private readonly bases: Array<number> = []
   private readonly unsound = new Map<number, DiskFile>()
@@ -69,6 +65,7 @@ export class Segments {
 
   constructor(options: Options) {
     this.options = options
+    this.writer = new LogWriter(options.syncThread ?? "pool")
   }
 
   /** Bytes of the files that make up the log. */
@@ -187,42 +184,30 @@ export class Segments {
   readonly write = (groups: ReadonlyArray<SealedGroup>): Effect.Effect<void, StoreError> =>
     Effect.gen({ self: this }, function*() {
       for (let from = 0; from < groups.length;) {
-        const { lsn, segment } = groups[from] as SealedGroup
+        const { segment } = groups[from] as SealedGroup
         let until = from + 1
         while (groups[until]?.segment.sequence === segment.sequence) until++
         if (!this.open.has(segment.sequence)) yield* this.create(segment)
         // A seal says that the next segment is there (I3).
         const { next } = groups[until - 1] as SealedGroup
         if (next !== undefined) yield* this.create(next)
-        const file = this.fileOf(segment.sequence)
-        this.unsynced.add(file)
-        const bytes = groups.slice(from, until).map((group) => group.bytes)
-        yield* this.writeTo(file, bytes, fileOffset(segment, lsn))
+        yield* this.writer.write(this.openOf(segment.sequence), groups.slice(from, until))
         from = until
       }
     })
 
-  /** Makes everything written durable, oldest segment first. */
-  readonly sync: Effect.Effect<void, StoreError> = Effect.suspend(() => {
-    const files = [...this.unsynced]
-    this.unsynced.clear()
-    return files.length === 1
-      ? this.syncOf(files[0] as DiskFile)
-      : Effect.forEach(files, (file) => this.syncOf(file), { discard: true })
-  })
-
-  private writeTo(
-    file: DiskFile,
-    buffers: ReadonlyArray<Uint8Array>,
-    position: number
-  ): Effect.Effect<void, StoreError> {
-    return this.options.syncThread === "caller"
-      ? atOnce(() => file.writeSync(buffers, position))
-      : file.write(buffers, position)
-  }
-
-  private syncOf(file: DiskFile): Effect.Effect<void, StoreError> {
-    return this.options.syncThread === "caller" ? atOnce(() => file.syncSync()) : file.sync
+  /**
+   * One write that makes groups, and all before them, durable; undefined where it takes a write and a sync, because a
+   * file has to be made first or because of what was written before.
+   */
+  oneWrite(groups: ReadonlyArray<SealedGroup>): OneWrite | undefined {
+    const open = groups[0] === undefined ? undefined : this.open.get(groups[0].segment.sequence)
+    if (open === undefined) return undefined
+    for (const { next, segment } of groups) {
+      // A seal asks for the file of the next segment (I3).
+      if (segment.sequence !== open.segment.sequence || next !== undefined) return undefined
+    }
+    return this.writer.oneWrite(open, groups)
   }
 
   /** Reads `length` bytes at `lsn`, all of which lie in one segment. */
@@ -271,8 +256,8 @@ export class Segments {
         const segment = segments[index] as Segment
         if ((segments[index + 1] as Segment).base > begin) break
         if (segment.sequence === this.walked) break
-        const file = this.fileOf(segment.sequence)
-        invariant(!this.unsynced.has(file), "Segments I2")
+        const { file } = this.openOf(segment.sequence)
+        invariant(!this.writer.owes(file), "Segments I2")
         this.open.delete(segment.sequence)
         this.renounce(segment.base)
         reclaimed += fileBytes(segment)
@@ -327,10 +312,10 @@ export class Segments {
     )
   }
 
-  private fileOf(sequence: number): DiskFile {
+  private openOf(sequence: number): Open {
     const open = this.open.get(sequence)
     invariant(open !== undefined, "Segments I1")
-    return open.file
+    return open
   }
 
   /** The segment that holds an LSN, and where in its file. */
@@ -379,7 +364,7 @@ export class Segments {
     this.zeroedBytes += bytes
     return Effect.gen(function*() {
       if ((yield* disk.kind(path)) !== "missing") yield* disk.unlink(path)
-      const file = yield* disk.open(path, { mode: "create" })
+      const file = yield* disk.open(path, { mode: "create", durableWrites: "oneCall" })
       const allocated = Effect.catch(file.allocate(bytes), (error) =>
         Effect.flatMap(
           when === "needed"

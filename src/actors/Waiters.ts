@@ -34,13 +34,15 @@ export class Waiters {
     return (this.waiting[durability].at(-1)?.bound ?? 0) > lsn
   }
 
-  completeBelow(durability: Durability, lsn: number): void {
+  /** Completes who waits for `lsn` or less; answers how many. */
+  completeBelow(durability: Durability, lsn: number): number {
     const waiters = this.waiting[durability]
     let count = 0
     while (count < waiters.length && (waiters[count] as Waiter).bound <= lsn) count++
-    if (count === 0) return
+    if (count === 0) return 0
     this.waiting[durability] = waiters.slice(count)
     for (let index = 0; index < count; index++) (waiters[index] as Waiter).complete(undefined)
+    return count
   }
 
   failAll(error: StoreError): void {

@@ -17,6 +17,7 @@
  * I3 After the first failed write or sync nothing is appended, and everybody who waits gets that one error.
  * I4 At most `undurableBytes` of the log are not durable: beyond, commits wait.
  */
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
@@ -43,7 +44,7 @@ export type { Message } from "./Request.ts"
 export type { Wal } from "./WalDoor.ts"
 
 export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Wal, never, Scope.Scope> {
-  const live = new Live(options)
+  const live = new Live(options, yield* Clock.Clock)
   const actor = yield* Actor.make<Message>({
     name: "wal",
     capacity: options.limits.mailbox,
@@ -58,7 +59,8 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     halt: (error) => live.halt(error),
     failed: options.failed
   })
-  live.answer = live.group.answer = actor.answer
+  live.answer = actor.answer
+  live.group.answer = actor.answerNow
   // The door of whoever holds the turn: behind the mailbox stand those that wait for it to end.
   const reserved: Actor.Door<Message> = {
     inline: () => false,
@@ -128,9 +130,9 @@ class Live {
   private stalledSince = 0
   private error: StoreError | undefined
 
-  constructor(options: Options) {
+  constructor(options: Options, clock: Clock.Clock) {
     this.options = options
-    this.group = new GroupCommit(options)
+    this.group = new GroupCommit(options, clock)
     this.streams = new Streams(options)
     this.window = new Window({
       since: options.tail.durableLsn,

@@ -52,6 +52,16 @@ export interface DiskFile {
   readonly sync: Effect.Effect<void, StoreError>
   /** The same in the calling thread, throwing `StoreError`. */
   readonly syncSync: () => void
+  /**
+   * Writes as `write` does, and answers when these bytes are durable; of what was written elsewhere it says nothing. As
+   * after a failed sync, nothing is known after a failure, and trying again would say nothing.
+   */
+  readonly writeDurably: (
+    buffers: ReadonlyArray<Uint8Array>,
+    position: number
+  ) => Effect.Effect<void, StoreError>
+  /** The same in the calling thread, throwing `StoreError`. */
+  readonly writeDurablySync: (buffers: ReadonlyArray<Uint8Array>, position: number) => void
   /** Bytes up to the end of the file. */
   readonly size: Effect.Effect<number, StoreError>
   /**
@@ -98,6 +108,11 @@ export interface OpenOptions {
    * the cache there. Answers are the same in every case. A disk that has no cache below it does nothing else.
    */
   readonly systemCache?: SystemCache
+  /**
+   * How many calls of the system `writeDurably` takes: `"twoCalls"`, the default, a write and a sync; `"oneCall"` where
+   * the platform has one that does both, for which the file takes a second descriptor. What it promises is the same.
+   */
+  readonly durableWrites?: "oneCall" | "twoCalls"
 }
 
 /** Counts the failures of an effect. */

@@ -53,6 +53,29 @@ export class Medium implements Journal {
     this.forget(file)
   }
 
+  /** Of a write that lies in the range in part, that part is durable and the rest still held (M2). */
+  syncedRange(file: FileNode, from: number, to: number): void {
+    if (this.deaf) return
+    // The end of a file is one for all of its bytes: where it was set, all that was done before is made durable too.
+    if (this.changes.some((change) => change.file === file && change._tag === "Resized")) {
+      return this.synced(file)
+    }
+    const content = this.durable(file)
+    this.changes = this.changes.flatMap((change) => {
+      if (change.file !== file || change._tag !== "Wrote") return [change]
+      const { bytes, position } = change
+      const first = Math.min(bytes.length, Math.max(0, from - position))
+      const last = Math.max(first, Math.min(bytes.length, to - position))
+      if (first === last) return [change]
+      content.write(bytes.subarray(first, last), position + first)
+      const left = [
+        { ...change, bytes: bytes.subarray(0, first) },
+        { ...change, bytes: bytes.subarray(last), position: position + last }
+      ]
+      return left.filter((part) => part.bytes.length > 0)
+    })
+  }
+
   syncedDirectory(directory: DirectoryNode): void {
     if (this.deaf) return
     const names = this.durableNames(directory)

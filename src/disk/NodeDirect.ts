@@ -19,9 +19,10 @@ import { directBytes } from "../Limits.ts"
 import type { StoreError } from "../StoreError.ts"
 import { DiskFailed, storeError } from "../StoreError.ts"
 import type { Bounce } from "./Bounce.ts"
-import { diskFailed, SystemError } from "./Disk.ts"
+import { SystemError } from "./Disk.ts"
 import type { Done } from "./NodeCall.ts"
 import { closed, nodeCall } from "./NodeCall.ts"
+import { sameFile } from "./NodeDurable.ts"
 import type { Transfer } from "./NodeTransfer.ts"
 import { CachedTransfer, interrupted } from "./NodeTransfer.ts"
 
@@ -51,19 +52,11 @@ export const openDirect = ({ bounce, fd, flags, path }: Options): Effect.Effect<
       .pipe(
         Effect.catchIf(isRefused, (error) => noDirect(path, error))
       )
+    // D3.
     yield* Effect.andThen(sameFile(path, fd, direct), probe(path, direct, blocks)).pipe(
       Effect.onError(() => closed(path, direct))
     )
     return new DirectTransfer(fd, direct, blocks)
-  })
-
-/** D3. */
-const sameFile = (path: string, fd: number, direct: number): Effect.Effect<void, StoreError> =>
-  Effect.gen(function*() {
-    const stat = (of: number) =>
-      nodeCall<fs.BigIntStats>("open", path, (done) => fs.fstat(of, { bigint: true }, done))
-    const [a, b] = [yield* stat(fd), yield* stat(direct)]
-    if (a.ino !== b.ino || a.dev !== b.dev) yield* diskFailed("open", path, new SystemError("ESTALE"))
   })
 
 /** Some file systems take the flag and refuse the transfers. Of an empty file that is not seen before the first. */

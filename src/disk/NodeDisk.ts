@@ -19,6 +19,7 @@ import { countFailures, Disk, diskFailed, SystemError } from "./Disk.ts"
 import type { Done } from "./NodeCall.ts"
 import { bare, closed, nodeCall } from "./NodeCall.ts"
 import { isNoDirect, openDirect } from "./NodeDirect.ts"
+import { openDurable } from "./NodeDurable.ts"
 import { NodeFile } from "./NodeFile.ts"
 import { lock } from "./NodeLock.ts"
 import type { Transfer } from "./NodeTransfer.ts"
@@ -85,17 +86,23 @@ const open = (path: string, mode: OpenMode): Effect.Effect<number, StoreError> =
 /** Uninterruptible as a whole: what was opened must get to whoever closes it. */
 const openTransfer = (
   path: string,
-  { mode, systemCache = "use" }: OpenOptions,
+  { durableWrites = "twoCalls", mode, systemCache = "use" }: OpenOptions,
   bounce: () => Bounce
 ): Effect.Effect<Transfer, StoreError> =>
   Effect.uninterruptible(Effect.gen(function*() {
     const fd = yield* open(path, mode)
-    if (systemCache === "use") return new CachedTransfer(fd)
-    return yield* openDirect({ path, fd, flags: flags[mode] & ~(O_CREAT | O_EXCL), bounce }).pipe(
-      Effect.catchIf(
+    const again = flags[mode] & ~(O_CREAT | O_EXCL)
+    const cached = durableWrites === "oneCall" && mode !== "readOnly"
+      ? openDurable(path, fd, again)
+      : Effect.succeed(new CachedTransfer(fd))
+    const transfer: Effect.Effect<Transfer, StoreError> = systemCache === "use"
+      ? cached
+      : Effect.catchIf(
+        openDirect({ path, fd, flags: again, bounce }),
         (error) => systemCache === "avoid" && isNoDirect(error),
-        () => Effect.succeed(new CachedTransfer(fd))
-      ),
+        () => cached
+      )
+    return yield* transfer.pipe(
       Effect.onError(() => Effect.andThen(closed(path, fd), mode === "create" ? removed(path) : Effect.void))
     )
   }))

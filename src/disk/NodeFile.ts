@@ -96,6 +96,33 @@ export class NodeFile implements DiskFile {
     }
   }
 
+  readonly writeDurably = (
+    buffers: ReadonlyArray<Uint8Array>,
+    position: number
+  ): Effect.Effect<void, StoreError> => {
+    const { transfer } = this
+    if (transfer.writeDurably === undefined) return Effect.andThen(this.write(buffers, position), this.sync)
+    return this.run<void>("write", (done) => {
+      this.meter.write(buffers)
+      this.meter.sync()
+      transfer.writeDurably?.(buffers, position, done)
+    })
+  }
+
+  readonly writeDurablySync = (buffers: ReadonlyArray<Uint8Array>, position: number): void => {
+    if (this.transfer.writeDurablySync === undefined) {
+      this.writeSync(buffers, position)
+      return this.syncSync()
+    }
+    this.meter.write(buffers)
+    this.meter.sync()
+    try {
+      this.usable().writeDurablySync?.(buffers, position)
+    } catch (cause) {
+      throw this.refused("write", cause)
+    }
+  }
+
   readonly size: Effect.Effect<number, StoreError> = Effect.suspend(() =>
     Effect.map(this.run<fs.Stats>("size", (done) => fs.fstat(this.fd, done)), (stats) => stats.size)
   )

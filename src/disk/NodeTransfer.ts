@@ -18,11 +18,14 @@ export interface Transfer {
   readonly readSync: (buffer: Uint8Array, position: number) => number
   readonly write: (buffers: ReadonlyArray<Uint8Array>, position: number, done: Done<void>) => void
   readonly writeSync: (buffers: ReadonlyArray<Uint8Array>, position: number) => void
+  /** The same, durable when it is done; absent where that takes a sync of its own. */
+  readonly writeDurably?: Transfer["write"]
+  readonly writeDurablySync?: Transfer["writeSync"]
 }
 
 /** Through the system's cache. */
 export class CachedTransfer implements Transfer {
-  readonly descriptors: readonly [number]
+  readonly descriptors: Transfer["descriptors"]
   private readonly fd: number
 
   constructor(fd: number) {

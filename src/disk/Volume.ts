@@ -43,6 +43,8 @@ export interface Journal {
   /** The entries change together, or not at all. */
   readonly renamed: (entries: ReadonlyArray<Entry>) => void
   readonly synced: (file: FileNode) => void
+  /** Synced from byte `from` up to byte `to`, and no further. */
+  readonly syncedRange: (file: FileNode, from: number, to: number) => void
   readonly syncedDirectory: (directory: DirectoryNode) => void
 }
 
@@ -59,6 +61,7 @@ const silent: Journal = {
   resized: () => {},
   renamed: () => {},
   synced: () => {},
+  syncedRange: () => {},
   syncedDirectory: () => {}
 }
 
@@ -118,6 +121,11 @@ export class Volume {
 
   sync(handle: Handle): void {
     this.journal.synced(usable(handle))
+  }
+
+  /** Syncs the bytes of a file from `from` up to `to`. */
+  syncRange(handle: Handle, from: number, to: number): void {
+    this.journal.syncedRange(usable(handle), from, to)
   }
 
   size(handle: Handle): number {

@@ -140,6 +140,13 @@ class VolumeFile implements DiskFile {
     this.runSync(this.writeCall(buffers, position))
   readonly sync = Effect.suspend(() => this.run(() => this.syncCall()))
   readonly syncSync = () => this.runSync(this.syncCall())
+  // Two operations, as a system may fail or lose its power between the two even where a program asks for both at once.
+  readonly writeDurably = (buffers: ReadonlyArray<Uint8Array>, position: number) =>
+    Effect.andThen(this.write(buffers, position), this.run(() => this.syncRangeCall(buffers, position)))
+  readonly writeDurablySync = (buffers: ReadonlyArray<Uint8Array>, position: number) => {
+    this.writeSync(buffers, position)
+    this.runSync(this.syncRangeCall(buffers, position))
+  }
   readonly size = Effect.suspend(() =>
     this.run(() => this.call("size", () => this.volume.size(this.handle), {}))
   )
@@ -166,6 +173,12 @@ class VolumeFile implements DiskFile {
   private syncCall(): Call<void> {
     this.meter.sync()
     return this.call("sync", () => this.volume.sync(this.handle), {})
+  }
+
+  private syncRangeCall(buffers: ReadonlyArray<Uint8Array>, position: number): Call<void> {
+    this.meter.sync()
+    const end = buffers.reduce((end, { length }) => end + length, position)
+    return this.call("sync", () => this.volume.syncRange(this.handle, position, end), {})
   }
 
   private call<A>(

@@ -19,7 +19,8 @@ const names = [
   "unlink",
   "open",
   "read",
-  "mkdir"
+  "mkdir",
+  "dsync"
 ] as const
 
 export type Call = typeof names[number]
@@ -59,7 +60,7 @@ export interface Seen {
   readonly each: Readonly<Record<Call, number>>
 }
 
-const bytes = 148
+const bytes = 152
 const matchOffset = 40
 const eachOffset = 104
 

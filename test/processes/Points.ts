@@ -18,12 +18,13 @@ const changing: ReadonlyArray<Call> = [
   "rename",
   "unlink",
   "open",
-  "mkdir"
+  "mkdir",
+  "dsync"
 ]
 /** Calls that may need space. */
 const growing: ReadonlyArray<Call> = ["write", "pwrite", "pwritev", "rename", "open", "mkdir"]
 const writes: ReadonlyArray<Call> = ["write", "pwrite", "pwritev"]
-const syncs: ReadonlyArray<Call> = ["fsync", "fdatasync"]
+const syncs: ReadonlyArray<Call> = ["fsync", "fdatasync", "dsync"]
 
 export const kinds: ReadonlyArray<Kind> = [
   { name: "EIO once", calls: changing, times: 1, action: "fail" },

@@ -86,7 +86,7 @@ export class Sweep {
   /** Makes a store that was killed, and counts the calls of both workloads. */
   async points(): Promise<ReadonlyArray<Point>> {
     const directory = path.join(this.stores, "template")
-    const strike: Strike = { calls: ["fdatasync"], at: 25, times: 1, action: "killBefore" }
+    const strike: Strike = { calls: ["fdatasync", "dsync"], at: 25, times: 1, action: "killBefore" }
     const [said = nothing()] = await this.process([{ index: 0, directory, template: undefined, strike }])
     if (said.ended || said.highest < 10) throw new Error(`no template: ${JSON.stringify(said)}`)
     this.template = { directory, said }

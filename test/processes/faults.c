@@ -23,7 +23,7 @@
  *   32      4     last: bit of the call that was struck last
  *   36      4     again: syncs of a file after a sync of it failed
  *   40      64    match: text that the path must contain; zeros match every path
- *   104     44    seen, for each bit, whether it counts or not
+ *   104     48    seen, for each bit, whether it counts or not
  *
  * Broken when the process and the reader of the board are not of one byte order, or a path is longer than PATH_MAX.
  */
@@ -42,7 +42,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { WRITE, PWRITE, PWRITEV, FSYNC, FDATASYNC, FTRUNCATE, RENAME, UNLINK, OPEN, READ, MKDIR, CALLS };
+enum { WRITE, PWRITE, PWRITEV, FSYNC, FDATASYNC, FTRUNCATE, RENAME, UNLINK, OPEN, READ, MKDIR, DSYNC, CALLS };
+/* DSYNC is the sync in a write through a descriptor that was opened with O_DSYNC: such a call counts twice. */
 /* SHORT writes a part once and fails from then on. TORN writes a part and ends the process. DROP fails a sync and takes
    back every write since the last one that succeeded. LIE takes them back and says that it succeeded. */
 enum { FAIL, SHORT, TORN, KILL_BEFORE, KILL_AFTER, DROP, LIE };
@@ -55,7 +56,7 @@ struct board {
 
 #define FILES 4096
 struct tracked {
-  int under, failed;
+  int under, failed, durable;
   char path[PATH_MAX];
 };
 
@@ -163,6 +164,7 @@ struct undo {
   dev_t dev;
   ino_t ino;
   off64_t offset, size;
+  size_t length;
   ssize_t bytes;
   unsigned long number;
   char old[];
@@ -177,7 +179,8 @@ static void remember(int fd, size_t bytes, off64_t offset) {
   if (board->action < DROP || fstat(fd, &stat) != 0) return;
   struct undo *kept = malloc(sizeof(struct undo) + bytes);
   if (kept == NULL) abort();
-  *kept = (struct undo){.dev = stat.st_dev, .ino = stat.st_ino, .offset = offset, .size = stat.st_size};
+  *kept = (struct undo){.dev = stat.st_dev, .ino = stat.st_ino, .offset = offset, .size = stat.st_size,
+                        .length = bytes};
   kept->bytes = REAL(pread64)(fd, kept->old, bytes, offset);
   pthread_mutex_lock(&undoing);
   kept->number = ++writes;
@@ -186,14 +189,22 @@ static void remember(int fd, size_t bytes, off64_t offset) {
   pthread_mutex_unlock(&undoing);
 }
 
-/* Forgets what was written to a file up to a number, after taking it back where asked, the newest first. */
-static void forget(int fd, unsigned long upTo, int back) {
+/* Which writes to a file: up to a number, and of those the ones that lie between two offsets. */
+struct span {
+  unsigned long upTo;
+  off64_t from, to;
+};
+static const struct span everything = {ULONG_MAX, 0, LLONG_MAX};
+
+/* Forgets what was written to a file, after taking it back where asked, the newest first. */
+static void forget(int fd, struct span span, int back) {
   struct stat stat;
   if (fstat(fd, &stat) != 0) return;
   pthread_mutex_lock(&undoing);
   for (struct undo **at = &undone; *at != NULL;) {
     struct undo *each = *at;
-    if (each->ino != stat.st_ino || each->dev != stat.st_dev || each->number > upTo) {
+    int within = each->offset >= span.from && each->offset + (off64_t)each->length <= span.to;
+    if (each->ino != stat.st_ino || each->dev != stat.st_dev || each->number > span.upTo || !within) {
       at = &each->next;
       continue;
     }
@@ -244,6 +255,32 @@ static int struckWrite(int call, int fd, const struct iovec *parts, int count, o
   return 1;
 }
 
+/* A sync failed: whoever syncs this file again, through whichever descriptor, does what must not be done. */
+static void fail(const char *path) {
+  for (int fd = 0; fd < FILES; fd++) {
+    if (fileOf(fd) != NULL && strcmp(files[fd]->path, path) == 0) files[fd]->failed = 1;
+  }
+}
+
+/* What becomes of a struck sync: 0 where it says that it succeeded. */
+static int struckSync(int fd, const char *path) {
+  if (board->action == TORN || board->action == KILL_AFTER) end();
+  if (board->action >= DROP) forget(fd, everything, 1);
+  if (board->action == LIE) return 0;
+  fail(path);
+  return refused();
+}
+
+/* The sync at the end of a write, where its descriptor asks for one. */
+static ssize_t durably(int fd, off64_t offset, ssize_t written) {
+  struct tracked *file = fileOf(fd);
+  if (file == NULL || !file->durable || written <= 0) return written;
+  if (file->failed) __atomic_fetch_add(&board->again, 1, __ATOMIC_SEQ_CST);
+  if (strike(DSYNC, file->path) > 0) return struckSync(fd, file->path) == 0 ? written : -1;
+  if (board->action >= DROP) forget(fd, (struct span){ULONG_MAX, offset, offset + written}, 0);
+  return written;
+}
+
 ssize_t write(int fd, const void *buffer, size_t bytes) {
   struct iovec part = {(void *)buffer, bytes};
   ssize_t answer;
@@ -260,13 +297,15 @@ ssize_t write(int fd, const void *buffer, size_t bytes) {
 ssize_t pwrite64(int fd, const void *buffer, size_t bytes, off64_t offset) {
   struct iovec part = {(void *)buffer, bytes};
   ssize_t answer;
-  return struckWrite(PWRITE, fd, &part, 1, offset, &answer) ? answer : REAL(pwrite64)(fd, buffer, bytes, offset);
+  if (struckWrite(PWRITE, fd, &part, 1, offset, &answer)) return answer;
+  return durably(fd, offset, REAL(pwrite64)(fd, buffer, bytes, offset));
 }
 ssize_t pwrite(int fd, const void *buffer, size_t bytes, off_t offset) { return pwrite64(fd, buffer, bytes, offset); }
 
 ssize_t pwritev64(int fd, const struct iovec *parts, int count, off64_t offset) {
   ssize_t answer;
-  return struckWrite(PWRITEV, fd, parts, count, offset, &answer) ? answer : REAL(pwritev64)(fd, parts, count, offset);
+  if (struckWrite(PWRITEV, fd, parts, count, offset, &answer)) return answer;
+  return durably(fd, offset, REAL(pwritev64)(fd, parts, count, offset));
 }
 ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t offset) { return pwritev64(fd, parts, count, offset); }
 
@@ -292,18 +331,11 @@ static int synced(int call, int fd, int (*really)(int)) {
   if (file->failed) __atomic_fetch_add(&board->again, 1, __ATOMIC_SEQ_CST);
   unsigned long upTo = __atomic_load_n(&writes, __ATOMIC_SEQ_CST);
   if (strike(call, file->path) > 0) {
-    if (board->action == TORN) end();
-    if (board->action == KILL_AFTER) {
-      (void)!really(fd);
-      end();
-    }
-    if (board->action >= DROP) forget(fd, ULONG_MAX, 1);
-    if (board->action == LIE) return 0;
-    file->failed = 1;
-    return refused();
+    if (board->action == KILL_AFTER) (void)!really(fd);
+    return struckSync(fd, file->path);
   }
   int answer = really(fd);
-  if (answer == 0 && board->action >= DROP) forget(fd, upTo, 0);
+  if (answer == 0 && board->action >= DROP) forget(fd, (struct span){upTo, 0, LLONG_MAX}, 0);
   return answer;
 }
 
@@ -344,13 +376,14 @@ int mkdir(const char *path, mode_t mode) {
 }
 
 /* A descriptor that was opened is of this path from now on. */
-static int opened(int fd, const char *path) {
+static int opened(int fd, const char *path, int flags) {
   if (fd < 0 || fd >= FILES) return fd;
   if (files[fd] == NULL && !counts(path)) return fd;
   if (files[fd] == NULL) files[fd] = malloc(sizeof(struct tracked));
   if (files[fd] == NULL) abort();
   files[fd]->under = counts(path);
   files[fd]->failed = 0;
+  files[fd]->durable = (flags & O_DSYNC) == O_DSYNC;
   name(files[fd], path);
   return fd;
 }
@@ -366,7 +399,7 @@ int openat64(int directory, const char *path, int flags, ...) {
     (void)!REAL(openat64)(directory, path, flags, mode);
     end();
   }
-  return opened(REAL(openat64)(directory, path, flags, mode), path);
+  return opened(REAL(openat64)(directory, path, flags, mode), path, flags);
 }
 
 #define OPENING(name)                                                      \

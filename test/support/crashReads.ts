@@ -121,9 +121,14 @@ export class Reading {
   }
 
   private file(inner: DiskFile, file: Tracked): DiskFile {
+    const endOf = (buffers: ReadonlyArray<Uint8Array>, position: number): number =>
+      buffers.reduce((end, { length }) => end + length, position)
     const write = (buffers: ReadonlyArray<Uint8Array>, position: number): void => {
-      const length = buffers.reduce((sum, bytes) => sum + bytes.length, 0)
-      file.written = add(file.written, position, position + length)
+      file.written = add(file.written, position, endOf(buffers, position))
+    }
+    const durable = (buffers: ReadonlyArray<Uint8Array>, position: number): void => {
+      write(buffers, position)
+      file.synced = add(file.synced, position, endOf(buffers, position))
     }
     const synced = (): void => {
       file.synced = file.written
@@ -148,6 +153,15 @@ export class Reading {
       syncSync: () => {
         inner.syncSync()
         synced()
+      },
+      writeDurably: (buffers, position) =>
+        Effect.tap(
+          inner.writeDurably(buffers, position),
+          () => Effect.sync(() => durable(buffers, position))
+        ),
+      writeDurablySync: (buffers, position) => {
+        inner.writeDurablySync(buffers, position)
+        durable(buffers, position)
       },
       allocate: (bytes) => Effect.tap(inner.allocate(bytes), () => Effect.sync(synced)),
       truncate: (bytes) =>

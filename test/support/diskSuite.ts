@@ -177,6 +177,46 @@ const files = (test: Test): void => {
       assert.strictEqual(disk.counters.syncs, 2)
     }))
 
+  for (const durableWrites of ["oneCall", "twoCalls"] as const) {
+    test(
+      `writes durably, ${durableWrites}, in step with what is written and read otherwise`,
+      (disk, directory) =>
+        Effect.gen(function*() {
+          const path = `${directory}/a`
+          yield* Effect.scoped(Effect.asVoid(opened(disk, path, "create")))
+          const file = yield* Effect.acquireRelease(
+            disk.open(path, { mode: "readWrite", durableWrites }),
+            (file) => file.close
+          )
+          const { bytes, int } = random(9)
+          const expected = new Uint8Array(50_000)
+          yield* file.write([expected], 0)
+          for (let round = 0; round < 40; round++) {
+            const position = int(expected.length)
+            const patch = bytes(int(9_000)).subarray(0, expected.length - position)
+            const parts = [patch.subarray(0, patch.length >> 1), patch.subarray(patch.length >> 1)]
+            if (round % 3 === 0) yield* file.write(parts, position)
+            else if (round % 3 === 1) yield* file.writeDurably(parts, position)
+            else file.writeDurablySync(parts, position)
+            expected.set(patch, position)
+          }
+          assert.deepStrictEqual(yield* contentOf(file), expected)
+          yield* file.writeDurably([bytesOf(1, 2)], expected.length)
+          assert.strictEqual(yield* file.size, expected.length + 2)
+          const { syncs, writes } = file.counters
+          assert.deepStrictEqual({ syncs, writes }, { syncs: 27, writes: 42 })
+          yield* file.close
+          assert.strictEqual(yield* codeOf(file.writeDurably([bytesOf(1)], 0)), "EBADF")
+          assert.throws(() => file.writeDurablySync([bytesOf(1)], 0), /EBADF/)
+          const read = yield* Effect.acquireRelease(
+            disk.open(path, { mode: "readOnly", durableWrites }),
+            (file) => file.close
+          )
+          assert.strictEqual(yield* codeOf(read.writeDurably([bytesOf(1)], 0)), "EBADF")
+        })
+    )
+  }
+
   test("refuses to write through a file opened for reading", (disk, directory) =>
     Effect.gen(function*() {
       const written = yield* opened(disk, `${directory}/a`, "create")

@@ -9,6 +9,7 @@ import type { Disk, DiskFile, OpenMode } from "../../src/disk/Disk.ts"
 import { parseSegmentName } from "../../src/log/Segment.ts"
 import { decodeSuperblock, SUPERBLOCK_BYTES } from "../../src/log/Superblock.ts"
 import type { StoreError } from "../../src/StoreError.ts"
+import { watched } from "./watchedFile.ts"
 
 const log = /log[-.]/
 
@@ -32,23 +33,6 @@ const files = (disk: Disk["Service"], file: Files): Disk["Service"] => ({
   open: (path, options) => Effect.map(disk.open(path, options), (opened) => file(opened, options.mode))
 })
 
-/** Spreads a file, whose methods may stand in a class. */
-const like = (file: DiskFile, other: Partial<DiskFile>): DiskFile => ({
-  path: file.path,
-  counters: file.counters,
-  read: file.read,
-  readSync: file.readSync,
-  write: file.write,
-  writeSync: file.writeSync,
-  sync: file.sync,
-  syncSync: file.syncSync,
-  size: file.size,
-  allocate: file.allocate,
-  truncate: file.truncate,
-  close: file.close,
-  ...other
-})
-
 /** Which syncs are forgotten, by their number in their file. */
 type Which = (syncs: number, mode: OpenMode) => boolean
 
@@ -57,7 +41,7 @@ const unsynced = (path: RegExp, which: Which) => (disk: Disk["Service"]): Disk["
   files(disk, (file, mode) => {
     if (!path.test(file.path)) return file
     let syncs = 0
-    return like(file, {
+    return watched(file, {
       sync: Effect.suspend(() => which(++syncs, mode) ? Effect.void : file.sync),
       syncSync: () => {
         if (!which(++syncs, mode)) file.syncSync()
@@ -75,7 +59,7 @@ const adopted = (disk: Disk["Service"]): Disk["Service"] => {
     // In a store that is made now nothing is adopted.
     if (file.path.endsWith("creating") && mode === "create") left = 0
     if (!log.test(file.path)) return file
-    return like(file, { sync: Effect.suspend(() => left-- > 0 ? Effect.void : file.sync) })
+    return watched(file, { sync: Effect.suspend(() => left-- > 0 ? Effect.void : file.sync) })
   })
 }
 
@@ -106,7 +90,7 @@ const late = (path: RegExp) => (disk: Disk["Service"]): Disk["Service"] =>
     const { add, settle } = new Owed()
     // Its first content is in order.
     let inOrder = mode === "create"
-    return like(file, {
+    return watched(file, {
       write: (buffers, position) =>
         Effect.suspend(() => {
           if (inOrder) return file.write(buffers, position)
@@ -125,8 +109,8 @@ const late = (path: RegExp) => (disk: Disk["Service"]): Disk["Service"] =>
 const superblockFirst = (disk: Disk["Service"]): Disk["Service"] => {
   const { add, settle } = new Owed()
   return files(disk, (file, mode) => {
-    if (mode === "readWrite" && file.path.endsWith("pages")) return like(file, { sync: add(file.sync) })
-    return log.test(file.path) ? like(file, { sync: Effect.andThen(settle, file.sync) }) : file
+    if (mode === "readWrite" && file.path.endsWith("pages")) return watched(file, { sync: add(file.sync) })
+    return log.test(file.path) ? watched(file, { sync: Effect.andThen(settle, file.sync) }) : file
   })
 }
 
@@ -135,7 +119,7 @@ const truncatedFirst = (disk: Disk["Service"]): Disk["Service"] =>
   files(disk, (file) => {
     const directory = /^(.*)\/super$/.exec(file.path)?.[1]
     if (directory === undefined) return file
-    return like(file, {
+    return watched(file, {
       write: (buffers, position) =>
         Effect.andThen(
           file.write(buffers, position),
@@ -160,7 +144,7 @@ const truncated = (disk: Disk["Service"], directory: string, bytes: Buffer, posi
 const bothSuperblocks = (disk: Disk["Service"]): Disk["Service"] =>
   files(disk, (file) =>
     file.path.endsWith("super")
-      ? like(file, {
+      ? watched(file, {
         write: (buffers, position) =>
           Effect.andThen(
             file.write([new Uint8Array(SUPERBLOCK_BYTES)], position === 0 ? SUPERBLOCK_BYTES : 0),
