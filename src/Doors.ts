@@ -64,6 +64,7 @@ export interface Machine {
   /** Waits until everything appended is visible. */
   readonly caughtUp: Effect.Effect<void, StoreError>
   readonly awaitDurable: (lsn: number) => Effect.Effect<void, StoreError>
+  readonly promiseDurable: Wal.Wal["promiseDurable"]
   /** Opens a session. */
   readonly claim: Wal.Wal["claim"]
   readonly endSessions: Wal.Wal["endSessions"]
@@ -132,6 +133,7 @@ export const make = (
     endTurn: wal.endTurn,
     caughtUp: Effect.suspend(() => wal.awaitLsn(tail.end, "memory")),
     awaitDurable: mode === "readOnly" ? () => Effect.void : (lsn) => wal.awaitLsn(lsn, "synced"),
+    promiseDurable: mode === "readOnly" ? () => Promise.resolve() : wal.promiseDurable,
     claim: wal.claim,
     endSessions: mode === "readOnly" ? () => refused("end a session") : wal.endSessions,
     checkpoint: mode === "readOnly" ? refused("take a checkpoint") : checkpoint.start("request"),

@@ -4,7 +4,8 @@
  * Everything here happens in the calling thread, outside any boundary: reads see the newest visible commits (two reads
  * may see two states) without what has expired by the time of the call, a page that is not in memory is read from the
  * disk at once and counted, and each write is a blind transaction of its own, appended before the call returns and
- * durable some milliseconds later, or when `Store.awaitDurable` says so. All of them throw `StoreError`.
+ * durable some milliseconds later, or when `awaitDurableUnsafe` or `Store.awaitDurable` says so. All of them throw
+ * `StoreError`.
  *
  * I1 A write is appended whole or refused (`Overloaded`); it never waits.
  */
@@ -49,6 +50,11 @@ export interface Raw {
   readonly removeUnsafe: (key: Uint8Array) => number
   /** All of them in one transaction. */
   readonly batchUnsafe: (writes: ReadonlyArray<RawWrite>) => number
+  /**
+   * Resolves when everything below `lsn` survives a power cut: ask for one more than a write answered. Rejects with
+   * `StoreError`. Who waits for the same sync is given the same promise.
+   */
+  readonly awaitDurableUnsafe: (lsn: number) => Promise<void>
 }
 
 export { Batch, Many }
@@ -167,6 +173,11 @@ class Doors implements Raw {
   }
 
   readonly batchUnsafe = (writes: ReadonlyArray<RawWrite>): number => this.commit(writes)
+
+  readonly awaitDurableUnsafe = (lsn: number): Promise<void> => {
+    const failure = this.machine.unavailable()
+    return failure === undefined ? this.machine.promiseDurable(lsn) : Promise.reject(failure)
+  }
 
   private commit(writes: ReadonlyArray<RawWrite>): number {
     const { limits, parts: { wal } } = this.machine

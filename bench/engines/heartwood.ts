@@ -17,7 +17,7 @@ import { keyBytes, valueBytes } from "../workloads/Records.ts"
 import type { Records } from "../workloads/Records.ts"
 import type { Answer, Direction, Engine, OpenOptions, Session, Writing } from "./Engine.ts"
 import { turn } from "./Engine.ts"
-import { session } from "./Singles.ts"
+import { session, writersOf } from "./Singles.ts"
 
 export const Words = Keyspace.bytes("words")
 
@@ -154,27 +154,12 @@ const load =
     }
   }
 
-const write =
-  (runtime: Runtime, raw: Raw) => ({ acknowledged, records, take, version, writers }: Writing) => {
-    const writer = Effect.gen(function*() {
-      const { awaitDurable } = yield* Store.Store
-      for (let index = take(); index >= 0; index = take()) {
-        const begun = performance.now()
-        const key = records.keyCopy(index)
-        const value = records.value(index, version)
-        let lsn = -1
-        while (!admitted(() => lsn = raw.putUnsafe(key, value))) yield* Effect.yieldNow
-        yield* awaitDurable(lsn + 1)
-        acknowledged(begun)
-      }
-    })
-    return runtime.runPromise(
-      Effect.forEach(Array.from({ length: writers }), () => writer, {
-        concurrency: "unbounded",
-        discard: true
-      })
-    )
-  }
+const write = (raw: Raw): (writing: Writing) => Promise<void> =>
+  writersOf(async (key, value) => {
+    let lsn = -1
+    while (!admitted(() => lsn = raw.putUnsafe(key, value))) await turn()
+    await raw.awaitDurableUnsafe(lsn + 1)
+  })
 
 export const settle = (runtime: Runtime): Promise<void> =>
   runtime.runPromise(Effect.gen(function*() {
@@ -217,7 +202,7 @@ export const heartwood: Engine = {
           return answer
         }
       },
-      write: write(runtime, raw),
+      write: write(raw),
       settle: () => settle(runtime),
       checkpoint: () => checkpoint(runtime),
       counters: counters(runtime)

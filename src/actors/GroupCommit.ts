@@ -18,6 +18,7 @@ import type { SealedGroup, Tail } from "../log/Tail.ts"
 import { StoreError } from "../StoreError.ts"
 import { GroupSpan } from "./GroupSpan.ts"
 import type { OneWrite } from "./LogWriter.ts"
+import { Promised } from "./Promised.ts"
 import type { Message } from "./Request.ts"
 import type { Segments } from "./Segments.ts"
 import { Waiters } from "./Waiters.ts"
@@ -66,6 +67,7 @@ export class GroupCommit {
   answer: (message: Message) => void = () => {}
   /** Where the last commit ends. */
   lastCommitEnd: number
+  readonly promised: Promised
   private readonly options: Options
   private writtenLsn: number
   private flushing = false
@@ -78,6 +80,12 @@ export class GroupCommit {
   constructor(options: Options, clock: Clock.Clock) {
     this.options = options
     this.span = new GroupSpan(clock)
+    const { tail, visible } = options
+    this.promised = new Promised({
+      waiters: this.waiters,
+      reached: () => Math.min(visible(), tail.durableLsn),
+      end: () => tail.end
+    })
     this.writtenLsn = options.tail.durableLsn
     this.lastCommitEnd = options.tail.durableLsn
   }
@@ -117,7 +125,10 @@ export class GroupCommit {
     this.flushing = true
     this.counters.groups += groups.length
     this.counters.groupBytes += bytes
-    if (synced) this.counters.syncs++
+    if (synced) {
+      this.counters.syncs++
+      this.promised.begun()
+    }
     const { writer } = segments
     const once = synced ? segments.oneWrite(groups) : undefined
     if (once !== undefined && this.isLone()) return this.now(once, end)

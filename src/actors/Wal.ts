@@ -92,6 +92,10 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     watch: live.watch,
     awaitLsn: (lsn, durability) =>
       Actor.ask(actor, (done): Message => ({ _tag: "Await", lsn, durability, done })),
+    promiseDurable: (lsn) =>
+      live.promiseDurable(lsn, () => {
+        if (!actor.inline({ _tag: "Progress" })) live.progress()
+      }),
     relocate: (moves) => Actor.ask(actor, (done): Message => ({ _tag: "Relocate", moves, done })),
     cut: Actor.ask(actor, (done): Message => ({ _tag: "Cut", done })),
     claim: (name) => Actor.ask(actor, (done): Message => ({ _tag: "Claim", name, done })),
@@ -211,6 +215,10 @@ class Live {
     return this.parked.findIndex((message) =>
       message._tag !== "Commit" || this.turns.admits(message.intent.turn)
     )
+  }
+
+  promiseDurable(lsn: number, begin: () => void): Promise<void> {
+    return this.error === undefined ? this.group.promised.until(lsn, begin) : Promise.reject(this.error)
   }
 
   endTurn(turn: Turn): void {

@@ -56,6 +56,8 @@ export interface Wal extends Actor.Actor<Message> {
   readonly window: Window
   readonly watch: Watch
   readonly awaitLsn: (lsn: number, durability: Durability) => Effect.Effect<void, StoreError>
+  /** The same for `synced`, without an Effect: who waits for the same sync is given the same promise. */
+  readonly promiseDurable: (lsn: number) => Promise<void>
   /** Writes values anew, and waits until that is synced. */
   readonly relocate: (moves: ReadonlyArray<Move>) => Effect.Effect<void, StoreError>
   readonly cut: Effect.Effect<Cut, StoreError>

@@ -7,9 +7,27 @@ export const disk: ReadonlyArray<Mutant> = [
   {
     name: "log sync dropped",
     breaks: "A commit is acknowledged as synced, and its group was only written.",
-    file: "actors/Segments.ts",
+    file: "actors/LogWriter.ts",
     find: ": file.sync\n",
     replace: ": Effect.void\n",
+    caughtBy: { file: "segments.crash" }
+  },
+  {
+    name: "log write not durable",
+    breaks:
+      "A commit is acknowledged as synced, and the one write that was to make it so was an ordinary one.",
+    file: "actors/LogWriter.ts",
+    find: "file.writeDurably(buffers, position)",
+    replace: "file.write(buffers, position)",
+    caughtBy: { file: "segments.crash" }
+  },
+  {
+    name: "unsynced groups left out of a durable write",
+    breaks:
+      "A commit is acknowledged as synced, and a mark before it that was never synced breaks the chain to it.",
+    file: "actors/LogWriter.ts",
+    find: "const all = this.groups.length === 0 ? groups : [...this.groups, ...groups]",
+    replace: "const all = groups",
     caughtBy: { file: "segments.crash" }
   },
   {
