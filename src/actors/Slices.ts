@@ -80,9 +80,9 @@ export class Slices {
 
   /**
    * Applies one slice, write by write with `apply`, which answers false where the write must wait, after whatever it
-   * waits for was asked for. True once all pieces are applied.
+   * waits for was asked for; `applyMany` takes what it can before that. True once all pieces are applied.
    */
-  next(apply: (reader: RecordReader) => boolean): boolean {
+  next(apply: (reader: RecordReader) => boolean, applyMany: (reader: RecordReader) => number): boolean {
     const { options, pieces, reader } = this
     let left = options.applyInOneSlice
     while (!this.waiting) {
@@ -92,7 +92,9 @@ export class Slices {
         this.fetch()
         continue
       }
-      while (this.pending || reader.nextWrite()) {
+      for (;;) {
+        if (!this.pending && left > 0 && options.hasRoom()) left -= Math.min(left, applyMany(reader))
+        if (!this.pending && !reader.nextWrite()) break
         this.pending = true
         if (left-- === 0) this.pause()
         if (this.waiting || !options.hasRoom() || !apply(reader)) return false

@@ -32,6 +32,7 @@ import { Absent, Kind, Missing, NoSpace } from "../tree/Tree.ts"
 import { ValueAt } from "../tree/ValueIn.ts"
 import type { Reply } from "./Actor.ts"
 import { Charges } from "./Charges.ts"
+import { Sequences } from "./Sequences.ts"
 import type { Options as SliceOptions } from "./Slices.ts"
 import { Slices } from "./Slices.ts"
 
@@ -76,7 +77,9 @@ export class Tree {
   private readonly scratch = new RecordReader()
   /** The value that is put: where it lies in the log. */
   private readonly value = new ValueAt()
+  private readonly sequences: Sequences
   private readonly applyOne = (reader: RecordReader): boolean => this.runOne(reader)
+  private readonly applyMany = (reader: RecordReader): number => this.runMany(reader)
   /** LSN and time of the commit whose writes are applied now. */
   private version = 0
   private millis = 0
@@ -88,6 +91,7 @@ export class Tree {
   constructor(options: Options) {
     this.options = options
     this.charges = new Charges(options)
+    this.sequences = new Sequences(options)
     this.visibleLsn = options.visible
   }
 
@@ -126,7 +130,7 @@ export class Tree {
   private slice(slices: Slices): boolean {
     this.version = slices.lsn
     this.millis = slices.millis
-    const done = slices.next(this.applyOne)
+    const done = slices.next(this.applyOne, this.applyMany)
     this.parkedBytes += slices.heldBytes - this.sliceBytes
     this.sliceBytes = slices.heldBytes
     if (done) this.passed(slices.end)
@@ -234,9 +238,21 @@ export class Tree {
   private run(reader: RecordReader, from: number): number {
     this.version = reader.lsn
     this.millis = reader.millis
-    for (let index = 0; reader.nextWrite(); index++) if (index >= from && !this.runOne(reader)) return index
+    for (let index = 0;; index++) {
+      if (index >= from) index += this.runMany(reader)
+      if (!reader.nextWrite()) break
+      if (index >= from && !this.runOne(reader)) return index
+    }
     invariant(reader.fault === undefined, "Tree I1")
     return -1
+  }
+
+  /** Applies what comes next and is a sequence; answers how many writes. */
+  private runMany(reader: RecordReader): number {
+    this.options.generations.millis = this.millis
+    const applied = this.sequences.apply(reader, this.version)
+    this.counters.writes += applied
+    return applied
   }
 
   /** Applies the write that `reader` is at; false where it must wait, and what it waits for has been asked for. */

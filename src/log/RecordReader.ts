@@ -132,6 +132,22 @@ export class RecordReader {
     return this.writeCount === 0 || this.seenWrites > 0 ? 0 : this.bytes[this.cursor] ?? 0
   }
 
+  /** Writes of the record that were not visited yet. */
+  get left(): number {
+    return this.fault === undefined ? this.writeCount - this.seenWrites : 0
+  }
+
+  /** Where the next of them begins. */
+  get next(): number {
+    return this.cursor
+  }
+
+  /** Passes over so many writes, the last of which ends at `end`: whoever asks has visited them (`tree/Puts.ts`). */
+  pass(writes: number, end: number): void {
+    this.seenWrites += writes
+    this.cursor = end
+  }
+
   /** Goes to the next write of the record; false at its end, or at a broken rule. */
   nextWrite(): boolean {
     if (this.fault !== undefined) return false

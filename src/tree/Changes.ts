@@ -110,18 +110,19 @@ export abstract class Changes {
   touch(id: number): void {
     const state = this.map.state[id] as number
     if ((state & (changing | State.Cut | State.Imaged)) !== changing) this.firstTouch(id, state)
-    this.countRecord(id)
+    this.countRecords(id, 1)
   }
 
   /** Must be called before each change of a mini-page, its end included; not where it only remembers what is known. */
   touchMini(id: number): void {
     const state = this.map.state[id] as number
     if ((state & (changingMini | State.CutMini)) !== changingMini) this.firstTouchMini(id, state)
-    this.countRecord(id)
+    this.countRecords(id, 1)
   }
 
-  private countRecord(id: number): void {
-    const records = (this.map.records[id] as number) + 1 | 0
+  /** So many records of the log have changed a page, beside those that a touch counts. */
+  countRecords(id: number, more: number): void {
+    const records = (this.map.records[id] as number) + more | 0
     this.map.records[id] = records
     if (records > this.busiest) this.busiest = records
   }

@@ -210,7 +210,7 @@ export function separate(bench: Workbench, left: KeyScratch, right: KeyScratch):
 }
 
 /** Inserts a separator and its right page above the end of the path, splitting what is full. */
-function insertSeparator(ground: Ground, root: Root, separator: KeyScratch, right: number): void {
+export function insertSeparator(ground: Ground, root: Root, separator: KeyScratch, right: number): void {
   const { bench, pages } = ground
   let key = separator
   let child = right
@@ -290,7 +290,7 @@ function growRoot(ground: Ground, root: Root, key: KeyScratch, right: number): v
   }
 }
 
-function note(
+export function note(
   ground: Ground,
   root: Root,
   level: number,

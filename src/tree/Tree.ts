@@ -24,6 +24,7 @@ import type { MergeCounters } from "./Consolidate.ts"
 import type { Range } from "./Cursor.ts"
 import { pull } from "./Cursor.ts"
 import { Events } from "./Events.ts"
+import { Fill } from "./Fill.ts"
 import { freeSlice } from "./FreeTree.ts"
 import { Group } from "./GetMany.ts"
 import * as Inner from "./Inner.ts"
@@ -37,6 +38,7 @@ import { State, usedOnce } from "./MapTable.ts"
 import { isInPlace, MiniWriter } from "./MiniWriter.ts"
 import type { PromoteCounters } from "./MiniWriter.ts"
 import * as Page from "./Page.ts"
+import type { Puts } from "./Puts.ts"
 import { resolveFrom } from "./Resolve.ts"
 import type { Ground, Root } from "./Split.ts"
 import { ValueScratch } from "./ValueIn.ts"
@@ -54,6 +56,8 @@ export class Tree extends Lookup {
   /** What merges of mini-pages have done, and what reads have left in them. */
   readonly merged: Readonly<MergeCounters>
   readonly promoted: Readonly<PromoteCounters>
+  /** What was written as a sequence, and the leaves that were made for it. */
+  readonly filled: Readonly<Fill["counters"]>
   /** Free blocks to ask for after `NoSpace`, and the leaf that must be in memory beside them; 0 = none. */
   blocksNeeded = 0
   leafNeeded = 0
@@ -63,6 +67,7 @@ export class Tree extends Lookup {
   private readonly inPlace: InPlace
   private readonly minis: MiniWriter
   private readonly consolidation: Consolidation
+  private readonly filling: Fill
   private readonly group: Group
 
   constructor(options: TreeOptions) {
@@ -74,7 +79,10 @@ export class Tree extends Lookup {
     this.inPlace = new InPlace(this.ground)
     this.minis = new MiniWriter(this.ground)
     this.group = new Group(pages)
-    this.consolidation = new Consolidation(this.ground, this.inPlace, (root, key) => this.descend(root, key))
+    const descend = (root: Root, key: KeyScratch): number => this.descend(root, key)
+    this.consolidation = new Consolidation(this.ground, this.inPlace, descend)
+    this.filling = new Fill(this.ground, descend)
+    this.filled = this.filling.counters
     this.merged = this.consolidation.counters
     this.promoted = this.minis.promoted
   }
@@ -221,6 +229,14 @@ export class Tree extends Lookup {
       const merged = this.mergeFor(root, id)
       if (merged < 0) return merged
     }
+  }
+
+  /**
+   * Puts as many of a sequence as stand behind all other records of their leaves, and answers how many; what is left
+   * is to be put one by one (`Fill.ts`). `version` is the LSN of their commit.
+   */
+  fill(root: Root, puts: Puts, version: number): number {
+    return this.filling.put(root, puts, version)
   }
 
   private asked(answer: number, blocks: number, leaf: number): number {
