@@ -187,7 +187,8 @@ const replay = Effect.fnUntraced(
       inlinePairBytes: inlinePairBytesOf(limits.pageBytes),
       at: end.at,
       segment: end.segment,
-      pooledBytes: limits.undurableBytes
+      // Buffers are a little larger than what they hold.
+      pooledBytes: limits.undurableBytes + (limits.undurableBytes >>> 2)
     })
     budget.hold("tail", () => tail.memoryBytes)
     const now = yield* Time.make(ground.generations.millis)

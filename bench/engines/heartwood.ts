@@ -134,9 +134,14 @@ const singles = (raw: Raw, options: Store.Options, close: () => Promise<void>): 
   })
 }
 
-/** Whole batches through the raw door, each a transaction. */
+/** Whole batches through the raw door, each a transaction. Who is refused waits until the log is synced farther. */
 const load =
-  (raw: Raw) => async (records: Records, from: number, to: number, length: number): Promise<void> => {
+  (runtime: Runtime, raw: Raw) =>
+  async (records: Records, from: number, to: number, length: number): Promise<void> => {
+    const synced = Effect.flatMap(
+      Store.Store,
+      ({ awaitDurable, durableLsn }) => Effect.flatMap(durableLsn, (lsn) => awaitDurable(lsn + 1))
+    )
     const rows = Array.from({ length }, (): { key: Uint8Array; words: Int32Array; value: Uint8Array } => {
       const memory = new ArrayBuffer(keyBytes)
       return { key: new Uint8Array(memory), words: new Int32Array(memory), value: lowest }
@@ -150,7 +155,7 @@ const load =
         row.value = records.value(first + place, 0)
       }
       const writes = count === length ? rows : rows.slice(0, count)
-      while (!admitted(() => raw.batchUnsafe(writes))) await turn()
+      while (!admitted(() => raw.batchUnsafe(writes))) await runtime.runPromise(synced)
     }
   }
 
@@ -187,7 +192,7 @@ export const heartwood: Engine = {
     const raw = await runtime.runPromise(Words.raw)
     const caughtUp = () => runtime.runPromise(Effect.flatMap(Store.Store, (store) => store.machine.caughtUp))
     const doors = singles(raw, options, () => runtime.dispose())
-    const loaded = load(raw)
+    const loaded = load(runtime, raw)
     const mixed = doors.mix
     return {
       ...doors,

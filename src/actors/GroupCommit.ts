@@ -46,7 +46,7 @@ export interface Counters {
   marks: number
 }
 
-/** Without waiters the open group is written when it has this many bytes: large calls, little memory. */
+/** Without waiters a group is sealed, and written, when it has this many bytes: large calls, little memory. */
 const writeBehindBytes = 256 * 1024
 
 /** Syncs on the stack of a lone writer, one after another, before everything else in the process has its turn. */
@@ -103,13 +103,17 @@ export class GroupCommit {
   /** Seals and writes what somebody waits for. */
   flush(): void {
     const { limits, tail } = this.options
+    // What comes while a write is under way, too, goes into groups of a size: their buffers serve again.
+    if (tail.openBytes > writeBehindBytes) tail.seal()
     if (this.flushing) return
     if (
       this.waiters.wants("synced", tail.durableLsn) || tail.end - tail.durableLsn > limits.undurableBytes / 2
     ) {
       tail.seal()
       this.start("write and sync")
-    } else if (this.waiters.wants("buffered", this.writtenLsn) || tail.openBytes > writeBehindBytes) {
+    } else if (
+      this.waiters.wants("buffered", this.writtenLsn) || tail.end - this.writtenLsn > writeBehindBytes
+    ) {
       tail.seal()
       this.start("write")
     }

@@ -65,6 +65,8 @@ export interface TailOptions {
 
 const POOLED_BYTES = 8 * 1024 * 1024
 const FIRST_BUFFER_BYTES = 64 * 1024
+/** A new buffer is as large as the last group needed, up to this. */
+const USUAL_BYTES = 1024 * 1024
 
 export class Tail {
   /** The segment that the open group is in. */
@@ -83,6 +85,8 @@ export class Tail {
   private handedOut = 0
   private sealedBytes = 0
   private pooledBytes = 0
+  /** Size of new buffers: one that must grow is copied, and what it leaves behind is the collector's. */
+  private usualBytes = FIRST_BUFFER_BYTES
   private previousChecksum: number
   private incarnation: Incarnation
   private lastStart = 0
@@ -208,6 +212,7 @@ export class Tail {
     if (this.records === 0) return undefined
     const length = this.writer.recordStart
     invariant(!this.writer.writing, "Tail I5")
+    this.usualBytes = usualOf(length)
     const buffer = this.writer.swap(this.take())
     const group = this.push(GroupKind.data, buffer, length, this.records)
     this.records = 0
@@ -330,7 +335,7 @@ export class Tail {
 
   private take(): RecordBuffer {
     const buffer = this.pool.pop()
-    if (buffer === undefined) return makeRecordBuffer(FIRST_BUFFER_BYTES)
+    if (buffer === undefined) return makeRecordBuffer(this.usualBytes)
     this.pooledBytes -= buffer.bytes.length
     return buffer
   }
@@ -344,3 +349,7 @@ export class Tail {
     this.pooledBytes += size
   }
 }
+
+/** What holds a group of so many bytes, without half of it being nobody's. */
+const usualOf = (length: number): number =>
+  Math.min(USUAL_BYTES, Math.ceil(length / FIRST_BUFFER_BYTES) * FIRST_BUFFER_BYTES)
