@@ -15,9 +15,10 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
-import type { KeyIntent } from "./actors/Intent.ts"
 import type { Keyspace } from "./Keyspace.ts"
 import type { Durability } from "./Limits.ts"
+import { inlinePairBytesOf } from "./Limits.ts"
+import { PackedPuts } from "./log/PackedPuts.ts"
 import type { Declared, Machine } from "./Machine.ts"
 import { Store } from "./Store.ts"
 import type { StoreError } from "./StoreError.ts"
@@ -42,8 +43,6 @@ export interface Options {
 /** Keys and values of one transaction: enough to make its cost vanish, few enough to be applied in one slice. */
 const chunkBytes = 64 * 1024
 const chunkEntries = 512
-/** No key is longer. */
-const keyRoom = 1_024
 
 /**
  * Puts all entries, later ones over earlier ones of the same key. Any order will do; ascending keys, as
@@ -65,64 +64,34 @@ export const load = <K, V, P, E = never, R = never>(
     })
   )
 
-/** Entries of one transaction, one after another in one buffer, and where each key and each value ends. */
-class Chunk implements Iterable<KeyIntent> {
-  entries = 0
-  used = 0
-  bytes = Buffer.allocUnsafe(chunkBytes + 4 * keyRoom)
-  private readonly ends = new Int32Array(2 * chunkEntries)
-
-  get isFull(): boolean {
-    return this.entries === chunkEntries || this.used >= chunkBytes
-  }
-
-  clear(): void {
-    this.entries = this.used = 0
-  }
-
-  /** Adds a value behind a key of so many bytes that has been written at `used`. */
-  add(keyBytes: number, value: Uint8Array): void {
-    const keyEnd = this.used + keyBytes
-    const end = keyEnd + value.length
-    if (end + keyRoom > this.bytes.length) {
-      const wider = Buffer.allocUnsafe(2 * (end + keyRoom))
-      this.bytes.copy(wider, 0, 0, keyEnd)
-      this.bytes = wider
-    }
-    this.bytes.set(value, keyEnd)
-    this.ends[2 * this.entries] = keyEnd
-    this.ends[2 * this.entries++ + 1] = end
-    this.used = end
-  }
-
-  /** Views that are good until the chunk is filled anew. */
-  *[Symbol.iterator](): Generator<KeyIntent> {
-    const { bytes, ends } = this
-    for (let index = 0, at = 0; index < this.entries; index++) {
-      const keyEnd = ends[2 * index] as number
-      const end = ends[2 * index + 1] as number
-      yield { key: bytes.subarray(at, keyEnd), value: bytes.subarray(keyEnd, end) }
-      at = end
-    }
-  }
-}
-
 class Loader<K, V, P> {
   private readonly machine: Machine
   private readonly keyspace: Keyspace<K, V, P>
   private readonly options: Options
-  private readonly chunk = new Chunk()
+  /** What is to be one transaction, as its record will have it. */
+  private readonly chunk: PackedPuts
   private readonly progress = { entries: 0, bytes: 0, lsn: 0 }
 
   constructor(machine: Machine, keyspace: Keyspace<K, V, P>, options: Options) {
+    const { inlineValueBytes, keyBytes, pageBytes } = machine.limits
     this.machine = machine
     this.keyspace = keyspace
     this.options = options
+    this.chunk = new PackedPuts({
+      bytes: 2 * chunkBytes,
+      keyBytes,
+      inlineValueBytes,
+      inlinePairBytes: inlinePairBytesOf(pageBytes)
+    })
+  }
+
+  private get isFull(): boolean {
+    return this.chunk.count === chunkEntries || this.chunk.payloadBytes >= chunkBytes
   }
 
   putAll(entries: Iterator<readonly [K, V]>): Effect.Effect<void, StoreError> {
     const more: Effect.Effect<void, StoreError> = Effect.suspend(() => {
-      while (!this.chunk.isFull) {
+      while (!this.isFull) {
         const next = entries.next()
         if (next.done === true) return Exit.void
         const refusal = this.put(next.value[0], next.value[1])
@@ -145,11 +114,12 @@ class Loader<K, V, P> {
 
   private put(key: K, value: V): Exit.Exit<never, StoreError> | undefined {
     const { chunk, keyspace, machine: { limits: { keyBytes, valueBytes } } } = this
-    const length = keyspace.encodeKeyInto(key, chunk.bytes, chunk.used)
+    const { keyAt } = chunk
+    const length = keyspace.encodeKeyInto(key, chunk.bytes, keyAt)
     if (typeof length !== "number") return length
     if (length > keyBytes) return exceeded("keyBytes", length, keyBytes)
     const stored = keyspace.encodeValueOnce(value)
-    if (Exit.isExit(stored)) return stored
+    if (!(stored instanceof Uint8Array)) return stored
     if (stored.length > valueBytes) return exceeded("valueBytes", stored.length, valueBytes)
     chunk.add(length, stored)
     return undefined
@@ -159,12 +129,20 @@ class Loader<K, V, P> {
   private readonly commit: Effect.Effect<void, StoreError> = Effect.suspend(() => {
     const { chunk, machine, options, progress } = this
     const { layout, name, reducer }: Declared = this.keyspace
-    if (chunk.entries === 0) return Exit.void
-    const intent = { name, layout, reducer, cleared: false, dropped: false, writes: () => chunk }
+    if (chunk.count === 0) return Exit.void
+    const intent = {
+      name,
+      layout,
+      reducer,
+      cleared: false,
+      dropped: false,
+      writes: () => chunk,
+      packed: chunk
+    }
     const committed = machine.submit({ keyspaces: () => [intent], durability: "memory" })
     const told = Effect.map(committed, (lsn) => {
-      progress.entries += chunk.entries
-      progress.bytes += chunk.used
+      progress.entries += chunk.count
+      progress.bytes += chunk.payloadBytes
       progress.lsn = lsn ?? progress.lsn
       chunk.clear()
     })

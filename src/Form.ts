@@ -105,7 +105,12 @@ export class Form<K, V, P> implements Declared {
 
   /** A value as it is stored; where values are bytes, the caller's own. */
   encodeValueOnce(value: V): Uint8Array | Failed {
-    return this.guard(() => this.codec.encode(value))
+    // No closure: a load does this for each of millions.
+    try {
+      return this.codec.encode(value)
+    } catch (cause) {
+      return this.unencoded(cause)
+    }
   }
 
   protected encodeKey(key: K): Uint8Array | Failed {
@@ -147,10 +152,14 @@ export class Form<K, V, P> implements Declared {
     try {
       return encode()
     } catch (cause) {
-      if (cause instanceof FoldFailed) return this.unfolded(cause)
-      if (!(cause instanceof Codec.CodecFailed)) throw cause
-      return Exit.fail(storeError(new Unencodable({ keyspace: this.name, what: "value", cause })))
+      return this.unencoded(cause)
     }
+  }
+
+  private unencoded(cause: unknown): Failed {
+    if (cause instanceof FoldFailed) return this.unfolded(cause)
+    if (!(cause instanceof Codec.CodecFailed)) throw cause
+    return Exit.fail(storeError(new Unencodable({ keyspace: this.name, what: "value", cause })))
   }
 
   protected values(rows: ReadonlyArray<Row | undefined>): Exit.Exit<Array<Option.Option<V>>, StoreError> {

@@ -8,6 +8,7 @@
  */
 import type { AnySpan } from "effect/Tracer"
 import type { Durability } from "../Limits.ts"
+import type { PackedPuts } from "../log/PackedPuts.ts"
 import { encodeDefinition } from "../log/RecordForm.ts"
 import type { RecordWriter } from "../log/RecordWriter.ts"
 import { LayoutMismatch, storeError, Unindexed } from "../StoreError.ts"
@@ -27,6 +28,8 @@ export interface KeyspaceIntent {
   /** The same transaction has what these writes change in the keyspace's indexes. */
   readonly keepsIndexes?: boolean | undefined
   readonly writes: () => Iterable<KeyIntent>
+  /** The same writes, where they are puts and have the form of a record already. */
+  readonly packed?: PackedPuts | undefined
 }
 
 /** One write: `value` is an operand where there is a reducer, and absent where the key is removed. */
@@ -125,8 +128,12 @@ export class Names {
     for (const keyspace of intent.keyspaces()) {
       this.guarded.note(keyspace)
       writes += this.encodeRemoval(writer, keyspace)
+      let id = this.known.get(keyspace.name)?.id
+      if (keyspace.packed !== undefined) {
+        writes += this.encodePacked(writer, keyspace, keyspace.packed, id)
+        continue
+      }
       for (const write of keyspace.writes()) {
-        let id = this.known.get(keyspace.name)?.id
         if (id === undefined) {
           // Nothing is there to be removed from.
           if (write.value === undefined) continue
@@ -138,6 +145,18 @@ export class Names {
       }
     }
     return writes
+  }
+
+  private encodePacked(
+    writer: RecordWriter,
+    keyspace: KeyspaceIntent,
+    packed: PackedPuts,
+    known: number | undefined
+  ): number {
+    if (packed.count === 0) return 0
+    writer.packed(known ?? this.create(writer, keyspace), packed)
+    this.encodedBytes += packed.payloadBytes
+    return known === undefined ? packed.count + 1 : packed.count
   }
 
   private encodeRemoval(writer: RecordWriter, { cleared, dropped, name }: KeyspaceIntent): number {

@@ -12,6 +12,7 @@ import { crc32 } from "node:zlib"
 import { invariant } from "../Invariant.ts"
 import { align8, highWord, lowWord, NO_LSN } from "./Lsn.ts"
 import type { Lsn } from "./Lsn.ts"
+import type { PackedPuts } from "./PackedPuts.ts"
 import {
   MAX_KEY_BYTES,
   MAX_RECORD_BYTES,
@@ -28,6 +29,11 @@ import {
   WriteFlag
 } from "./Record.ts"
 import type { SessionSerial, StreamPart, TraceContext } from "./Record.ts"
+import { isLargeValue, makeRecordBuffer } from "./RecordBuffer.ts"
+import type { RecordBuffer } from "./RecordBuffer.ts"
+
+export { makeRecordBuffer } from "./RecordBuffer.ts"
+export type { RecordBuffer } from "./RecordBuffer.ts"
 
 /*
  * Record. All numbers little-endian; it begins at a multiple of 8.
@@ -71,19 +77,6 @@ import type { SessionSerial, StreamPart, TraceContext } from "./Record.ts"
  * if they had not been written: a step of the transaction failed after they were.
  * The value's own checksum is there because the leaf refers to a large value by LSN, and it is read alone.
  */
-
-/** Memory of records, under views of one element kind each: bytes for copies, words and doubles for fields. */
-export interface RecordBuffer {
-  readonly bytes: Buffer
-  readonly words: Uint32Array
-  readonly doubles: Float64Array
-}
-
-/** `size` is a multiple of 8. Views cost more than a small group, so they live as long as their memory. */
-export const makeRecordBuffer = (size: number): RecordBuffer => {
-  const buffer = new ArrayBuffer(size)
-  return { bytes: Buffer.from(buffer), words: new Uint32Array(buffer), doubles: new Float64Array(buffer) }
-}
 
 /**
  * The encoder. The buffer's first `headroomBytes` belong to whoever frames the records. Pooled buffers
@@ -158,6 +151,16 @@ export class RecordWriter {
   /** Answers, as every write does, where the value begins, in bytes from the record's start. */
   put(keyspace: number, key: Uint8Array, value: Uint8Array): number {
     return this.write(Op.put, this.flagsOf(key, value), keyspace, key, value, 0)
+  }
+
+  /** Takes over puts that have the form of this record already. */
+  packed(keyspace: number, puts: PackedPuts): void {
+    invariant(this.writing, "RecordWriter I2")
+    puts.become(keyspace)
+    this.reserve(this.length + puts.length)
+    puts.bytes.copy(this.bytes, this.length, 0, puts.length)
+    this.length += puts.length
+    this.writes += puts.count
   }
 
   /** A put that is hidden from `expiryMillis` on. */
@@ -297,8 +300,8 @@ export class RecordWriter {
   }
 
   private flagsOf(key: Uint8Array, value: Uint8Array): number {
-    const pairBytes = (key.length + 3 & ~3) + (value.length + 3 & ~3)
-    return value.length > this.inlineValueBytes || pairBytes > this.inlinePairBytes ? WriteFlag.checksum : 0
+    const isLarge = isLargeValue(key.length, value.length, this.inlineValueBytes, this.inlinePairBytes)
+    return isLarge ? WriteFlag.checksum : 0
   }
 
   private write(

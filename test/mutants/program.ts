@@ -144,12 +144,20 @@ export const program: ReadonlyArray<Mutant> = [
     caughtBy: { file: "charges" }
   },
   {
-    name: "load out of order",
-    breaks: "Of an entry that comes twice the first value stays.",
+    name: "load repeats itself",
+    breaks: "What was committed is part of the next transaction as well.",
     file: "Bulk.ts",
-    find: "for (let index = 0, at = 0; index < this.entries; index++) {",
-    replace: "for (let index = this.entries - 1, at = 0; index >= 0; index--) {",
+    find: "      chunk.clear()\n",
+    replace: "",
     caughtBy: { file: "bulk" }
+  },
+  {
+    name: "packed padding",
+    breaks: "What pads a packed key is whatever stood there before.",
+    file: "log/PackedPuts.ts",
+    find: "bytes[byte] = 0\n",
+    replace: "bytes[byte] = bytes[byte] as number\n",
+    caughtBy: { file: "packedPuts" }
   },
   {
     name: "memory of others not counted",

@@ -181,5 +181,29 @@ export const tree: ReadonlyArray<Mutant> = [
     find: "else if (map.generation[pageId] === generation && (purpose",
     replace: "else if (generation >= 0 && (purpose",
     caughtBy: { file: "buffer" }
+  },
+  {
+    name: "sequence past its leaf",
+    breaks: "Puts that ascend are written to a leaf though they lie above its high fence.",
+    file: "tree/Fill.ts",
+    find: "      else high = middle\n    }\n    return low\n",
+    replace: "      else high = middle\n    }\n    return puts.count\n",
+    caughtBy: { file: "fill" }
+  },
+  {
+    name: "closed leaf too full",
+    breaks: "The fence that closes a leaf is not counted among what is in it.",
+    file: "tree/Fill.ts",
+    find: "return paddedWords(fence) - records * (prefix >>> 2)",
+    replace: "return -records * (prefix >>> 2)",
+    caughtBy: { file: "fill" }
+  },
+  {
+    name: "equal keys ascend",
+    breaks: "A record of the log that puts a key twice makes two records of a leaf.",
+    file: "tree/Puts.ts",
+    find: "if (order >= 0) return -1",
+    replace: "if (order > 0) return -1",
+    caughtBy: { file: "fill" }
   }
 ]
