@@ -89,5 +89,20 @@ describe("room", () => {
         assert.isBelow(loads, 3 * merges)
         assert.strictEqual(pages, 0)
       }))
+
+    it.effect(`rows that are overwritten in full leaves by rows as long split none (seed ${seed})`, () =>
+      Effect.gen(function*() {
+        const chance = random(seed)
+        const some = Effect.suspend(() =>
+          Effect.forEach(
+            Array.from({ length: 300 }, () => keyOf(chance.int(count))),
+            (key) => rows.put(key, Buffer.alloc(197 + chance.int(4), "other")),
+            { discard: true }
+          )
+        )
+        const { merges, pages } = yield* changed(some, 8)
+        assert.isAbove(merges, 100)
+        assert.strictEqual(pages, 0)
+      }))
   }
 })

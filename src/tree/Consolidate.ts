@@ -63,6 +63,7 @@ export class Consolidation {
   private readonly key = new KeyScratch()
   private readonly operandKey = new KeyScratch()
   private readonly value = new ValueAt()
+  private readonly fitting = new KeyScratch()
   /** Free blocks to ask for after `NoSpace`. */
   blocksNeeded = 0
 
@@ -145,19 +146,30 @@ export class Consolidation {
     const address = pages.map.block[id] as number
     const base = pages.arena.wordsOf(address)
     const b = address & pages.arena.mask
-    const prefix = Page.prefixBytes(words, p) & ~3
     let added = 0
     for (let index = from; index < Page.count(words, p); index++) {
       const record = Leaf.recordAt(words, p, index)
       if (!MiniPage.isDirty(words, record) || Leaf.kindAt(words, record) === Kind.Tombstone) continue
-      const stored = Page.slotBytes(words, p, index)
-      const expiry = Leaf.expiryAt(words, record, stored)
-      const valueBytes = Leaf.valueBytesAt(words, record)
-      added += Leaf.neededWords(base, b, prefix + stored, valueBytes, expiry) + Page.slotWords
+      added += this.addedWords(words, p, index, base, b)
     }
     // A page that is all but full is split rather than compacted (`InPlace.mayCompact`); two records always fit.
     // What is removed needs no room, however full the page is; what is folded, no more than its operand beside it.
     return added === 0 || added <= Leaf.spare(base, b) - (Page.size(base, b) >>> 4) || Page.count(base, b) < 2
+  }
+
+  /**
+   * Words that a dirty record of a mini-page may take of the base page: none where it fits the place of the one there.
+   * A leaf that is only overwritten keeps its records; it would be split again and again if they counted as new.
+   */
+  private addedWords(words: Int32Array, p: number, index: number, base: Int32Array, b: number): number {
+    const record = Leaf.recordAt(words, p, index)
+    const expiry = Leaf.expiryAt(words, record, Page.slotBytes(words, p, index))
+    Leaf.loadKey(words, p, index, this.fitting)
+    const need = Leaf.neededWords(base, b, this.fitting.length, Leaf.valueBytesAt(words, record), expiry)
+    const found = Leaf.find(base, b, this.fitting)
+    if (found < 0) return need + Page.slotWords
+    const had = Leaf.recordWords(base, Leaf.recordAt(base, b, found), Page.slotBytes(base, b, found))
+    return need <= had && Leaf.kindAt(words, record) !== Kind.Operand ? 0 : need + Page.slotWords
   }
 
   /** Splits a leaf in the middle; the records of its mini-page that are the new leaf's leave it. */
