@@ -31,7 +31,6 @@
 import { invariant } from "../Invariant.ts"
 import type { Arena } from "./Arena.ts"
 import { Buffers } from "./Buffers.ts"
-import { widerInts } from "./Columns.ts"
 import type { Image } from "./Image.ts"
 import { Captured } from "./Image.ts"
 import type { Place } from "./MapChunk.ts"
@@ -79,10 +78,9 @@ export abstract class Changes {
   retired: Array<RetiredSlot> = []
   /** Pages that name each pack, by slot. */
   readonly packs = new Map<number, number>()
-  /** Pages that differ from the last cut, and those that did from the one before; two arrays that change places. */
-  private changedIds = new Int32Array(64)
+  /** Pages that differ from the last cut, which their states tell. */
   private changedCount = 0
-  private spareIds = new Int32Array(64)
+  /** Those that did from the one before. */
   private cutChanged = new Int32Array(0)
 
   constructor(arena: Arena, options: { readonly epoch: number }) {
@@ -98,7 +96,7 @@ export abstract class Changes {
 
   /** Memory held by the bookkeeping. */
   get changeBytes(): number {
-    return (this.changedIds.length + this.spareIds.length) * 4 + this.packs.size * 32
+    return this.cutChanged.length * 4 + this.packs.size * 32
   }
 
   /** Memory of images on their way, and of what is kept for them. */
@@ -161,14 +159,8 @@ export abstract class Changes {
   protected markChanged(id: number, bits: number): void {
     const { map } = this
     const state = map.state[id] as number
-    if ((state & State.Changed) === 0) this.noteChanged(id)
+    if ((state & State.Changed) === 0) this.changedCount++
     map.state[id] = state | bits
-  }
-
-  private noteChanged(id: number): void {
-    const { length } = this.changedIds
-    if (this.changedCount === length) this.changedIds = widerInts(this.changedIds, length + (length >>> 1))
-    this.changedIds[this.changedCount++] = id
   }
 
   /** The newest image is out of date. The checkpoint may still need it; then `cutSlot` has it. */
@@ -229,10 +221,7 @@ export abstract class Changes {
     const version = this.epoch++
     this.inFlight = version
     this.busiest = 0
-    const changed = this.changedIds.subarray(0, this.changedCount)
-    ;[this.changedIds, this.spareIds] = [this.spareIds, this.changedIds]
-    this.changedCount = 0
-    this.cutChanged = changed
+    const changed = this.cutChanged = this.takeChanged()
     const pending = new Int32Array(changed.length)
     let count = 0
     for (const id of changed) {
@@ -248,6 +237,19 @@ export abstract class Changes {
     }
     map.holdFreedIds()
     return { version, changed, pending: pending.subarray(0, count) }
+  }
+
+  /** All of them are looked at: a list would hold for each page what its state says anyway. */
+  private takeChanged(): Int32Array<ArrayBuffer> {
+    const { bound, state } = this.map
+    const changed = new Int32Array(this.changedCount)
+    let count = 0
+    for (let id = 1; id < bound; id++) {
+      if (((state[id] as number) & State.Changed) !== 0) changed[count++] = id
+    }
+    invariant(count === this.changedCount, "Changes: what has changed is counted")
+    this.changedCount = 0
+    return changed
   }
 
   private setCut(id: number, slot: number, checksum: number): void {

@@ -126,6 +126,15 @@ export class Entries {
     this.slabsOf(entry).drop(this.table.place[entry] as number)
     this.table.flags[entry] = flags & Flag.waiting
     this.table.free(entry)
+    if (this.table.size === 0) this.shrink()
+  }
+
+  /** Nothing is held any more: what a burst of entries took is for others. */
+  private shrink(): void {
+    if (!this.table.shrink()) return
+    this.unordered = []
+    this.fresh.shrink()
+    this.kept.shrink()
   }
 
   /** References that are only here: a store that is opened again has no reader of the past, and none of them. */

@@ -22,7 +22,7 @@ import { widerInts, widerShorts } from "./Columns.ts"
 export const State = {
   /** The base page in memory differs from any image of it. */
   Dirty: 1,
-  /** Differs from what it was at the newest cut; the id is on the changed list. */
+  /** Differs from what it was at the newest cut; the id is counted among those. */
   Changed: 2,
   /** The checkpoint in flight still needs an image of the base page as it was at the cut. */
   Cut: 4,
@@ -54,8 +54,8 @@ export const used = State.Referenced | State.Again
 /** A state after one more use. */
 export const usedOnce = (state: number): number => state | State.Referenced | (state & State.Referenced) << 8
 
-/** Bytes of bookkeeping per page id. */
-const bytesPerId = 4 * 10 + 2 * 2 + 4
+/** Bytes of bookkeeping per page id; an id that is free has four more. */
+const bytesPerId = 4 * 10 + 2 * 2
 
 export class MapTable {
   /** Block address; -1 = not in memory. */
@@ -113,7 +113,7 @@ export class MapTable {
   }
 
   get bytes(): number {
-    return this.block.length * bytesPerId + this.held.length * 8
+    return this.block.length * bytesPerId + this.freeIds.length * 4 + this.held.length * 8
   }
 
   isUsed(id: number): boolean {

@@ -17,6 +17,9 @@
  *                                 Live ── quarantine(slot) ──▶ Quarantined        a write to it failed
  * ```
  *
+ * What a retired slot waits for stands where its birth stood, which nobody asks for any more. Rejected: a list of them,
+ * thirty bytes for nearly every page in a store that is overwritten.
+ *
  * I1 A slot is in exactly one state; `allocate` hands out free ones only, the lowest first.
  * I2 A retired slot becomes free only when the older retained checkpoint is at its retirement version or later.
  * I3 Slot 0 holds the header of the page file and is never handed out.
@@ -30,10 +33,14 @@ const Free = 0
 const Live = 1
 const Retired = 2
 const Quarantined = 3
-const stateNames = ["free", "live", "retired", "quarantined"] as const
+/** Retired, of no use to any checkpoint, and held for somebody who reads it. */
+const Read = 4
+const stateNames = ["free", "live", "retired", "quarantined", "retired"] as const
 
-/** Bytes of bookkeeping per slot: state and birth. */
+/** Bytes of bookkeeping per slot: state and version. */
 const bytesPerSlot = 5
+/** Bytes of one that waits for who reads it, in the list of an epoch. */
+const bytesPerRead = 8
 
 /** Slots whose free ones are counted together, so that a full stretch is passed over at once. */
 const stretchSlots = 1024
@@ -49,13 +56,14 @@ export class PageFile {
   /** Pinned by whoever reads a slot without being the one that writes them. */
   readonly epoch = new Epoch<number>((slot) => this.release(slot))
   private state = new Uint8Array(stretchSlots)
-  private birth = new Int32Array(stretchSlots)
+  /** The version for which a live slot was born, and for which a retired one was retired. */
+  private version = new Int32Array(stretchSlots)
   /** Free slots of each stretch. */
   private freeIn = new Int32Array(1)
   private free = 0
   /** No stretch below this one has a free slot. */
   private lowest = 0
-  private retired: Array<{ readonly slot: number; readonly version: number }> = []
+  private retired = 0
   private live = 0
   private bound = 1
 
@@ -81,7 +89,7 @@ export class PageFile {
 
   /** Slots that wait to become free: for a checkpoint, or for somebody who reads them. */
   get retiredCount(): number {
-    return this.retired.length + this.epoch.waiting
+    return this.retired + this.epoch.waiting
   }
 
   get quarantinedCount(): number {
@@ -94,7 +102,7 @@ export class PageFile {
 
   /** Memory held by this bookkeeping. */
   get bytes(): number {
-    return this.state.length * bytesPerSlot + this.freeIn.byteLength + this.retiredCount * 32
+    return this.state.length * bytesPerSlot + this.freeIn.byteLength + this.epoch.waiting * bytesPerRead
   }
 
   /** Takes the lowest free slot for an image that checkpoint `version` is the first to refer to. */
@@ -104,7 +112,7 @@ export class PageFile {
     this.free--
     this.addFree(slot, -1)
     this.state[slot] = Live
-    this.birth[slot] = version
+    this.version[slot] = version
     this.live++
     return slot
   }
@@ -113,9 +121,19 @@ export class PageFile {
   retire(slot: number, version: number): void {
     invariant(this.state[slot] === Live, "PageFile I1")
     this.live--
+    if ((this.version[slot] as number) >= version) this.giveUp(slot)
+    else this.await(slot, version)
+  }
+
+  private await(slot: number, version: number): void {
     this.state[slot] = Retired
-    if ((this.birth[slot] as number) >= version) this.epoch.retire(slot)
-    else this.retired.push({ slot, version })
+    this.version[slot] = version
+    this.retired++
+  }
+
+  private giveUp(slot: number): void {
+    this.state[slot] = Read
+    this.epoch.retire(slot)
   }
 
   /** A write to `slot` failed: it is not handed out again while the store is open. */
@@ -131,9 +149,12 @@ export class PageFile {
    */
   publish(older: number): number {
     const before = this.retired
-    this.retired = before.filter(({ version }) => version > older)
-    for (const { slot, version } of before) if (version <= older) this.epoch.retire(slot)
-    return before.length - this.retired.length
+    for (let slot = this.state.indexOf(Retired); slot >= 0; slot = this.state.indexOf(Retired, slot + 1)) {
+      if ((this.version[slot] as number) > older) continue
+      this.retired--
+      this.giveUp(slot)
+    }
+    return before - this.retired
   }
 
   /** Drops free slots at the end from the books, but none below `floor`; answers how many (I4). */
@@ -165,14 +186,13 @@ export class PageFile {
     for (const slot of options.newest) {
       if (slot <= 0 || slot >= this.bound || this.state[slot] !== Free) return false
       this.state[slot] = Live
-      this.birth[slot] = options.version
+      this.version[slot] = options.version
       this.live++
     }
     for (const slot of options.older) {
       if (slot <= 0 || slot >= this.bound) return false
       if (this.state[slot] !== Free) continue
-      this.state[slot] = Retired
-      this.retired.push({ slot, version: options.version })
+      this.await(slot, options.version)
     }
     for (let slot = 1; slot < this.bound; slot++) if (this.state[slot] === Free) this.release(slot)
     return true
@@ -206,13 +226,13 @@ export class PageFile {
     if (slots <= this.state.length) return
     const length = Math.ceil(Math.max(slots, this.state.length * 1.25) / stretchSlots) * stretchSlots
     const state = new Uint8Array(length)
-    const birth = new Int32Array(length)
+    const version = new Int32Array(length)
     const freeIn = new Int32Array(length / stretchSlots)
     state.set(this.state)
-    birth.set(this.birth)
+    version.set(this.version)
     freeIn.set(this.freeIn)
     this.state = state
-    this.birth = birth
+    this.version = version
     this.freeIn = freeIn
   }
 }

@@ -76,6 +76,11 @@ export class Slabs {
     this.current = -1
   }
 
+  /** Empty slabs give their memory back. */
+  shrink(): void {
+    for (const index of this.spare.splice(0)) this.vacate(index)
+  }
+
   private open(): void {
     this.seal()
     this.current = this.spare.pop() ?? this.vacant.pop() ?? this.slabs.length
@@ -90,13 +95,14 @@ export class Slabs {
   }
 
   private recycle(index: number): void {
-    if (this.spare.length < this.spares) {
-      this.spare.push(index)
-    } else {
-      const slab = this.slabs[index] as Slab
-      slab.words = new Int32Array(none)
-      slab.bytes = new Uint8Array(none)
-      this.vacant.push(index)
-    }
+    if (this.spare.length < this.spares) this.spare.push(index)
+    else this.vacate(index)
+  }
+
+  private vacate(index: number): void {
+    const slab = this.slabs[index] as Slab
+    slab.words = new Int32Array(none)
+    slab.bytes = new Uint8Array(none)
+    this.vacant.push(index)
   }
 }

@@ -6,26 +6,29 @@
 import { widerBytes, widerFloats, widerInts } from "./Columns.ts"
 
 const bytesPerRow = 4 * 7 + 8 * 3 + 2
+const leastRows = 64
+/** A table that is longer gives its memory back when it is empty; one that is not would only be made anew. */
+const keptRows = 1_024
 
 export class VersionTable {
-  treeId = new Int32Array(64)
-  keyBytes = new Int32Array(64)
-  valueBytes = new Int32Array(64)
+  treeId = new Int32Array(leastRows)
+  keyBytes = new Int32Array(leastRows)
+  valueBytes = new Int32Array(leastRows)
   /** Place of key and value in the slabs. */
-  place = new Int32Array(64)
-  hash = new Int32Array(64)
+  place = new Int32Array(leastRows)
+  hash = new Int32Array(leastRows)
   /** Next row of the bucket. */
-  chain = new Int32Array(64)
+  chain = new Int32Array(leastRows)
   /** Next row of the list that the entry is in; of free rows, the next free one. */
-  link = new Int32Array(64)
-  from = new Float64Array(64)
-  to = new Float64Array(64)
-  expiry = new Float64Array(64)
-  kind = new Uint8Array(64)
-  flags = new Uint8Array(64)
+  link = new Int32Array(leastRows)
+  from = new Float64Array(leastRows)
+  to = new Float64Array(leastRows)
+  expiry = new Float64Array(leastRows)
+  kind = new Uint8Array(leastRows)
+  flags = new Uint8Array(leastRows)
   /** Rows that are taken. */
   size = 0
-  private buckets = new Int32Array(128).fill(-1)
+  private buckets = new Int32Array(2 * leastRows).fill(-1)
   private freeHead = -1
   /** One past the highest row ever taken. */
   private bound = 0
@@ -83,27 +86,42 @@ export class VersionTable {
     this.chain[at] = this.chain[row] as number
   }
 
+  /** Gives back what a burst of rows took; false where it is not worth it. No row is taken. */
+  shrink(): boolean {
+    if (this.link.length <= keptRows) return false
+    this.bound = 0
+    this.freeHead = -1
+    this.buckets = new Int32Array(2 * leastRows).fill(-1)
+    this.resize(leastRows)
+    return true
+  }
+
   /** By a quarter once it is large: what is taken and not used counts as memory. */
   private grow(): void {
     const { length: before } = this.link
     const length = before < 4_096 ? before * 2 : before + (before >>> 2)
-    this.treeId = widerInts(this.treeId, length)
-    this.keyBytes = widerInts(this.keyBytes, length)
-    this.valueBytes = widerInts(this.valueBytes, length)
-    this.place = widerInts(this.place, length)
-    this.hash = widerInts(this.hash, length)
-    this.chain = widerInts(this.chain, length)
-    this.link = widerInts(this.link, length)
-    this.from = widerFloats(this.from, length)
-    this.to = widerFloats(this.to, length)
-    this.expiry = widerFloats(this.expiry, length)
-    this.kind = widerBytes(this.kind, length)
-    this.flags = widerBytes(this.flags, length)
+    this.resize(length)
     if (this.buckets.length >= length) return
     this.buckets = new Int32Array(2 ** Math.ceil(Math.log2(length))).fill(-1)
     for (let row = 0; row < this.bound; row++) {
       if ((this.keyBytes[row] as number) >= 0) this.enter(row, this.hash[row] as number)
     }
+  }
+
+  private resize(length: number): void {
+    const { bound } = this
+    this.treeId = widerInts(this.treeId.subarray(0, bound), length)
+    this.keyBytes = widerInts(this.keyBytes.subarray(0, bound), length)
+    this.valueBytes = widerInts(this.valueBytes.subarray(0, bound), length)
+    this.place = widerInts(this.place.subarray(0, bound), length)
+    this.hash = widerInts(this.hash.subarray(0, bound), length)
+    this.chain = widerInts(this.chain.subarray(0, bound), length)
+    this.link = widerInts(this.link.subarray(0, bound), length)
+    this.from = widerFloats(this.from.subarray(0, bound), length)
+    this.to = widerFloats(this.to.subarray(0, bound), length)
+    this.expiry = widerFloats(this.expiry.subarray(0, bound), length)
+    this.kind = widerBytes(this.kind.subarray(0, bound), length)
+    this.flags = widerBytes(this.flags.subarray(0, bound), length)
   }
 }
 
