@@ -65,7 +65,12 @@ export const ranges = {
   stagingBytes: range("bytes", 2 * KiB, 16 * GiB, "page images on their way to the disk"),
   mergeWorkspaces: range("items", 1, 1_024, "merges at a time, two pages each"),
   loadsInFlight: range("items", 1, 65_536, "page reads at a time, one page each"),
-  promotionPercent: range("percent", 0, 100, "reads from disk that leave a copy of the record in memory"),
+  promotionPercent: range(
+    "percent",
+    0,
+    100,
+    "reads from disk of keys not read lately that leave a copy of the record in memory"
+  ),
   secondChancePercent: range(
     "percent",
     1,
@@ -200,7 +205,7 @@ function pagesAndMemory(given: Given) {
     stagingBytes: given.stagingBytes ?? between(2 * pageBytes, memoryBytes / 16, GiB),
     mergeWorkspaces: given.mergeWorkspaces ?? between(1, pages / 64, 4),
     loadsInFlight: given.loadsInFlight ?? between(1, pages / 16, 64),
-    promotionPercent: given.promotionPercent ?? 20,
+    promotionPercent: given.promotionPercent ?? 5,
     secondChancePercent: given.secondChancePercent ?? 10,
     operandChain: given.operandChain ?? 64,
     versionsBytes: given.versionsBytes ?? between(64 * KiB, memoryBytes / 8, TiB),

@@ -208,7 +208,7 @@ everywhere((test, { name }) => {
 
 everywhere((test) => {
   test(
-    "D34 in between the part of reads that read nothing grows until it is all of them",
+    "D34 in between a key that is read a second time soon is remembered, whatever the dice say",
     (world) =>
       Effect.gen(function*() {
         const twin = world.twin("some")
@@ -218,13 +218,12 @@ everywhere((test) => {
           rounds.push(yield* missed(twin.agreeOn(spread)))
           yield* world.chill
         }
-        // Each round looks twice for a key, and remembers it with a chance of a fifth each time.
+        // Each round looks twice for a key. Some keys share their place among the ghosts.
         assert.strictEqual(rounds[0], spread.length)
-        assert.isAbove(rounds[1] ?? 0, 8)
-        assert.isBelow(rounds[3] ?? 0, 25)
+        assert.isBelow(rounds[1] ?? Infinity, spread.length / 4)
         assert.strictEqual(rounds.at(-1), 0)
       }),
-    { options: { limits: { promotionPercent: 20 } } }
+    { options: { limits: { promotionPercent: 1 } } }
   )
 
   test("D37 a mini-page grows through every class, is merged, and shrinks when most of it is cold", (world) =>

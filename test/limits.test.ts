@@ -50,7 +50,7 @@ describe("Limits", () => {
       stagingBytes: 16_777_216,
       mergeWorkspaces: 4,
       loadsInFlight: 64,
-      promotionPercent: 20,
+      promotionPercent: 5,
       secondChancePercent: 10,
       operandChain: 64,
       segmentBytes: 16_777_216,

@@ -78,9 +78,8 @@ export abstract class Changes {
   retired: Array<RetiredSlot> = []
   /** Pages that name each pack, by slot. */
   readonly packs = new Map<number, number>()
-  /** Pages that differ from the last cut, which their states tell. */
+  /** How many pages differ from the last cut, as their states tell, and those that did from the one before. */
   private changedCount = 0
-  /** Those that did from the one before. */
   private cutChanged = new Int32Array(0)
 
   constructor(arena: Arena, options: { readonly epoch: number }) {

@@ -14,7 +14,7 @@
  * ```
  *
  * I1 At any point a record is in the mini-page of its leaf or in its base page, and counted once.
- * I2 What was used lately stays as a copy, if the leaf was not split.
+ * I2 What was used lately, or twice since it was spared last, stays as a copy, if the leaf was not split.
  *
  * Bf-Tree demands of its size classes that a full mini-page merges with at most one split: they must not exceed a page
  * less its header, two of the longest fences and the largest record. With pages of 4 KiB and the default of 984 bytes
@@ -240,7 +240,7 @@ export class Consolidation {
     const { bench, pages } = this.ground
     const { map } = pages
     const copy = bench.mini
-    const kept = leaf.split || pages.mode === "pages" ? 0 : MiniPage.wantedWords(words, p, "touched")
+    const kept = leaf.split || pages.mode === "pages" ? 0 : MiniPage.wantedWords(words, p, "used")
     if (kept > 0) copy.set(words.subarray(p, p + Page.size(words, p)))
     pages.end(id)
     pages.rest(id)
@@ -258,7 +258,7 @@ export class Consolidation {
     const address = pages.map.mini[id] as number
     const words = pages.arena.wordsOf(address)
     const p = address & pages.arena.mask
-    MiniPage.fill(words, p, copy, 0, "touched", 0)
+    MiniPage.fill(words, p, copy, 0, "used", 0)
     for (let index = Page.count(words, p) - 1; index >= 0; index--) {
       const record = Leaf.recordAt(words, p, index)
       const kind = Leaf.kindAt(words, record)

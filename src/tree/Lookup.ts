@@ -28,6 +28,7 @@ import { Pages } from "./Pages.ts"
 import type { SpillOptions } from "./Spill.ts"
 import type { Root } from "./Split.ts"
 import { Versions } from "./Versions.ts"
+import { hashOf } from "./VersionTable.ts"
 
 export interface TreeOptions {
   readonly arena: Arena
@@ -40,7 +41,10 @@ export interface TreeOptions {
   readonly events?: number | undefined
   readonly mode?: BufferMode | undefined
   readonly secondChancePercent?: number | undefined
-  /** Reads of base pages, in percent, that leave a copy of what they found, or that they found nothing. */
+  /**
+   * Reads of base pages, in percent, that leave a copy of what they found, or that they found nothing, of keys that
+   * were not read lately; of those that were, all do. 0 = none ever.
+   */
   readonly promotionPercent?: number | undefined
   /** For the dice of promotion. */
   readonly seed?: number | undefined
@@ -92,7 +96,7 @@ export abstract class Lookup extends Finding {
     super(arena, versions)
     this.pages = new Pages(arena, options)
     this.versions = versions
-    this.promotion = (options.promotionPercent ?? 20) / 100 * 2 ** 32
+    this.promotion = (options.promotionPercent ?? 5) / 100 * 2 ** 32
     this.dice = (options.seed ?? 0) | 1
   }
 
@@ -336,20 +340,21 @@ export abstract class Lookup extends Finding {
     if (isInPlace(map.state[id] as number)) return this.getInLeaf(root, words, p, address, key, at)
     const index = Leaf.find(words, p, key)
     if (index < 0) {
-      if (!known && this.isPromoted()) this.remember(root, id, key, -1, 0)
+      if (!known && this.isPromoted(root, key)) this.remember(root, id, key, -1, 0)
       return Absent
     }
     const record = Leaf.recordAt(words, p, index)
-    if (!known && this.isPromoted()) {
+    if (!known && this.isPromoted(root, key)) {
       this.remember(root, id, key, address - p + record, Page.slotBytes(words, p, index))
     }
     if (Leaf.versionAt(words, record) >= at) return Absent
     return this.note(address - p + record, Page.slotBytes(words, p, index))
   }
 
-  /** Rolls the dice (xorshift). */
-  private isPromoted(): boolean {
-    if (this.pages.mode === "pages") return false
+  /** Whether the key was read from a base page before lately; else the dice (xorshift) say. */
+  private isPromoted({ treeId }: Root, key: KeyScratch): boolean {
+    if (this.pages.mode === "pages" || this.promotion === 0) return false
+    if (this.pages.ghosts.again(hashOf(treeId, key.words, key.length))) return true
     let dice = this.dice
     dice ^= dice << 13
     dice ^= dice >>> 17

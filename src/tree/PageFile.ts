@@ -122,10 +122,10 @@ export class PageFile {
     invariant(this.state[slot] === Live, "PageFile I1")
     this.live--
     if ((this.version[slot] as number) >= version) this.giveUp(slot)
-    else this.await(slot, version)
+    else this.wait(slot, version)
   }
 
-  private await(slot: number, version: number): void {
+  private wait(slot: number, version: number): void {
     this.state[slot] = Retired
     this.version[slot] = version
     this.retired++
@@ -192,7 +192,7 @@ export class PageFile {
     for (const slot of options.older) {
       if (slot <= 0 || slot >= this.bound) return false
       if (this.state[slot] !== Free) continue
-      this.await(slot, options.version)
+      this.wait(slot, options.version)
     }
     for (let slot = 1; slot < this.bound; slot++) if (this.state[slot] === Free) this.release(slot)
     return true

@@ -29,6 +29,7 @@ import { Changes } from "./Changes.ts"
 import { Deadlines } from "./Deadlines.ts"
 import type { Purpose } from "./Events.ts"
 import { Fifo } from "./Fifo.ts"
+import { Ghosts } from "./Ghosts.ts"
 import { KeyScratch } from "./KeyScratch.ts"
 import * as Leaf from "./Leaf.ts"
 import { Lineage } from "./Lineage.ts"
@@ -67,6 +68,8 @@ export class Pages extends Changes {
   readonly deadlines = new Deadlines()
   /** What is asked whether a page from the disk belongs where its id stands. */
   readonly lineage: Lineage
+  /** Keys that were read from base pages lately. */
+  readonly ghosts: Ghosts
   /** Pages that were made since the start. */
   created = 0
   /** Inner nodes in memory. */
@@ -77,13 +80,14 @@ export class Pages extends Changes {
     super(arena, options)
     this.mode = options.mode ?? "miniPages"
     this.lineage = new Lineage(arena, this.map)
+    this.ghosts = new Ghosts(arena)
     this.ring = new Ring(arena, { secondChancePercent: options.secondChancePercent ?? 10 })
   }
 
   /** Memory held beside the arena. */
   get bytes(): number {
     return this.map.bytes + this.changeBytes + this.ring.bytes + this.guests.bytes + this.leaving.bytes +
-      this.passing.bytes + this.ripe.length * 8 + this.deadlines.bytes
+      this.passing.bytes + this.ripe.length * 8 + this.deadlines.bytes + this.ghosts.bytes
   }
 
   /**

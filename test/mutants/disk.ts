@@ -150,24 +150,24 @@ export const disk: ReadonlyArray<Mutant> = [
     name: "slot reused early",
     breaks: "A slot that the older checkpoint refers to is handed out.",
     file: "tree/PageFile.ts",
-    find: "if (version <= older) this.epoch.retire(slot)",
-    replace: "if (version <= older + 1) this.epoch.retire(slot)",
+    find: "if ((this.version[slot] as number) > older) continue",
+    replace: "if ((this.version[slot] as number) > older + 1) continue",
     caughtBy: { file: "pageFile" }
   },
   {
     name: "slot reused at once",
     breaks: "A slot that a checkpoint was born with is free as soon as its page has moved on.",
     file: "tree/PageFile.ts",
-    find: "if ((this.birth[slot] as number) >= version)",
-    replace: "if ((this.birth[slot] as number) >= version - 1)",
+    find: "if ((this.version[slot] as number) >= version)",
+    replace: "if ((this.version[slot] as number) >= version - 1)",
     caughtBy: { file: "pageFile" }
   },
   {
     name: "epoch not waited for",
     breaks: "A slot is written anew while somebody reads it.",
     file: "tree/PageFile.ts",
-    find: "if ((this.birth[slot] as number) >= version) this.epoch.retire(slot)",
-    replace: "if ((this.birth[slot] as number) >= version) this.release(slot)",
+    find: "this.epoch.retire(slot)",
+    replace: "this.release(slot)",
     caughtBy: { file: "pageFile" }
   },
   {
