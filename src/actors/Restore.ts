@@ -251,7 +251,7 @@ export const minis = (options: {
   Effect.gen(function*() {
     const { file, packs, pages, reserve } = options
     const { pageBytes } = pages.arena
-    for (const [slot, { pageIds }] of packs) pages.packs.set(slot, pageIds.length)
+    for (const [slot, { pageIds }] of packs) pages.packs.name(slot, pageIds.length)
     for (const [slot, { checksum, pageIds }] of packs) {
       const unpacked = unpack(yield* readPage(file, slot, pageBytes), checksum)
       if (unpacked._tag === "Invalid") {

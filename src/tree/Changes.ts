@@ -26,7 +26,6 @@
  *    of an eviction that was on its way and is still right.
  * I2 A page leaves memory only while it has an image of just its content.
  * I3 An image counts as the page's newest only while the page's generation is the image's.
- * I4 A pack lives while a page names it.
  */
 import { invariant } from "../Invariant.ts"
 import type { Arena } from "./Arena.ts"
@@ -36,6 +35,7 @@ import { Captured } from "./Image.ts"
 import type { Place } from "./MapChunk.ts"
 import { MapTable, State } from "./MapTable.ts"
 import { imageOf } from "./MiniPage.ts"
+import { Packs } from "./Packs.ts"
 
 /** A slot that is needed no more by checkpoints from `version` on; 0 = none ever referred to it. */
 export interface RetiredSlot {
@@ -76,8 +76,7 @@ export abstract class Changes {
   /** Images at the cut of pages that changed since; taken by whoever writes them. */
   readonly captured = new Captured()
   retired: Array<RetiredSlot> = []
-  /** Pages that name each pack, by slot. */
-  readonly packs = new Map<number, number>()
+  readonly packs = new Packs()
   /** How many pages differ from the last cut, as their states tell, and those that did from the one before. */
   private changedCount = 0
   private cutChanged = new Int32Array(0)
@@ -95,7 +94,7 @@ export abstract class Changes {
 
   /** Memory held by the bookkeeping. */
   get changeBytes(): number {
-    return this.cutChanged.length * 4 + this.packs.size * 32
+    return this.cutChanged.length * 4 + this.packs.bytes
   }
 
   /** Memory of images on their way, and of what is kept for them. */
@@ -264,15 +263,8 @@ export abstract class Changes {
     const older = map.pack[id] as number
     map.pack[id] = slot
     map.packChecksum[id] = checksum
-    if (slot !== 0) packs.set(slot, (packs.get(slot) ?? 0) + 1)
-    if (older === 0) return
-    const left = (packs.get(older) ?? 0) - 1
-    invariant(left >= 0, "Changes I4")
-    if (left > 0) packs.set(older, left)
-    else {
-      packs.delete(older)
-      this.retired.push({ slot: older, version: this.inFlight })
-    }
+    if (slot !== 0) packs.name(slot, 1)
+    if (older !== 0 && packs.leave(older)) this.retired.push({ slot: older, version: this.inFlight })
   }
 
   /** Adds the images at the cut of what did not change since; none where another was or will be used. */

@@ -63,7 +63,7 @@ const slotProblems = ({ parts, tree }: Machine): Array<string> => {
     refer(slot, `page ${id}`)
     if (cutSlot !== slot) refer(cutSlot, `page ${id} at the cut`)
   }
-  for (const slot of tree.pages.packs.keys()) refer(slot, "a pack")
+  for (const slot of tree.pages.packs.slots()) refer(slot, "a pack")
   for (const slot of checkpoint.slots()) refer(slot, "the checkpoint's own")
   for (const { slot } of retired) refer(slot, "what is retired next")
   const counts = { free: 0, live: 0, retired: 0, quarantined: 0 }

@@ -367,7 +367,7 @@ export class World {
     for (const [id, { checksum, slot }] of checkpoint.packs) {
       const unpacked = unpack(slots.get(slot), checksum)
       if (unpacked._tag === "Invalid") return assert.fail(unpacked.expected)
-      pages.packs.set(slot, (pages.packs.get(slot) ?? 0) + 1)
+      pages.packs.name(slot, 1)
       for (const mini of unpacked.minis) {
         if (mini.pageId !== id) continue
         assert.notStrictEqual(pages.lineage.checkMini(id, unpacked.words, mini.at)._tag, "Stray")
