@@ -14,6 +14,7 @@ import * as Snapshot from "../src/Snapshot.ts"
 import * as Store from "../src/Store.ts"
 import * as Tx from "../src/Tx.ts"
 import { configurations } from "./support/configurations.ts"
+import { figure } from "./support/figures.ts"
 import { random } from "./support/random.ts"
 import { seedsOf } from "./support/seeds.ts"
 import { open } from "./support/storeDoor.ts"
@@ -102,7 +103,7 @@ describe("a load that is cut short", () => {
       for (let seed = from; seed < from + count; seed++) {
         yield* Effect.catchCause(round(seed), (cause) => Effect.die(new Error(`seed ${seed}`, { cause })))
       }
-      if (process.env["HEARTWOOD_FIGURES"] === "1") console.log(`loads cut short: ${JSON.stringify(counts)}`)
+      figure("C1 crashes amid loads", counts)
       if (!own) return
       assert.isAbove(counts.cut, 8)
       assert.isAbove(counts.filled, 20_000)

@@ -4,11 +4,12 @@
  *
  * `HEARTWOOD_SEED=n` replays one seed, `HEARTWOOD_FIGURES=1` prints what was tried.
  */
-import { assert, describe, it } from "@effect/vitest"
+import { afterAll, assert, describe, it } from "@effect/vitest"
 import type { BufferMode } from "../src/Limits.ts"
 import { Op } from "../src/log/Record.ts"
 import { Puts } from "../src/tree/Puts.ts"
 import type { Root } from "../src/tree/Tree.ts"
+import { figure } from "./support/figures.ts"
 import { random } from "./support/random.ts"
 import type { Random } from "./support/random.ts"
 import { seedsOf } from "./support/seeds.ts"
@@ -23,6 +24,7 @@ const mostWords = pageBytes >>> 5
 
 const asked = process.env["HEARTWOOD_SEED"]
 const counts = { seeds: 0, sequences: 0, filled: 0, leaves: 0, alone: 0, checkpoints: 0, loads: 0 }
+afterAll(() => figure("M1 sequences of a load", counts))
 
 /** Applies a record as the tree's owner does; but what is missing is there at once. */
 const apply = (world: World, root: Root, rows: ReadonlyArray<Row>, version: number): void => {
@@ -138,7 +140,6 @@ describe("a sequence of puts", () => {
         throw new Error(`seed ${seed}`, { cause })
       }
     }
-    if (process.env["HEARTWOOD_FIGURES"] === "1") console.log(`sequences: ${JSON.stringify(counts)}`)
     if (!own) return
     assert.isAbove(counts.filled - before.filled, 10_000)
     assert.isAbove(counts.leaves - before.leaves, 150)

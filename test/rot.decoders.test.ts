@@ -8,6 +8,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Schema from "effect/Schema"
 import * as Codec from "../src/Codec.ts"
 import { readReference, writeReference } from "../src/tree/Reference.ts"
+import { figure } from "./support/figures.ts"
 import type { Subject } from "./support/hostile.ts"
 import { attack } from "./support/hostile.ts"
 import { logSubjects } from "./support/hostileLog.ts"
@@ -100,14 +101,11 @@ describe("hostile bytes", () => {
     it(`${subject.name} end in data or a refusal`, () => {
       const figures = attack(subject, Math.ceil(subject.share * each), seed, random(seed))
       cases += figures.cases
-      if (process.env["HEARTWOOD_FIGURES"] !== undefined) console.log(`hostile ${subject.name}:`, figures)
+      figure("X3 hostile bytes", { cases: figures.cases }, subject.name, figures)
     }, 1_200_000)
   }
 
   it("are two hundred thousand cases", () => {
-    if (process.env["HEARTWOOD_FIGURES"] !== undefined) {
-      console.log(`hostile bytes: ${cases} cases, seed ${seed}`)
-    }
     assert.isAtLeast(cases, 200_000)
   })
 })

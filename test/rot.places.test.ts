@@ -18,6 +18,7 @@ import * as Page from "../src/tree/Page.ts"
 import { Found, Missing } from "../src/tree/Tree.ts"
 import * as Tx from "../src/Tx.ts"
 import * as Broken from "./support/broken.ts"
+import { figure } from "./support/figures.ts"
 import { Forge } from "./support/forge.ts"
 import { random } from "./support/random.ts"
 import type { Outcome } from "./support/rot.ts"
@@ -128,9 +129,7 @@ describe("pages in another's place", () => {
           }
         }
         assert.isAbove(tried, 10)
-        if (process.env["HEARTWOOD_FIGURES"] !== undefined) {
-          console.log(`${what} in another's place: ${tried} refused`)
-        }
+        figure("X2 pages in another's place", { damages: tried }, what)
       }), 600_000)
   }
 
