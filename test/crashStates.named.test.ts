@@ -146,6 +146,7 @@ describe("each path is synced before anything relies on it", () => {
     const counts: Relied = { superblocks: 0, segments: 0, commits: 0 }
     for (const seed of seeds) {
       for (const work of [commits, checkpoints, eviction, truncation]) relied(work, seed, counts)
+      relied(commits, seed + 100, counts)
     }
     figure("C1 moments of reliance", counts)
     assert.isAbove(counts.superblocks, 20)
