@@ -42,9 +42,9 @@ const churn = (chance: Random, steps: number) => {
   const pins: Array<number> = []
   let spilled = 0
   let version = 0
-  const step = (): void => {
-    version++
-    const name = chance.bool(0.8) && model.keys().length > 0 ? chance.pick(model.keys()) : key()
+  const anyName = (): string =>
+    chance.bool(0.8) && model.keys().length > 0 ? chance.pick(model.keys()) : key()
+  const write = (name: string): void => {
     if (chance.bool(0.2)) {
       world.remove(root, name, version)
       model.write(name, version, undefined)
@@ -53,6 +53,19 @@ const churn = (chance: Random, steps: number) => {
       const row = { key: name, value: `${version}`.padEnd(chance.int(60)), version, expiry }
       world.put(root, row)
       model.write(name, version, row)
+    }
+  }
+  const mergeSome = (): void => {
+    for (let id = 1; id < world.tree.pages.map.bound; id++) if (chance.bool(0.4)) world.merge(id)
+  }
+  const step = (): void => {
+    version++
+    // A commit in pieces may write a key more than once, and pages may be merged between two of its writes.
+    let name = anyName()
+    for (let writes = chance.bool(0.8) ? 1 : 2 + chance.int(4); writes > 0; writes--) {
+      write(name)
+      if (chance.bool(0.5)) name = anyName()
+      if (writes > 1 && chance.bool(0.2)) mergeSome()
     }
     versions.setVisible(version + 1)
     if (chance.bool(0.5)) versions.setDurable(version + 1)
@@ -64,9 +77,7 @@ const churn = (chance: Random, steps: number) => {
       versions.unpin(pins.splice(chance.int(pins.length), 1)[0] as number)
     }
     if (chance.bool(0.05)) spilled += world.spill()
-    if (chance.bool(0.03)) {
-      for (let id = 1; id < world.tree.pages.map.bound; id++) if (chance.bool(0.4)) world.merge(id)
-    }
+    if (chance.bool(0.03)) mergeSome()
   }
   for (let index = 0; index < steps; index++) step()
   return { world, root, model, pins, step, spilled: () => spilled }
@@ -140,6 +151,39 @@ describe("spilled versions", () => {
     assert.strictEqual(world.spill(), 1)
     assert.strictEqual(world.get(root, "k", 2)?.value, "first")
     assert.strictEqual(world.get(root, "k", 3)?.value, "second")
+  })
+
+  it("count where one commit wrote a record twice, and what it wrote first is displaced late", () => {
+    const world = new SpillingWorld(random(1), { blocks: 64, spill })
+    const { versions } = world.tree
+    const root = world.create(1)
+    const put = (version: number, value: string): void => {
+      world.put(root, { key: "k", value, version, expiry: Infinity })
+    }
+    put(1, "first of one commit")
+    // Leaves memory, so that what follows is blind.
+    world.evict(root.page)
+    put(1, "last of one commit")
+    versions.setVisible(2)
+    versions.pin(2)
+    put(2, "another commit")
+    versions.setVisible(3)
+    const check = (where: string): void => {
+      assert.strictEqual(world.get(root, "k", 2)?.value, "last of one commit", where)
+      for (const order of ["ascending", "descending"] as const) {
+        const rows = world.scan(root, range("", undefined, order, 10), 2)
+        assert.deepStrictEqual(rows.map(({ value }) => value), ["last of one commit"], `${where}, ${order}`)
+      }
+    }
+    check("beside the base page")
+    versions.setDurable(3)
+    assert.strictEqual(world.spill(), 1)
+    check("in the file, beside the base page")
+    world.merge(root.page)
+    versions.setDurable(3)
+    check("in the file, and what it hides in memory")
+    world.spill()
+    check("both in the file")
   })
 
   it("are found when they leave memory while their reader looks elsewhere", () => {

@@ -262,22 +262,22 @@ export class Scratch {
       spill.searched = searched
       const candidates = spill.candidates(treeId, this.key, at)
       spill.searched = 0
-      let entry: Recalled | undefined
-      let least = floor
       const look = (wanted: Wanted) =>
         Effect.map(this.read(wanted), (block) => {
           this.key.load(key)
           const found = Block.find(block, treeId, this.key, at)
-          if (found < 0 || Block.versionOf(block, found) <= least) return
-          least = Block.versionOf(block, found)
-          entry = recalledFrom(block, found)
+          return found < 0 ? undefined : recalledFrom(block, found)
         })
       // A run that is on its way now is still in memory, and may not be when the tree is asked again.
       const next = spill.added
-      return Effect.map(
-        Effect.forEach(candidates, look, { concurrency: readsInFlight, discard: true }),
-        () => ({ entry, searched: next })
-      )
+      return Effect.map(Effect.forEach(candidates, look, { concurrency: readsInFlight }), (found) => {
+        let entry: Recalled | undefined
+        // Oldest run first: of one version the first counts (`Entries.counts`).
+        for (const other of found) {
+          if (other !== undefined && other.version > (entry?.version ?? floor)) entry = other
+        }
+        return { entry, searched: next }
+      })
     })
   }
 

@@ -200,7 +200,7 @@ function newestAt(versions: Versions, position: number, ascending: boolean, at: 
   loadEntryKey(versions, newest, sameKey)
   for (let entry = newest; entry >= 0; entry = versions.entryAt(position)) {
     if (versions.treeOf(entry) !== treeId || versions.compareKey(entry, sameKey) !== 0) break
-    if (versions.isSeen(entry, at) && versions.versionOf(entry) > versions.versionOf(newest)) newest = entry
+    if (versions.isSeen(entry, at) && versions.counts(entry, newest)) newest = entry
     position = ascending ? versions.positionAfter(position) : versions.positionBefore(position)
   }
   behind = position
@@ -225,7 +225,8 @@ function mergeLeaf(versions: Versions, treeId: number, range: Range, at: number,
     if (versions.isRecalling && entry >= 0) entry = newestAt(versions, position, ascending, at)
     if (index !== end) Leaf.loadKey(way.words, way.p, index, way.key)
     const order = entry < 0 ? 1 : index === end ? -1 : versions.compareKey(entry, way.key) * step
-    if (order < 0 || order === 0 && versions.versionOf(entry) > versionAt(index)) {
+    // Of one version the entry counts: a commit wrote the key twice, and the leaf has not heard of the second.
+    if (order < 0 || order === 0 && versions.versionOf(entry) >= versionAt(index)) {
       // A tombstone says that there was nothing, whatever the base page has.
       const kind = versions.kindOf(entry)
       if (kind === Leaf.Kind.Operand) addOperand(versions, entry, order < 0 ? -1 : index, range, batch)

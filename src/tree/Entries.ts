@@ -269,6 +269,8 @@ export class Entries {
     this.passing.words(place).set(block.subarray(from, from + words), place & 0xffff)
     // Nobody looks for it by its key.
     this.found(entry, 0)
+    // Its place among them, oldest run first: it is in no list.
+    table.link[entry] = this.recalled.length
     this.recalled.push(entry)
   }
 
@@ -284,7 +286,22 @@ export class Entries {
     return compareKeys(words, place & 0xffff, this.table.keyBytes[entry] as number, key.words, 0, key.length)
   }
 
-  /** Order of two entries: by tree, key and version. */
+  /**
+   * Whether `a` counts rather than `b`, an entry of the same key, where both are seen: the newer one. Of one
+   * version (a commit may write a key twice) it is the one that was displaced first: what the file has, the oldest run.
+   */
+  counts(a: number, b: number): boolean {
+    const { flags, from, link } = this.table
+    const versions = (from[a] as number) - (from[b] as number)
+    if (versions !== 0) return versions > 0
+    const aRecalled = (flags[a] as number) & Flag.recalled
+    const bRecalled = (flags[b] as number) & Flag.recalled
+    return aRecalled !== bRecalled
+      ? aRecalled !== 0
+      : aRecalled !== 0 && (link[a] as number) < (link[b] as number)
+  }
+
+  /** Order of two entries: by tree, key and version; of one version in any order that is one. */
   compareEntries(a: number, b: number): number {
     const { from, keyBytes, place, treeId } = this.table
     const trees = (treeId[a] as number) - (treeId[b] as number)
@@ -296,7 +313,7 @@ export class Entries {
     const aBytes = keyBytes[a] as number
     const bBytes = keyBytes[b] as number
     const keys = compareKeys(aWords, aPlace & 0xffff, aBytes, bWords, bPlace & 0xffff, bBytes)
-    return keys !== 0 ? keys : (from[a] as number) - (from[b] as number)
+    return keys || (from[a] as number) - (from[b] as number) || a - b
   }
 
   /** Position of the first entry of a tree whose key is at or above `key`; with `entryAt` from there on. */

@@ -202,7 +202,8 @@ export abstract class Lookup extends Finding {
     const { versions } = this
     const entry = this.foundEntry = versions.get(root.treeId, key, at)
     if ((entry < 0 || versions.isWide(entry)) && versions.isSpilled(root.treeId, key, at)) {
-      this.scratchFloor = entry < 0 ? -1 : versions.versionOf(entry)
+      // Of the same version is what its commit wrote later, and what was displaced first (`Entries.counts`).
+      this.scratchFloor = entry < 0 ? -1 : versions.versionOf(entry) - 1
       this.foundEntry = -1
       return Again
     }
