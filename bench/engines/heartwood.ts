@@ -138,10 +138,11 @@ const singles = (raw: Raw, options: Store.Options, close: () => Promise<void>): 
 const load =
   (runtime: Runtime, raw: Raw) =>
   async (records: Records, from: number, to: number, length: number): Promise<void> => {
-    const synced = Effect.flatMap(
-      Store.Store,
-      ({ awaitDurable, durableLsn }) => Effect.flatMap(durableLsn, (lsn) => awaitDurable(lsn + 1))
-    )
+    // Or for a checkpoint, of which nothing tells.
+    const synced = Effect.gen(function*() {
+      const { awaitDurable, durableLsn, visibleLsn } = yield* Store.Store
+      yield* awaitDurable(Math.min((yield* durableLsn) + 1, yield* visibleLsn))
+    })
     const rows = Array.from({ length }, (): { key: Uint8Array; words: Int32Array; value: Uint8Array } => {
       const memory = new ArrayBuffer(keyBytes)
       return { key: new Uint8Array(memory), words: new Int32Array(memory), value: lowest }
@@ -155,7 +156,10 @@ const load =
         row.value = records.value(first + place, 0)
       }
       const writes = count === length ? rows : rows.slice(0, count)
-      while (!admitted(() => raw.batchUnsafe(writes))) await runtime.runPromise(synced)
+      while (!admitted(() => raw.batchUnsafe(writes))) {
+        await runtime.runPromise(synced)
+        await turn()
+      }
     }
   }
 
