@@ -144,11 +144,11 @@ export const program: ReadonlyArray<Mutant> = [
     caughtBy: { file: "charges" }
   },
   {
-    name: "load repeats itself",
-    breaks: "What was committed is part of the next transaction as well.",
+    name: "rest of a load",
+    breaks: "What does not fill a transaction of its own at the end of a load is never committed.",
     file: "Bulk.ts",
-    find: "      chunk.clear()\n",
-    replace: "",
+    find: "return Effect.flatMap(this.commit, () => {",
+    replace: "return Effect.flatMap(Exit.void, () => {",
     caughtBy: { file: "bulk" }
   },
   {
