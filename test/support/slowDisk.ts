@@ -22,10 +22,18 @@ export const slowed = (
     pause.pipe(Effect.andThen(begun), Effect.andThen(operation), Effect.tap(() => pause))
   const told = (path: string, operation: Effect.Effect<void, StoreError>) =>
     Effect.tapError(operation, () => Effect.sync(() => failed(path)))
+  const write = (inner: DiskFile): DiskFile["write"] => (buffers, position) =>
+    slow(told(inner.path, inner.write(buffers, position)))
   const file = (inner: DiskFile): DiskFile => ({
     ...inner,
     read: (buffer, position) => slow(inner.read(buffer, position)),
-    write: (buffers, position) => slow(told(inner.path, inner.write(buffers, position))),
+    write: write(inner),
+    // The bytes are there for a while before they are durable, and nothing else becomes so with them.
+    writeDurably: (buffers, position) =>
+      Effect.andThen(
+        write(inner)(buffers, position),
+        slow(told(inner.path, inner.writeDurably(buffers, position)))
+      ),
     sync: slow(told(inner.path, inner.sync)),
     size: slow(inner.size),
     allocate: (bytes) => slow(inner.allocate(bytes)),
