@@ -41,7 +41,7 @@ const least: Partial<typeof counts> = {
   crashes: 250,
   pieces: 1_500,
   swept: 200,
-  moved: 60,
+  moved: 25,
   refusals: 250,
   poisoned: 80
 }
