@@ -75,7 +75,8 @@ describe("a crash test", () => {
       assert.strictEqual(violation.said, `${last - 1} after ${last}`)
       const again = yield* Effect.flip(CrashTest.replay(hasty, violation.case))
       assert.strictEqual(again.message, violation.message)
-      yield* CrashTest.replay(sound, violation.case)
+      // Told later, it is sound there, if it comes to that operation at all: it does other things beside.
+      yield* Effect.catchTag(CrashTest.replay(sound, violation.case), "Unrepeatable", () => Effect.void)
       const all = yield* CrashTest.explore(hasty)
       assert.strictEqual(all.violations[0]?.message, violation.message)
       assert.isAtLeast(all.violations.length, 1)
