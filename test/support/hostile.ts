@@ -34,7 +34,7 @@ export interface Subject {
 }
 
 export interface Figures {
-  cases: number
+  tried: number
   accepted: number
   /** The most that one case allocated. */
   bytes: number
@@ -116,7 +116,7 @@ const slabs = 40_960
 /** Tries so many cases of a subject: each ends in data or a refusal, and allocates no more than it may. */
 export const attack = (subject: Subject, count: number, seed: number, chance: Random): Figures => {
   const { name, read, seal, sources } = subject
-  const figures: Figures = { cases: 0, accepted: 0, bytes: 0 }
+  const figures: Figures = { tried: 0, accepted: 0, bytes: 0 }
   const to = { bytes: 0 }
   const stepsOf = (bytes: Uint8Array): Steps => new Steps(1_000 + 16 * bytes.length)
   let sound = 0
@@ -133,7 +133,7 @@ export const attack = (subject: Subject, count: number, seed: number, chance: Ra
       for (const bytes of cases(subject, count, chance)) {
         seal?.(bytes)
         const title = () =>
-          `${name}, case ${figures.cases} of seed ${seed}: ${bytes.toString("base64").slice(0, 60)}…`
+          `${name}, case ${figures.tried} of seed ${seed}: ${bytes.toString("base64").slice(0, 60)}…`
         to.bytes = 0
         try {
           if (read(bytes, stepsOf(bytes))) figures.accepted++
@@ -142,7 +142,7 @@ export const attack = (subject: Subject, count: number, seed: number, chance: Ra
         }
         figures.bytes = Math.max(figures.bytes, to.bytes)
         if (to.bytes > 2 * bytes.length + sound + slabs) assert.fail(`${title()}: ${to.bytes} bytes`)
-        figures.cases++
+        figures.tried++
       }
     })
   ))
