@@ -33,6 +33,7 @@ import type { SessionReplay } from "../tree/SessionReplay.ts"
 import type { Roots } from "./Footing.ts"
 import { gather, note } from "./Gather.ts"
 import { damaged } from "./Restore.ts"
+import { joined } from "./Seam.ts"
 import type { Segments } from "./Segments.ts"
 
 /** How far a replay has come. */
@@ -73,6 +74,7 @@ export const replay = (options: ReplayOptions): Effect.Effect<Replayed, StoreErr
     const { mode, roots, segments, streams } = options
     const { begin, cut, storeId } = roots.newest
     const opened = yield* openSegments(options, begin.sequence)
+    yield* joined({ ...options, opened })
     yield* gather({ ...options, opened })
     const scan = new Scan({
       storeId,
