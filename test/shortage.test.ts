@@ -8,10 +8,12 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Logger from "effect/Logger"
 import * as Stream from "effect/Stream"
+import * as IdleSessions from "../src/actors/IdleSessions.ts"
 import { Disk } from "../src/disk/Disk.ts"
 import { FaultDisk, layer } from "../src/disk/FaultDisk.ts"
 import { series } from "../src/Inspect.ts"
 import * as Store from "../src/Store.ts"
+import { DiskFull, storeError } from "../src/StoreError.ts"
 import type { StoreError } from "../src/StoreError.ts"
 import * as Tx from "../src/Tx.ts"
 import type { Cap } from "./support/cappedDisk.ts"
@@ -214,5 +216,32 @@ describe("a page file that may not grow", () => {
   it("was met at all of them", () => {
     figure("R6 page files that may not grow", figures)
     assert.strictEqual(figures.caps, 15)
+  })
+})
+
+describe("what has to end idle sessions", () => {
+  it("waits between attempts that are refused", () => {
+    const refused = storeError(new DiskFull({ path: directory, freeBytes: 0, neededBytes: 1 }))
+    const attempts = run(Effect.gen(function*() {
+      let [count, running] = [0, true]
+      const context = yield* Effect.context()
+      IdleSessions.start({
+        sessions: { due: () => 0, stale: () => ["a"], idled: () => {} },
+        fork: (effect) => void Effect.runForkWith(context)(effect),
+        now: () => 0,
+        running: () => running,
+        end: () =>
+          Effect.suspend(() => {
+            running = ++count < 100
+            return Effect.fail(refused)
+          })
+      })
+      yield* Effect.sleep("10 seconds")
+      running = false
+      yield* Effect.sleep("2 seconds")
+      return count
+    }))
+    assert.isAtLeast(attempts, 9)
+    assert.isAtMost(attempts, 12)
   })
 })

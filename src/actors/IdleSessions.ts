@@ -13,8 +13,11 @@ import type { Sessions } from "./Sessions.ts"
 /** A timer of Node waits no longer than 2^31 - 1; whoever wakes too early waits again. */
 const longestSleepMillis = 2 ** 30
 
+/** How long one that was refused waits. */
+const retryMillis = 1_000
+
 export interface Options {
-  readonly sessions: Sessions
+  readonly sessions: Pick<Sessions, "due" | "stale" | "idled">
   readonly fork: (effect: Effect.Effect<void>) => void
   readonly now: () => number
   /** Whether the store takes commits. */
@@ -34,10 +37,18 @@ export const start = ({ end, fork, now, running, sessions }: Options): void => {
       const stale = sessions.stale()
       return stale.length === 0 ? Effect.succeed(0) : end(stale)
     })
-    fork(Effect.map(Effect.exit(Effect.andThen(sleep, endStale)), () => {
+    const done = Effect.sync(() => {
       isSet = false
       set()
-    }))
+    })
+    fork(
+      Effect.andThen(sleep, endStale).pipe(
+        // It is refused where the log has no room: what is due now is still due then, and would be asked for at once.
+        Effect.catch(() => Effect.sleep(retryMillis)),
+        Effect.exit,
+        Effect.andThen(done)
+      )
+    )
   }
   sessions.idled = set
   set()
