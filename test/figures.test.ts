@@ -2,8 +2,11 @@
  * The table that ends a run, and what the long run adds up of what is printed.
  */
 import { assert, describe, it } from "@effect/vitest"
+import path from "node:path"
 import { inspect } from "node:util"
 import { suites } from "./long/suites.ts"
+import type { CoverageMap } from "./support/coverageLines.ts"
+import { linesOf } from "./support/coverageLines.ts"
 import type { Figure } from "./support/figures.ts"
 import { matrix } from "./support/figures.ts"
 import { tableOf } from "./support/figureTable.ts"
@@ -37,6 +40,26 @@ describe("the table of figures", () => {
 
   it("is empty where nothing was counted", () => {
     assert.deepStrictEqual(tableOf([], { isWhole: false }), [])
+  })
+})
+
+describe("the lines of the sources", () => {
+  const counted = new Map([["src/Tx.ts", [10, 9]], ["src/tree/Page.ts", [30, 30]], ["src/Key.ts", [10, 1]]])
+  const at = (file: string) => path.join(import.meta.dirname, "..", file)
+  const map: CoverageMap = {
+    files: () => [...counted.keys()].map(at),
+    fileCoverageFor: (file) => {
+      const found = [...counted].find(([name]) => at(name) === file)?.[1] ?? []
+      return { toSummary: () => ({ lines: { total: found[0] ?? 0, covered: found[1] ?? 0 } }) }
+    }
+  }
+
+  it("are added up by folder, and all of them", () => {
+    assert.deepStrictEqual(linesOf(map).map((line) => line.trim().replaceAll(/ +/g, " ")), [
+      "T1 src 50.0 % of 20 lines",
+      "T1 src/tree 100.0 % of 30 lines",
+      "T1 all of it 80.0 % of 50 lines"
+    ])
   })
 })
 

@@ -7,6 +7,7 @@
 import fs from "node:fs"
 import path from "node:path"
 import type { Reporter, TestModule, TestSpecification } from "vitest/node"
+import { coverageFigure } from "./coverageLines.ts"
 import type { Counts, Figure, Row } from "./figures.ts"
 import { matrix } from "./figures.ts"
 
@@ -83,6 +84,8 @@ export class FigureTable implements Reporter {
     const said = modules.flatMap((module) =>
       (module.meta().figures ?? []).map((figure) => [path.basename(module.moduleId), figure] as const)
     )
+    const coverage = this.isWhole ? coverageFigure() : undefined
+    if (coverage !== undefined) said.push(["test:coverage", coverage])
     const lines = tableOf(said, { isWhole: this.isWhole })
     if (lines.length > 0) console.log(`\n${lines.join("\n")}\n`)
   }

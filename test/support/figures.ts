@@ -22,7 +22,8 @@ export const matrix = {
   R1: "processes that are killed",
   R5: "faults of system calls",
   R6: "file systems and limits of the system",
-  L1: "limits"
+  L1: "limits",
+  T1: "lines of the sources"
 } as const
 
 export type Row = keyof typeof matrix
