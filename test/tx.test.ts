@@ -59,8 +59,12 @@ suite("commit", (test) => {
     Effect.gen(function*() {
       const { counters } = yield* Disk
       yield* write(put("a"))
-      yield* Effect.sleep(30)
-      const { syncs } = counters
+      // The mark that follows may take its time.
+      let syncs = 0
+      while (syncs !== counters.syncs) {
+        syncs = counters.syncs
+        yield* Effect.sleep(100)
+      }
       for (const _ of upTo(3)) {
         assert.deepStrictEqual(yield* write(Words.get("a")), Option.some("a"))
         yield* Effect.sleep(15)
