@@ -13,7 +13,7 @@ describe("ghosts", () => {
   for (const seed of [1, 2, 3]) {
     it(`know what comes again soon, and forget what does not (seed ${seed})`, () => {
       const chance = random(seed)
-      const ghosts = new Ghosts(arenaOf(768))
+      const ghosts = new Ghosts(arenaOf(384))
       const hashes = Array.from({ length: 100_000 }, () => chance.int(2 ** 32) | 0)
       let strangers = 0
       let soon = 0
@@ -29,13 +29,13 @@ describe("ghosts", () => {
     })
   }
 
-  it("take one or two per cent of the memory, and nothing before the first", () => {
+  it("take two to four per cent of the memory, and nothing before the first", () => {
     for (const blocks of [8, 100, 1_000, 5_000]) {
       const ghosts = new Ghosts(arenaOf(blocks))
       assert.strictEqual(ghosts.bytes, 0)
       ghosts.again(1)
-      assert.isAtMost(ghosts.bytes, blocks * 1024 / 40)
-      assert.isAtLeast(ghosts.bytes, blocks * 1024 / 100)
+      assert.isAtMost(ghosts.bytes, blocks * 1024 / 20)
+      assert.isAtLeast(ghosts.bytes, blocks * 1024 / 50)
     }
   })
 })

@@ -45,7 +45,7 @@ const releaseAll = (bench: Bench): void => {
 }
 
 describe("size classes", () => {
-  it("grow by a third or a half, to half a page, in whole steps", () => {
+  it("grow by a fourth at most, from 512 bytes on by an eighth, to half a page, in whole steps", () => {
     for (const pageBytes of [1024, 2048, 4096, 8192, 16_384, 32_768]) {
       const classes = classesOf(pageBytes)
       assert.strictEqual(classes.at(-1), pageBytes / 8, "half a page")
@@ -53,8 +53,8 @@ describe("size classes", () => {
       for (let index = 1; index < classes.length; index++) {
         const [before, after] = [classes[index - 1] as number, classes[index] as number]
         assert.isAbove(after, before)
-        assert.isAtMost(after, before * 1.5)
-        assert.strictEqual(after % 16, 0)
+        assert.isAtMost(after, before * (before < 128 ? 1.25 : 1.125))
+        assert.strictEqual(after % 8, 0)
       }
     }
   })

@@ -160,21 +160,23 @@ const looked = (
     return new Damage.Damages({ disk, directory, mode, marked, opening })
   })
 
-/** What the staging area leaves of the memory, in chunks of the smallest power of two that holds an arena. */
-const arenaOf = ({ arenaBytes, memoryBytes, pageBytes, stagingBytes }: Limits) => ({
-  pageBytes,
-  blocks: Math.floor((memoryBytes - stagingBytes) / pageBytes),
-  chunkBytes: Math.min(2 ** 30, 2 ** Math.ceil(Math.log2(arenaBytes)))
+/** What stays set aside of the staging area: images come and go, and pages have what those do not take of the rest. */
+const asideOf = ({ stagingBytes }: Limits): number => stagingBytes >>> 1
+
+/** What is set aside leaves the rest of the memory, in chunks of the smallest power of two that holds an arena. */
+const arenaOf = (limits: Limits) => ({
+  pageBytes: limits.pageBytes,
+  blocks: Math.floor((limits.memoryBytes - asideOf(limits)) / limits.pageBytes),
+  chunkBytes: Math.min(2 ** 30, 2 ** Math.ceil(Math.log2(limits.arenaBytes)))
 })
 
-/** What is set aside for images is theirs also while there are fewer. */
 const budgetOf = (
   { pages, versions }: Tree,
   { chunks, slots }: Pick<Restore.Restored, "chunks" | "slots">,
-  { memoryBytes, stagingBytes }: Limits
+  limits: Limits
 ): Budget => {
-  const budget = new Budget(pages.arena, memoryBytes)
-  budget.hold("images", () => Math.max(stagingBytes, pages.imageBytes))
+  const budget = new Budget(pages.arena, limits.memoryBytes)
+  budget.hold("images", () => Math.max(asideOf(limits), pages.imageBytes))
   budget.hold("map", () => pages.bytes + chunks.bytes)
   budget.hold("slots", () => slots.bytes)
   budget.hold("versions", () => versions.bytes)

@@ -43,9 +43,18 @@ export interface EvictCounters {
   spared: number
 }
 
-/** Guests keep a sixteenth of memory, and a few in any case, so that whoever asked for one finds it. */
-const guestShift = 4
+/**
+ * Guests keep a sixteenth of a small memory and a 64th of a large one, and a few in any case, so that whoever asked for
+ * one finds it. What is used of them again is in mini-pages by then.
+ */
+const guestShifts = { small: 4, large: 6 }
+const guestsMany = 32
 const guestsLeast = 4
+
+const guestsOf = (blocks: number): number => {
+  const few = Math.min(guestsMany, blocks >>> guestShifts.small)
+  return Math.max(guestsLeast, few, blocks >>> guestShifts.large)
+}
 
 export interface EvictOptions {
   readonly secondChancePercent: number
@@ -77,7 +86,7 @@ export class Evictor {
     const { arena, guests, passing, ring } = this.pages
     this.collect(chores)
     this.send(passing, State.Passing, target + more, this.passing)
-    this.send(guests, 0, target + more, Math.max(guestsLeast, arena.limit >>> guestShift))
+    this.send(guests, 0, target + more, guestsOf(arena.limit))
     this.turn(target + more, { frames: ring.frames, promises: "count" }, chores)
     this.send(passing, State.Passing, target, guestsLeast - guests.length)
     this.send(guests, 0, target + more, guestsLeast)

@@ -12,8 +12,8 @@
  */
 import type { Arena } from "./Arena.ts"
 
-/** Of the arena's bytes, one fingerprint of two for so many: one or two per cent. */
-const bytesEach = 96
+/** Of the arena's bytes, one fingerprint of two for so many: two to four per cent. */
+const bytesEach = 48
 
 export class Ghosts {
   private prints = new Uint16Array(0)

@@ -41,23 +41,24 @@ const Live = 1
 const Free = 2
 const Filler = 3
 
-/** Sizes of blocks grow by a third or a half: little is lost by the next larger size, and growing copies seldom. */
-const stepWords = 16
+/** Sizes of blocks grow by an eighth, the small ones by more: what is lost by the next larger size are records. */
+const stepWords = 8
 const leastWords = 32
 /** Places of a queue at first. */
 const leastFrames = 16
 
 /**
- * Words of each size class for a page size: 128 bytes, then alternately 3/2 and 4/3 of the one before, to half a page.
+ * Words of each size class for a page size: 128 bytes, then 32 more each, from 512 on eight to each
+ * doubling, to half a page.
  * Two pages are sure to hold what the largest mini-page and its leaf have only where two of the longest fences and the
  * largest record are within half a page; `Consolidate.ts` splits as often as need be.
  */
 export const classesOf = (pageBytes: number): Int32Array => {
   const most = pageBytes >>> 3
   const classes: Array<number> = []
-  for (let words = leastWords, half = false; words < most; half = !half) {
+  for (let words = leastWords, step = stepWords; words < most; words += step) {
     classes.push(words)
-    words = half ? words / 3 * 4 : words / 2 * 3
+    if (words === step * 16) step *= 2
   }
   classes.push(most)
   return new Int32Array(classes)
@@ -259,7 +260,7 @@ export class Ring {
     const before = own[at + 1] as number
     const after = own[at + 2] as number
     if (before >= 0) this.arena.wordsOf(before)[(before & this.arena.mask) + 2] = after
-    else this.freeHead[this.classBySteps[(own[at] as number) >>> 8 >>> 4] as number] = after
+    else this.freeHead[this.classBySteps[((own[at] as number) >>> 8) / stepWords] as number] = after
     if (after >= 0) this.arena.wordsOf(after)[(after & this.arena.mask) + 1] = before
   }
 
