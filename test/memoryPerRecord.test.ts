@@ -125,7 +125,8 @@ describe("a store's memory", () => {
   it.live("may be of two chunks, both of which are used", () =>
     Effect.scoped(Effect.gen(function*() {
       const chunk = 1_048_576
-      const limits = { memoryBytes: 2 * chunk + 131_072, stagingBytes: 131_072, arenaBytes: chunk }
+      // Half of what images may take is set aside for them.
+      const limits = { memoryBytes: 2 * chunk + 65_536, stagingBytes: 131_072, arenaBytes: chunk }
       const keys = keysIn("random", random(3)).slice(0, 40_000)
       const used = yield* Effect.provideService(
         inStore({ limits }, (store) =>

@@ -77,19 +77,14 @@ export abstract class Changes {
   readonly captured = new Captured()
   retired: Array<RetiredSlot> = []
   readonly packs = new Packs()
-  /** How many pages differ from the last cut, as their states tell, and those that did from the one before. */
-  private changedCount = 0
+  /** How many pages differ from the last cut; which, only their states tell. */
+  changedPages = 0
   private cutChanged = new Int32Array(0)
 
   constructor(arena: Arena, options: { readonly epoch: number }) {
     this.arena = arena
     this.buffers = new Buffers({ pageBytes: arena.pageBytes, most: buffersKept(arena) })
     this.epoch = options.epoch
-  }
-
-  /** Pages that differ from the last cut. */
-  get changedPages(): number {
-    return this.changedCount
   }
 
   /** Memory held by the bookkeeping. */
@@ -157,7 +152,7 @@ export abstract class Changes {
   protected markChanged(id: number, bits: number): void {
     const { map } = this
     const state = map.state[id] as number
-    if ((state & State.Changed) === 0) this.changedCount++
+    if ((state & State.Changed) === 0) this.changedPages++
     map.state[id] = state | bits
   }
 
@@ -240,13 +235,13 @@ export abstract class Changes {
   /** All of them are looked at: a list would hold for each page what its state says anyway. */
   private takeChanged(): Int32Array<ArrayBuffer> {
     const { bound, state } = this.map
-    const changed = new Int32Array(this.changedCount)
+    const changed = new Int32Array(this.changedPages)
     let count = 0
     for (let id = 1; id < bound; id++) {
       if (((state[id] as number) & State.Changed) !== 0) changed[count++] = id
     }
-    invariant(count === this.changedCount, "Changes: what has changed is counted")
-    this.changedCount = 0
+    invariant(count === this.changedPages, "Changes: what has changed is counted")
+    this.changedPages = 0
     return changed
   }
 
