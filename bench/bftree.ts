@@ -68,7 +68,10 @@ const phases: ReadonlyArray<PhaseOf> = [
   { name: "scans", title: `scans of ${Phase.scanRecords}`, kind: () => "scan", share: 0.25 }
 ]
 
-/** A phase is steady where a window costs the disk as much as the one some windows before it, up to this part. */
+/**
+ * A phase is steady where some windows cost the disk as much as those before them, up to this part: one of them alone
+ * may cost by chance what another one did.
+ */
 const steadyPart = 0.02
 const windowsApart = 4
 /** Windows after which it is measured in any case. */
@@ -188,14 +191,17 @@ const steady = Effect.fnUntraced(function*(
   const last: Array<number> = []
   for (let windows = 1;; windows++) {
     const cost = yield* Phase.run(target, requests(draw, count, seed + windows), kind)
-    const bytes = cost.readBytes + cost.writtenBytes
-    const before = last.at(-windowsApart) ?? 0
-    if (Math.abs(bytes - before) < steadyPart * before || windows === windowsMost) {
+    last.push(cost.readBytes + cost.writtenBytes)
+    const before = sum(last.slice(-2 * windowsApart, -windowsApart))
+    const now = sum(last.slice(-windowsApart))
+    const isSteady = windows >= 2 * windowsApart && Math.abs(now - before) < steadyPart * before
+    if (isSteady || windows === windowsMost) {
       return { cost: yield* Phase.run(target, requests(draw, count, seed), kind), windows }
     }
-    last.push(bytes)
   }
 })
+
+const sum = (numbers: ReadonlyArray<number>): number => numbers.reduce((total, number) => total + number, 0)
 
 interface Both {
   readonly pages: Result

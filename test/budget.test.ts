@@ -59,6 +59,28 @@ describe("budget", () => {
     }
   })
 
+  it("tells who holds the same for long, once for each time, and nobody else", () => {
+    const arena = new Arena({ pageBytes, blocks: 100 })
+    const budget = new Budget(arena, 100 * pageBytes)
+    const told: Array<string> = []
+    let [busy, pooled, looks] = [0, 5_000, 0]
+    budget.hold("versions", () => busy++ % 2, () => told.push("busy"))
+    budget.hold("map", () => 7)
+    budget.hold("tail", () => pooled, () => {
+      told.push("tail")
+      pooled = 0
+    })
+    for (; told.length === 0; looks++) budget.refresh()
+    assert.deepStrictEqual(told, ["tail"])
+    assert.isAbove(looks, 1_000)
+    for (let more = 0; more < 2 * looks; more++) budget.refresh()
+    assert.deepStrictEqual(told, ["tail", "tail"], "what it holds has changed, and stays")
+    pooled = 5_000
+    for (let more = 0; more < looks; more++) budget.refresh()
+    assert.deepStrictEqual(told, ["tail", "tail", "tail"])
+    assert.strictEqual(pooled, 0)
+  })
+
   for (const seed of [1, 2, 3]) {
     it.effect(`is what a store holds under load, all kinds together (seed ${seed})`, () =>
       Effect.gen(function*() {

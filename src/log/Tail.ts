@@ -333,6 +333,12 @@ export class Tail {
     return group
   }
 
+  /** Lets go the buffers that are kept to be used again. */
+  idle(): void {
+    this.pool.length = 0
+    this.pooledBytes = 0
+  }
+
   private take(): RecordBuffer {
     const buffer = this.pool.pop()
     if (buffer === undefined) return makeRecordBuffer(this.usualBytes)

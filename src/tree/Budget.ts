@@ -11,6 +11,8 @@
  * I3 However much others hold, pages keep half of what they had at first, and a path of pages in any case: everybody
  *    else has a limit of his own, and waits at it for what only pages can do.
  *
+ * I4 Who holds the same for long is told so: buffers that wait to serve again are the pages' while nobody writes.
+ *
  * It must not know who they are.
  */
 import type { Arena } from "./Arena.ts"
@@ -24,27 +26,39 @@ const pagesLeast = 64
 /** Of what others held, one part of so many is given up each time: half of it in some thousand times. */
 const forgetParts = 2_048
 
+/** So often is looked at who holds the same before that counts as idle. */
+const idleLooks = 1_024
+
+interface Held {
+  readonly holder: Holder
+  readonly bytes: () => number
+  readonly idle: (() => void) | undefined
+  /** What it held last, and how often that has been looked at. */
+  last: number
+  looks: number
+}
+
 export class Budget {
   readonly memoryBytes: number
   /** Bytes that count as held by others. */
   counted = 0
   private readonly arena: Arena
-  private readonly holders: Array<readonly [Holder, () => number]> = []
+  private readonly holders: Array<Held> = []
 
   constructor(arena: Arena, memoryBytes: number) {
     this.arena = arena
     this.memoryBytes = memoryBytes
   }
 
-  /** From now on what `bytes` answers is not the pages'. */
-  hold(holder: Holder, bytes: () => number): void {
-    this.holders.push([holder, bytes])
+  /** From now on what `bytes` answers is not the pages'; `idle` gives back what is only kept to be used again. */
+  hold(holder: Holder, bytes: () => number, idle?: () => void): void {
+    this.holders.push({ holder, bytes, idle, last: 0, looks: 0 })
   }
 
   /** Bytes that each holds. */
   get held(): Record<Holder, number> {
     const held = { map: 0, slots: 0, versions: 0, tail: 0, images: 0, parked: 0, sessions: 0, streams: 0 }
-    for (const [holder, bytes] of this.holders) held[holder] += bytes()
+    for (const { bytes, holder } of this.holders) held[holder] += bytes()
     return held
   }
 
@@ -58,11 +72,19 @@ export class Budget {
     return this.arena.usedBlocks * this.arena.pageBytes
   }
 
+  private look(held: Held): number {
+    const bytes = held.bytes()
+    if (bytes !== held.last) held.looks = 0
+    else if (++held.looks === idleLooks) held.idle?.()
+    held.last = bytes
+    return bytes
+  }
+
   /** Says anew how many blocks the pages may have; answers how many they have too many. */
   refresh(): number {
     const { arena } = this
     let held = 0
-    for (const [, bytes] of this.holders) held += bytes()
+    for (const each of this.holders) held += this.look(each)
     this.counted = Math.max(held, this.counted - Math.ceil(this.counted / forgetParts))
     const least = Math.min(arena.blocks, Math.max(pagesLeast, arena.blocks >>> 1))
     const left = Math.floor((this.memoryBytes - this.counted) / arena.pageBytes)
