@@ -201,7 +201,9 @@ const openSegments = (
   Effect.gen(function*() {
     const { directory, disk, mode, roots, segments } = options
     const opened = new Map<number, Opened>()
-    for (const name of yield* disk.list(directory)) {
+    const names = yield* disk.list(directory)
+    const last = names.reduce((most, name) => Math.max(most, parseSegmentName(name) ?? 0), 0)
+    for (const name of names) {
       const sequence = parseSegmentName(name)
       if (sequence === undefined) continue
       const path = `${directory}/${name}`
@@ -209,7 +211,9 @@ const openSegments = (
         if (mode === "readWrite") yield* disk.unlink(path)
         continue
       }
-      const file = yield* disk.open(path, { mode, durableWrites: "oneCall" })
+      // Most are only read: a second descriptor is for the one that is likely to be gone on with.
+      const durableWrites = sequence === last ? "oneCall" : "twoCalls"
+      const file = yield* disk.open(path, { mode, durableWrites })
       const header = Buffer.alloc(SEGMENT_HEADER_BYTES)
       const looked = Effect.all([file.size, file.read(header, 0)])
       const [bytes, read] = yield* Effect.onError(looked, () => file.close)
