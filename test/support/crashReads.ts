@@ -46,7 +46,7 @@ interface Read {
 const answerOf = (files: ReadonlyMap<string, Content>, { from, path, until, without }: Read): string => {
   const bytes = Buffer.alloc(until - from)
   files.get(path)?.read(bytes, from)
-  for (const [begin, end] of without) bytes.fill(0, Math.max(0, begin - from), Math.max(0, end - from))
+  for (const [begin, end] of without) bytes.fill(0, Math.max(0, begin - from), Math.min(end, until) - from)
   return hash("sha1", bytes, "base64")
 }
 
