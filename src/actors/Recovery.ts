@@ -9,6 +9,7 @@
  * I2 Each session's serials follow one another without a hole (`tree/SessionReplay.ts`).
  * I3 What was adopted without being known durable is written again and synced before anything builds on it, because a
  *    page cache may show bytes that the disk does not have.
+ * I4 A segment behind the end is removed only when nothing in the log can come to name it any more.
  */
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
@@ -100,7 +101,7 @@ export const replay = (options: ReplayOptions): Effect.Effect<Replayed, StoreErr
         for (const group of groups) records += yield* applyAll(group, options)
         yield* options.progress({ lsn: answer.end, bytes: answer.end - cut.lsn, records })
       } else {
-        const end = yield* ended(options, answer)
+        const end = yield* ended(options, answer, opened)
         streams.endAll()
         if (mode === "readWrite") yield* adopted.rewrite(end, opened)
         return { end, records, bytes: end.at.lsn - cut.lsn }
@@ -121,11 +122,13 @@ export const replay = (options: ReplayOptions): Effect.Effect<Replayed, StoreErr
 /** The end of the log, rid of what lies behind it; or why there is none. */
 const ended = (
   { directory, disk, mode, segments }: ReplayOptions,
-  verdict: ScanVerdict
+  verdict: ScanVerdict,
+  opened: ReadonlyMap<number, Opened>
 ): Effect.Effect<TornTail, StoreError> =>
   Effect.gen(function*() {
     switch (verdict._tag) {
       case "TornTail": {
+        if (mode === "readWrite" && verdict.leftovers.length > 0) yield* wipe(verdict, opened)
         for (const sequence of verdict.leftovers) {
           yield* segments.forget(sequence)
           if (mode === "readWrite") yield* disk.unlink(`${directory}/${segmentName(sequence)}`)
@@ -145,6 +148,22 @@ const ended = (
         throw new Error("invariant violated: Recovery I1: no end was asked for")
     }
   })
+
+/**
+ * Makes sure that no seal names the segments behind the end, before they go. One that is torn across two sectors lacks
+ * its last bytes, and those of the next group's header may be the same: were only they to get there before a crash, the
+ * old seal would be whole again (I4).
+ */
+const wipe = (
+  { at, segment }: TornTail,
+  opened: ReadonlyMap<number, Opened>
+): Effect.Effect<void, StoreError> => {
+  const found = segment === undefined ? undefined : opened.get(segment.sequence)
+  if (segment === undefined || found === undefined) return Effect.void
+  if (at.lsn + GROUP_HEADER_BYTES > segment.base + segment.capacity) return Effect.void
+  const zeros = Buffer.alloc(GROUP_HEADER_BYTES)
+  return Effect.andThen(found.file.write([zeros], fileOffset(segment, at.lsn)), found.file.sync)
+}
 
 const applyAll = (
   { bytes, kind, lsn, records, segment }: ScannedGroup,
