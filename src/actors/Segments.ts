@@ -158,7 +158,10 @@ export class Segments {
       this.open.set(segment.sequence, { segment, file })
     })
 
-  /** Prepares the file of the next segment, so that beginning it costs no allocation. */
+  /**
+   * Prepares the file of the next segment, so that beginning it costs no allocation. Uninterruptible: a file that is
+   * open must get to whoever closes it.
+   */
   readonly prepare: Effect.Effect<void, StoreError> = Effect.suspend(() => {
     if (this.spare !== undefined || this.spareTaken) return Effect.void
     const { directory, disk, segmentBytes } = this.options
@@ -168,7 +171,7 @@ export class Segments {
       yield* this.orPart(file, disk.rename(unfinished, finished))
       this.spare = file
     }))
-  })
+  }).pipe(Effect.uninterruptible)
 
   /** Gives the spare back to the file system; answers whether there was one. */
   readonly giveUpSpare: Effect.Effect<boolean, StoreError> = Effect.suspend(() => {
