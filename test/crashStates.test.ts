@@ -12,8 +12,8 @@ import { works } from "./support/crashWork.ts"
 import { figure } from "./support/figures.ts"
 
 const seed = Number(process.env["HEARTWOOD_SEED"] ?? 1)
-/** Of each workload; what was measured to take some twenty processor seconds. */
-const states = 18_000
+/** Of each workload; what was measured to take some fifteen to forty processor seconds. */
+const states = 29_000
 
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 

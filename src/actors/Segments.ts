@@ -14,6 +14,8 @@
  * I5 Every LSN from begin on lies in a segment that is known, even before the segment has a file. So does one that the
  *    catalog charges: of an older checkpoint, whose log was given up for a newer one that is lost.
  * I6 A segment that is being walked is not given up; the next truncation does it.
+ * I7 From where a file is opened to where it is known to whoever closes it, and from there to its close, nobody is
+ *    interrupted.
  */
 import * as Effect from "effect/Effect"
 import type { Disk, DiskFile } from "../disk/Disk.ts"
@@ -134,9 +136,9 @@ export class Segments {
     return this.spare !== undefined || this.spareTaken
   }
 
-  /** Makes the file of a segment and puts its name into the directory. */
+  /** Makes the file of a segment and puts its name into the directory (I7). */
   readonly create = (segment: Segment): Effect.Effect<void, StoreError> =>
-    Effect.gen({ self: this }, function*() {
+    Effect.uninterruptible(Effect.gen({ self: this }, function*() {
       const { directory, disk, segmentBytes, storeId } = this.options
       const name = `${directory}/${segmentName(segment.sequence)}`
       const header = Buffer.alloc(SEGMENT_HEADER_BYTES)
@@ -156,12 +158,9 @@ export class Segments {
       )
       yield* this.orPart(file, finished)
       this.open.set(segment.sequence, { segment, file })
-    })
+    }))
 
-  /**
-   * Prepares the file of the next segment, so that beginning it costs no allocation. Uninterruptible: a file that is
-   * open must get to whoever closes it.
-   */
+  /** Prepares the file of the next segment, so that beginning it costs no allocation (I7). */
   readonly prepare: Effect.Effect<void, StoreError> = Effect.suspend(() => {
     if (this.spare !== undefined || this.spareTaken) return Effect.void
     const { directory, disk, segmentBytes } = this.options
@@ -252,33 +251,14 @@ export class Segments {
   /** Gives up segments that end at or below `begin`; one is kept as the spare of the next. */
   readonly truncate = (begin: number): Effect.Effect<number, StoreError> =>
     Effect.gen({ self: this }, function*() {
-      const { directory, disk, segmentBytes } = this.options
       const segments = this.list
       let reclaimed = 0
       for (let index = 0; index + 1 < segments.length; index++) {
         const segment = segments[index] as Segment
         if ((segments[index + 1] as Segment).base > begin) break
         if (segment.sequence === this.walked) break
-        const { file } = this.openOf(segment.sequence)
-        invariant(!this.writer.owes(file), "Segments I2")
-        this.open.delete(segment.sequence)
-        this.renounce(segment.base)
+        yield* this.giveUp(segment)
         reclaimed += fileBytes(segment)
-        const name = `${directory}/${segmentName(segment.sequence)}`
-        if (this.spare === undefined && !this.spareTaken && segment.capacity === segmentBytes) {
-          // Its header may change only when a crash no longer gives it its old name back.
-          const recycled = Effect.andThen(
-            disk.rename(name, `${directory}/${spareName}`),
-            disk.syncDirectory(directory)
-          )
-          const kept = Effect.map(recycled, () => {
-            this.spare = file
-          })
-          yield* this.orPart(file, this.takingSpare(kept))
-        } else {
-          yield* this.orPart(file, disk.unlink(name))
-          yield* this.part(file)
-        }
       }
       return reclaimed
     })
@@ -286,6 +266,30 @@ export class Segments {
   readonly close: Effect.Effect<void> = Effect.suspend(() => {
     return Effect.forEach(this.files, (file) => file.close, { discard: true })
   })
+
+  /** Takes a segment out of the log; its file becomes the spare where there is none (I7). */
+  private giveUp(segment: Segment): Effect.Effect<void, StoreError> {
+    const { directory, disk, segmentBytes } = this.options
+    const name = `${directory}/${segmentName(segment.sequence)}`
+    return Effect.uninterruptible(Effect.suspend(() => {
+      const { file } = this.openOf(segment.sequence)
+      invariant(!this.writer.owes(file), "Segments I2")
+      this.open.delete(segment.sequence)
+      this.renounce(segment.base)
+      if (this.spare !== undefined || this.spareTaken || segment.capacity !== segmentBytes) {
+        return Effect.ensuring(disk.unlink(name), this.part(file))
+      }
+      // Its header may change only when a crash no longer gives it its old name back.
+      const recycled = Effect.andThen(
+        disk.rename(name, `${directory}/${spareName}`),
+        disk.syncDirectory(directory)
+      )
+      const kept = Effect.map(recycled, () => {
+        this.spare = file
+      })
+      return this.orPart(file, this.takingSpare(kept))
+    }))
+  }
 
   /** Closes a file that is no part of the log any more. */
   private part({ close, counters }: DiskFile): Effect.Effect<void> {
