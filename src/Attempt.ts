@@ -22,6 +22,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Tracer from "effect/Tracer"
+import type { Intent } from "./actors/Intent.ts"
 import type { SerialUse } from "./actors/Sessions.ts"
 import type { Turn } from "./actors/Turns.ts"
 import type { Durability } from "./Limits.ts"
@@ -148,13 +149,17 @@ class Attempts<A, E, R> {
     }
     return Effect.withFiber((fiber) => {
       const span = Context.getOrUndefined(fiber.context, Tracer.ParentSpan)
-      const intent = {
+      let isAppended = false
+      const intent: Intent = {
         keyspaces: () => writes.values(),
         durability,
         reads: reads.size > 0 ? reads : undefined,
         turn,
         session,
         validated: running.leave,
+        appended: () => {
+          isAppended = true
+        },
         span
       }
       const verdict = streamed === undefined
@@ -173,6 +178,7 @@ class Attempts<A, E, R> {
       const isDecided = (effect: typeof verdict): effect is Exit.Exit<number | undefined, StoreError> =>
         Exit.isExit(effect)
       if (isDecided(verdict) && Exit.isSuccess(verdict)) return decided(verdict.value)
+      if (isAppended && span === undefined && hooks.length === 0) return durably(verdict, value)
       return Effect.flatMap(Effect.onExit(verdict, () => Effect.sync(leave)), decided)
     })
   }
@@ -239,6 +245,15 @@ class Attempts<A, E, R> {
     return this.restore(this.machine.caughtUp)
   }
 }
+
+/**
+ * The answer of a transaction that is in the log and that nobody else is told of. While it waits for the disk nothing
+ * else of it is kept: thousands that wait would be copied by every collection of garbage.
+ */
+const durably = <A>(
+  verdict: Effect.Effect<number | undefined, StoreError>,
+  value: A
+): Effect.Effect<Commit<A>, StoreError> => Effect.map(verdict, (lsn) => ({ value, lsn: lsn as number }))
 
 /**
  * Waits until the commits that a reader at `at` sees are durable. Groups that hold none need no sync to be read, and

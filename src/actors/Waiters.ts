@@ -24,9 +24,10 @@ export class Waiters {
   add(durability: Durability, bound: number, complete: Waiter["complete"]): void {
     const waiters = this.waiting[durability]
     let at = waiters.length
-    // Whoever waits for an older LSN came late; almost always this is the end.
     while (at > 0 && (waiters[at - 1] as Waiter).bound > bound) at--
-    waiters.splice(at, 0, { bound, complete })
+    // Whoever waits for an older LSN came late.
+    if (at < waiters.length) waiters.splice(at, 0, { bound, complete })
+    else waiters.push({ bound, complete })
   }
 
   /** Whether somebody waits for more than `lsn`. */

@@ -85,7 +85,9 @@ export class Pins {
       return before
     }
     const pin = { lsn, readers: 1, head: -1, isExpired: false, first: undefined, last: undefined }
-    this.pinned.splice(index, 0, pin)
+    // Almost always it is the newest.
+    if (index === this.pinned.length) this.pinned.push(pin)
+    else this.pinned.splice(index, 0, pin)
     return pin
   }
 
@@ -121,7 +123,8 @@ export class Pins {
   private take(pin: Pin): Pin | undefined {
     this.readers--
     if (--pin.readers > 0 || pin.isExpired) return undefined
-    this.pinned.splice(this.above(pin.lsn) - 1, 1)
+    if (this.pinned.at(-1) === pin) this.pinned.pop()
+    else this.pinned.splice(this.above(pin.lsn) - 1, 1)
     return pin
   }
 

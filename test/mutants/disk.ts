@@ -58,8 +58,8 @@ export const disk: ReadonlyArray<Mutant> = [
     name: "segment recycled while its old name may come back",
     breaks: "A crash gives a recycled file, with another header by now, its old name back.",
     file: "actors/Segments.ts",
-    find: "            disk.syncDirectory(directory)\n          )",
-    replace: "            Effect.void\n          )",
+    find: "        disk.syncDirectory(directory)\n      )\n      const kept",
+    replace: "        Effect.void\n      )\n      const kept",
     caughtBy: { file: "segments.crash" }
   },
   {
