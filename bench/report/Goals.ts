@@ -47,6 +47,17 @@ const ways = (name: string): ReadonlyArray<string> => [`${name}-ascending`, `${n
 const both = (letter: string): ReadonlyArray<string> => [`ycsb-${letter}-zipf`, `ycsb-${letter}-uniform`]
 const bare = { against: ["disk"] } as const
 
+/** Many durable writers, by the doors that wait for a promise as theirs do, and by transactions; then theirs gathered. */
+const durable = (writers: string, what: string, least: number): ReadonlyArray<Goal> => {
+  const theirs = { theirs: [`gathered-${writers}`] }
+  return [
+    goal(what, "commits", [`writers-${writers}`], raw, least),
+    goal(`${what}, by \`Tx.transact\``, "commits", [`writers-${writers}`], effect, least),
+    goal(`${what}, theirs gathered`, "commits", [`writers-${writers}`], raw, 1, theirs),
+    goal(`${what}, by \`Tx.transact\`, theirs gathered`, "commits", [`writers-${writers}`], effect, 1, theirs)
+  ]
+}
+
 export const goals: ReadonlyArray<Goal> = [
   goal("get, zipf", "memory", ["get-zipf"], raw, 2),
   goal("get, uniform", "memory", ["get-uniform"], raw, 1.7),
@@ -69,14 +80,8 @@ export const goals: ReadonlyArray<Goal> = [
     0.55,
     bare
   ),
-  goal("64 durable writers", "commits", ["writers-64"], effect, 4),
-  goal("1,024 durable writers", "commits", ["writers-1024"], effect, 4),
-  goal("64 durable writers, theirs gathered", "commits", ["writers-64"], effect, 1, {
-    theirs: ["gathered-64"]
-  }),
-  goal("1,024 durable writers, theirs gathered", "commits", ["writers-1024"], effect, 1, {
-    theirs: ["gathered-1024"]
-  }),
+  ...durable("64", "64 durable writers", 4),
+  ...durable("1024", "1,024 durable writers", 4),
   goal("YCSB A", "memory", both("A"), raw, 2),
   goal("YCSB B", "memory", both("B"), raw, 2),
   goal("YCSB D", "memory", ["ycsb-D-latest"], raw, 2),
