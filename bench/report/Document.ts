@@ -3,6 +3,7 @@
  */
 import type { Results, SectionResult } from "../compare/Results.ts"
 import type { Picture } from "./Plots.ts"
+import { rateTable } from "./Rates.ts"
 import { amplificationTable, goalTable, sectionTable, surroundings } from "./Table.ts"
 
 export const marks = { begin: "<!-- bench:begin -->", end: "<!-- bench:end -->" } as const
@@ -51,9 +52,15 @@ const shown = ["throughput-commits.svg", "scale.svg"]
 /** What the README says of it. */
 export const readmeSectionOf = (results: Results, pictures: ReadonlyArray<Picture>): string =>
   [
+    rateTable(results),
+    "",
     surroundings(results),
     "",
+    "<details><summary>The goals: how far ahead of the best of the others each work is to be, and is</summary>",
+    "",
     goalTable(results),
+    "",
+    "</details>",
     "",
     ...pictures.filter(({ name }) => shown.includes(name)).flatMap(({ name, title }) => [
       `![${title}](docs/bench/${name})`,
