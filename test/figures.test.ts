@@ -67,7 +67,8 @@ describe("the long run", () => {
   // As suites name their first count.
   const printed: Record<string, Figure> = {
     faults: { title: "C3 faults at every operation", counts: { operations: 3, runs: 12 } },
-    "rot, all bits": { title: "X1 flipped bits", counts: { damages: 12, opened: 3 } },
+    rot: { title: "X1 flipped bits", counts: { damages: 12, opened: 3 } },
+    "hostile files": { title: "X3 hostile bytes", counts: { cases: 12 } },
     histories: { title: "S1 histories", counts: { schedules: 12, replays: 3 } },
     "model of the store": { title: "M1 operations of all models", counts: { operations: 12 } },
     "model of the kernel": { title: "M1 operations of all models", counts: { operations: 12 } },

@@ -18,6 +18,17 @@ export interface Report {
   readonly absent: ReadonlyArray<string>
 }
 
+/** One report of two runs: of a suite that both have it is the later one that counts, and says when and of what it was. */
+export const joined = (before: Report, later: Report): Report => {
+  const { began, commit, minutes } = later
+  const suites = later.suites.map((suite) => ({
+    ...suite,
+    of: `${minutes} minutes from ${began}, ${commit}`
+  }))
+  const kept = before.suites.filter(({ name }) => !suites.some((suite) => suite.name === name))
+  return { ...before, suites: [...kept, ...suites] }
+}
+
 const row = (cells: ReadonlyArray<string>): string => `| ${cells.join(" | ")} |`
 
 const seedsOf = ({ seeds }: Outcome): string => {
@@ -29,7 +40,8 @@ const seedsOf = ({ seeds }: Outcome): string => {
 const rowOf = (outcome: Outcome): string => {
   const { cut, failures, figure, name, seconds, unit } = outcome
   const found = `${figure.toLocaleString("en")} ${unit}${cut > 0 ? `, ${cut} cut off` : ""}`
-  return row([name, found, `${failures}`, seconds.toFixed(0), seedsOf(outcome)])
+  const run = outcome.of === undefined ? name : `${name} (${outcome.of})`
+  return row([run, found, `${failures}`, seconds.toFixed(0), seedsOf(outcome)])
 }
 
 export const table = ({ absent, began, commit, jobs, machine, minutes, node, suites }: Report): string =>

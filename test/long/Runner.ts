@@ -25,6 +25,8 @@ export interface Outcome {
   readonly seeds: Array<number>
   /** Files with the output of what failed. */
   readonly kept: Array<string>
+  /** The run that it is of, where that is not the one of the others. */
+  readonly of?: string
 }
 
 export interface RunOptions {
@@ -54,8 +56,8 @@ export const run = async (suite: Suite, options: RunOptions): Promise<Outcome> =
     const spent = await command(suite, { amount, seed }, left() + graceSeconds, outcome, options)
     outcome.seeds.push(seed)
     outcome.seconds = (performance.now() - began) / 1000
-    // A row of seeds is taken from one on, so that the next command begins behind it.
-    seed += Math.max(1_000, amount)
+    // A row of seeds is taken from one on: the next command begins behind it.
+    seed += amount
     if (outcome.failures >= mostFailures || outcome.cut > 0) return outcome
     const rate = amount / spent
     if (suite.hasAmount) amount = Math.floor(rate * Math.min(0.9 * left(), commandSeconds))
@@ -68,13 +70,14 @@ export const isThere = ({ runs }: Suite): boolean => {
     const { scripts } = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8"))
     return scripts[runs.script] !== undefined
   }
-  return fs.readdirSync(path.join(root, "test")).some((name) => `test/${name}`.startsWith(runs.tests))
+  const found = fs.readdirSync(path.join(root, "test")).map((name) => `test/${name}`)
+  return runs.tests.every((tests) => found.some((name) => name.startsWith(tests)))
 }
 
 const argsOf = (suite: Suite, work: Work): ReadonlyArray<string> =>
   "script" in suite.runs
     ? ["npm", "run", "--silent", suite.runs.script, "--", ...suite.args(work)]
-    : ["vitest", "run", suite.runs.tests, "--maxWorkers=1", "--testTimeout=7200000", ...suite.args(work)]
+    : ["vitest", "run", ...suite.runs.tests, "--maxWorkers=1", "--testTimeout=7200000", ...suite.args(work)]
 
 /** How a command ended, and everything that it said. */
 interface Ended {

@@ -3,14 +3,15 @@
  *
  * `--minutes 120` in all, `--seed 1000000` (of the first commands), `--jobs 2` suites at a time, `--only kills` (those
  * whose name begins so), `--report .heartwood/long` (`.json` and `.md` are added), `--into docs/guarantees.md` (puts
- * the table there). `--from .heartwood/long.json` runs nothing and only prints and puts what an earlier run found.
+ * the table there). `--from .heartwood/long.json` runs nothing and only prints and puts what an earlier run found; of
+ * several, `--from a.json --from b.json`, suites of a later one take the place of those before.
  */
 import { execFileSync } from "node:child_process"
 import fs from "node:fs"
 import os from "node:os"
 import path from "node:path"
 import { parseArgs } from "node:util"
-import { into, table } from "./Report.ts"
+import { into, joined, table } from "./Report.ts"
 import type { Report } from "./Report.ts"
 import { isThere, root, run } from "./Runner.ts"
 import type { Outcome } from "./Runner.ts"
@@ -24,7 +25,7 @@ const { values } = parseArgs({
     only: { type: "string", default: "" },
     report: { type: "string", default: path.join(root, ".heartwood", "long") },
     into: { type: "string" },
-    from: { type: "string" }
+    from: { type: "string", multiple: true, default: [] }
   }
 })
 
@@ -77,11 +78,11 @@ const runAll = async (): Promise<Report> => {
   }
 }
 
-const report: Report = values.from === undefined
-  ? await runAll()
-  : JSON.parse(fs.readFileSync(values.from, "utf8"))
+const read = (file: string): Report => JSON.parse(fs.readFileSync(file, "utf8")) as Report
+const isRun = values.from.length === 0
+const report: Report = isRun ? await runAll() : values.from.map(read).reduce(joined)
 console.log(`\n${table(report)}\n`)
-if (values.from === undefined) {
+if (isRun) {
   fs.writeFileSync(`${values.report}.json`, `${JSON.stringify(report, null, 2)}\n`)
   fs.writeFileSync(`${values.report}.md`, `${table(report)}\n`)
   console.log(`${values.report}.json, ${values.report}.md`)

@@ -21,7 +21,7 @@ export interface Suite {
   /** A command that has no amount is not begun twice where less than what it took is left. */
   readonly hasAmount: boolean
   /** A script of `package.json`, or files for vitest. */
-  readonly runs: { readonly script: string } | { readonly tests: string }
+  readonly runs: { readonly script: string } | { readonly tests: ReadonlyArray<string> }
   readonly args: (work: Work) => ReadonlyArray<string>
   readonly environment: (work: Work) => Record<string, string>
   /** Numbers in the output that are added up to the figure. */
@@ -57,16 +57,27 @@ export const suites: ReadonlyArray<Suite> = [
     figure: /(?:runs|recoveries): (\d+)/g
   },
   {
-    name: "rot, all bits",
+    name: "rot",
     unit: "damaged stores",
-    // It has an end, some twenty minutes away, and counts only there.
-    share: 30,
+    share: 20,
+    // Thousandths of all bits and lengths.
+    amount: () => 20,
+    hasAmount: true,
+    runs: { tests: ["test/rot.test.ts"] },
+    args: none,
+    environment: ({ amount, seed }) => ({ HEARTWOOD_ROT: `${seed}:${amount}` }),
+    figure: /damages: (\d+)/g
+  },
+  {
+    name: "hostile files",
+    unit: "damaged stores and decoded bytes",
+    share: 10,
     amount: () => 1,
     hasAmount: false,
-    runs: { tests: "test/rot" },
+    runs: { tests: ["test/rot.hostile", "test/rot.places", "test/rot.decoders", "test/rot.younger"] },
     args: none,
-    environment: () => ({ HEARTWOOD_ROT: "all" }),
-    figure: /damages: (\d+)/g
+    environment: (work) => ({ ...seeded(work), HEARTWOOD_ROT: "all" }),
+    figure: /(?:damages|cases): (\d+)/g
   },
   {
     name: "histories",
@@ -74,7 +85,7 @@ export const suites: ReadonlyArray<Suite> = [
     share: 12,
     amount: () => 50,
     hasAmount: true,
-    runs: { tests: "test/histories.test.ts" },
+    runs: { tests: ["test/histories.test.ts"] },
     args: none,
     environment: seeds,
     figure: /schedules: (\d+)/g
@@ -85,7 +96,7 @@ export const suites: ReadonlyArray<Suite> = [
     share: 10,
     amount: () => 5,
     hasAmount: true,
-    runs: { tests: "test/model.test.ts" },
+    runs: { tests: ["test/model.test.ts"] },
     args: none,
     environment: seeds,
     figure: /of all models { operations: (\d+)/g
@@ -96,7 +107,7 @@ export const suites: ReadonlyArray<Suite> = [
     share: 8,
     amount: () => 1,
     hasAmount: true,
-    runs: { tests: "test/miniFuzz.test.ts" },
+    runs: { tests: ["test/miniFuzz.test.ts"] },
     args: none,
     environment: seeds,
     figure: /of all models { operations: (\d+)/g
@@ -141,7 +152,7 @@ export const suites: ReadonlyArray<Suite> = [
     share: 12,
     amount: () => 50,
     hasAmount: true,
-    runs: { tests: "test/simulation.test.ts" },
+    runs: { tests: ["test/simulation.test.ts"] },
     args: none,
     environment: seeds,
     figure: /\bruns: (\d+)/g
