@@ -9,8 +9,6 @@
  */
 import type { Machine } from "./Doors.ts"
 import { SUPERBLOCK_BYTES } from "./log/Superblock.ts"
-import type { Series } from "./Telemetry.ts"
-import { Attribute, metric } from "./Telemetry.ts"
 import type { MergeCounters } from "./tree/Consolidate.ts"
 import type { Purpose } from "./tree/Events.ts"
 import type { EvictCounters } from "./tree/Evict.ts"
@@ -137,49 +135,3 @@ const amplificationOf = (
     read: { answered, read, ratio: answered === 0 ? 0 : read / answered }
   }
 }
-
-/** What of it costs nothing to know, for whoever collects metrics. */
-export const costSeries = ({ parts, tree }: Machine): ReadonlyArray<Series> => {
-  const { buffer, flush, segments, wal } = parts
-  const { evicted, loads } = buffer.counters
-  const { kind, purpose } = Attribute
-  const resident = (content: string, read: (pages: ResidentPages) => number): Series => ({
-    metric: metric("page.cache.resident"),
-    attributes: { [kind]: content },
-    read: () => read(residentPages(tree.pages))
-  })
-  return [
-    ...each("read.answers", kind, tree.hits),
-    { metric: metric("read.misses"), read: () => tree.misses },
-    { metric: metric("read.bytes"), read: () => tree.answeredBytes },
-    { metric: metric("tx.bytes"), read: () => wal.counters.commitBytes },
-    ...each("record.promotions", kind, tree.promoted),
-    ...each("page.loads", purpose, loads.by),
-    { metric: metric("page.merges"), read: () => tree.merged.merges },
-    ...each("page.writes", purpose, flush.counters.by),
-    { metric: metric("page.evictions"), attributes: { [kind]: "leaf" }, read: () => evicted.leaves },
-    { metric: metric("page.evictions"), attributes: { [kind]: "minipage" }, read: () => evicted.minis },
-    { metric: metric("page.spared"), read: () => evicted.spared },
-    resident("inner", ({ inner }) => inner),
-    resident("leaf", ({ leaves }) => leaves),
-    resident("guest", ({ guests }) => guests),
-    resident("minipage", ({ frames }) => frames),
-    {
-      metric: metric("io"),
-      attributes: { [Attribute.direction]: "read", [Attribute.file]: "log" },
-      read: () => segments.traffic.readBytes
-    }
-  ]
-}
-
-/** One series for each of a set of counters. */
-const each = <K extends string>(
-  name: "read.answers" | "record.promotions" | "page.loads" | "page.writes",
-  attribute: string,
-  counters: Readonly<Record<K, number>>
-): ReadonlyArray<Series> =>
-  Object.keys(counters).map((key) => ({
-    metric: metric(name),
-    attributes: { [attribute]: key },
-    read: () => counters[key as K]
-  }))

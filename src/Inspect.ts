@@ -8,17 +8,14 @@ import * as Effect from "effect/Effect"
 import type { Damage } from "./actors/Damage.ts"
 import type { Report as Shortage } from "./actors/Shortage.ts"
 import type { Costs } from "./Costs.ts"
-import { costs, costSeries } from "./Costs.ts"
+import { costs } from "./Costs.ts"
 import type { Segment } from "./log/Segment.ts"
 import type { Machine } from "./Machine.ts"
 import { StoreError } from "./StoreError.ts"
-import type { Series } from "./Telemetry.ts"
-import { Attribute, metric } from "./Telemetry.ts"
 import { audit } from "./tree/Audit.ts"
 import type { TreeView, Violation } from "./tree/Audit.ts"
 import type { Structural } from "./tree/Events.ts"
 import type { Owner } from "./tree/Pins.ts"
-import { owners } from "./tree/Pins.ts"
 
 /**
  * Bytes, unless a name says otherwise; what counts events counts from the opening of the store. Beside it `Costs`: what
@@ -209,133 +206,12 @@ const snapshots = ({ now, tree: { versions } }: Machine): Stat["snapshots"] => {
   }
 }
 
-/** The same for whoever collects metrics. */
-const snapshotSeries = ({ now, parts: { scratch }, tree: { versions } }: Machine): ReadonlyArray<Series> => {
-  const { pins, spill } = versions
-  const { direction, file, kind, owner } = Attribute
-  return [
-    ...owners.flatMap((one): ReadonlyArray<Series> => [
-      { metric: metric("snapshot.open"), attributes: { [owner]: one }, read: () => pins.owners[one] },
-      {
-        metric: metric("snapshot.oldest.age"),
-        attributes: { [owner]: one },
-        read: () => {
-          const oldest = pins.oldestOf(one)
-          return oldest === undefined ? 0 : (now() - oldest.since) / 1_000
-        }
-      }
-    ]),
-    { metric: metric("versions.usage"), attributes: { [kind]: "memory" }, read: () => versions.bytes },
-    { metric: metric("versions.usage"), attributes: { [kind]: "disk" }, read: () => spill.diskBytes },
-    {
-      metric: metric("io"),
-      attributes: { [direction]: "write", [file]: "scratch" },
-      read: () => scratch.counters.writeBytes
-    },
-    {
-      metric: metric("io"),
-      attributes: { [direction]: "read", [file]: "scratch" },
-      read: () => scratch.counters.readBytes
-    }
-  ]
-}
-
 const regions = ({ parts: { checkpoint, tail }, visible }: Machine): Stat["lsn"] => ({
   begin: checkpoint.newest().begin.lsn,
   head: tail.head,
   durable: tail.durableLsn,
   visible: visible()
 })
-
-const sessionSeries = ({ limits, parts: { sessions } }: Machine): ReadonlyArray<Series> => {
-  const usage = (kind: string, read: () => number): Series => ({
-    metric: metric("sessions.usage"),
-    attributes: { [Attribute.kind]: kind },
-    read
-  })
-  return [
-    usage("open", () => sessions.opened),
-    usage("idle", () => sessions.idling),
-    { metric: metric("sessions.limit"), read: () => limits.sessions }
-  ]
-}
-
-const spaceSeries = ({ now, parts: { reserve } }: Machine): ReadonlyArray<Series> => {
-  const { shortage } = reserve
-  const age = () => (shortage.now === undefined ? 0 : (now() - shortage.now.sinceMillis) / 1_000)
-  return [
-    { metric: metric("space.free"), read: () => Math.min(reserve.sizes.free, Number.MAX_SAFE_INTEGER) },
-    { metric: metric("space.reserve"), read: () => reserve.sizes.reserve },
-    { metric: metric("space.missing"), read: () => shortage.now?.missing ?? 0 },
-    { metric: metric("space.shortage.age"), read: age },
-    { metric: metric("space.shortages"), read: () => shortage.counters.shortages },
-    { metric: metric("space.refusals"), read: () => shortage.counters.refusals }
-  ]
-}
-
-/** What the numbers of a store are called for whoever collects metrics. */
-export const series = (machine: Machine): ReadonlyArray<Series> => {
-  const { parts } = machine
-  const { buffer, checkpoint, flush, segments, tail, wal } = parts
-  const { pages } = machine.tree
-  const { pageBytes } = machine.limits
-  return [
-    ...costSeries(machine),
-    ...snapshotSeries(machine),
-    ...sessionSeries(machine),
-    ...spaceSeries(machine),
-    { metric: metric("tx.commits"), read: () => wal.counters.commits },
-    { metric: metric("tx.conflicts"), read: () => wal.counters.conflicts },
-    { metric: metric("tx.retries"), read: () => wal.watch.woken },
-    { metric: metric("tx.turns"), read: wal.turns },
-    { metric: metric("expire.removed"), read: () => parts.expiry.counters.removed },
-    { metric: metric("lsn.visible"), read: machine.visible },
-    { metric: metric("lsn.durable"), read: () => tail.durableLsn },
-    {
-      metric: metric("log.size"),
-      attributes: { [Attribute.kind]: "live" },
-      read: () => segments.fileBytes
-    },
-    { metric: metric("page.cache.limit"), read: () => pages.arena.blocks * pageBytes },
-    {
-      metric: metric("page.cache.usage"),
-      read: () => (pages.arena.blocks - pages.arena.freeBlocks) * pageBytes
-    },
-    {
-      metric: metric("page.reads"),
-      attributes: { [Attribute.result]: "miss" },
-      read: () => buffer.counters.loads.loads
-    },
-    { metric: metric("checkpoint.failures"), read: () => checkpoint.counters.failures },
-    {
-      metric: metric("io"),
-      attributes: { [Attribute.direction]: "write", [Attribute.file]: "log" },
-      read: () => wal.counters.groupBytes
-    },
-    {
-      metric: metric("io"),
-      attributes: { [Attribute.direction]: "write", [Attribute.file]: "pages" },
-      read: () => flush.counters.bytes
-    },
-    {
-      metric: metric("io"),
-      attributes: { [Attribute.direction]: "read", [Attribute.file]: "pages" },
-      read: () => buffer.counters.loads.loadBytes
-    },
-    { metric: metric("group.size"), read: () => wal.sizes },
-    { metric: metric("sync.duration"), attributes: { [Attribute.file]: "log" }, read: () => wal.syncs },
-    ...Object.entries(checkpoint.durations).map(([trigger, durations]): Series => ({
-      metric: metric("checkpoint.duration"),
-      attributes: { [Attribute.checkpointTrigger]: trigger },
-      read: () => durations
-    })),
-    ...[wal, buffer, flush, checkpoint].map((actor): Series => ({
-      metric: metric("actor.mailbox.usage"),
-      attributes: { [Attribute.actor]: actor.name },
-      read: actor.waiting
-    }))
-  ]
-}
 
 /** Everything that can be seen of the structure. */
 export interface Inspection {

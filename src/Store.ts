@@ -9,6 +9,7 @@
 import type * as Config from "effect/Config"
 import * as ConfigModule from "effect/Config"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as PubSub from "effect/PubSub"
@@ -29,6 +30,7 @@ import * as Inspect from "./Inspect.ts"
 import * as Machine from "./Machine.ts"
 import type { Options } from "./Options.ts"
 import { check } from "./Options.ts"
+import { series } from "./Series.ts"
 import type { StoreError } from "./StoreError.ts"
 import * as Telemetry from "./Telemetry.ts"
 import type { Event as PageEvent, Events as PageEvents } from "./tree/Events.ts"
@@ -93,7 +95,7 @@ export const make = (
   Effect.gen(function*() {
     const events = yield* PubSub.sliding<Event>(eventsKept)
     const tell = (event: Event): void => void PubSub.publishUnsafe(events, event)
-    const machine = yield* Machine.open({
+    const [took, machine] = yield* Effect.timed(Machine.open({
       directory: options.path,
       mode,
       durability: options.durability ?? "synced",
@@ -106,8 +108,8 @@ export const make = (
       relocated: (report) => tell({ _tag: "Relocation", report }),
       expired: (report) => tell({ _tag: "Expiry", report }),
       shortage: (report) => tell({ _tag: "Shortage", report })
-    }).pipe(Effect.withSpan(Telemetry.Span.recovery))
-    yield* Telemetry.register(options.path, Inspect.series(machine))
+    })).pipe(Effect.withSpan(Telemetry.Span.recovery))
+    yield* Telemetry.register(options.path, series(machine, Duration.toSeconds(took)))
     return {
       visibleLsn: Effect.sync(machine.visible),
       durableLsn: Effect.sync(() => machine.parts.tail.durableLsn),

@@ -130,11 +130,7 @@ const histogram = (unit: string, description: string) => ({ kind: "histogram", u
 
 /** Every metric, with what tells its series apart in parentheses. */
 export const metrics = {
-  "heartwood.operation.duration": histogram("s", "Time an operation took (operation, keyspace)"),
-  "heartwood.commit.duration": histogram(
-    "s",
-    "Time from handing over a commit to its acknowledgement (durability)"
-  ),
+  "heartwood.commit.duration": histogram("s", "Time from the first commit of a group to its sync"),
   "heartwood.sync.duration": histogram("s", "Time a sync of the disk took (file)"),
   "heartwood.group.size": histogram("{commit}", "Commits in one group of the log"),
   "heartwood.tx.commits": counter("{commit}", "Commits"),
@@ -147,9 +143,12 @@ export const metrics = {
   "heartwood.lsn.durable": gauge("By", "Durable LSN"),
   "heartwood.actor.mailbox.usage": gauge("{message}", "Requests waiting (actor)"),
   "heartwood.actor.mailbox.limit": gauge("{message}", "Requests that may wait (actor)"),
-  "heartwood.actor.slice.duration": histogram("s", "Time an actor held the event loop (actor)"),
+  "heartwood.actor.slice.duration": histogram(
+    "s",
+    "Time an actor held the event loop, but on the stack of who asked it (actor)"
+  ),
   "heartwood.log.size": gauge("By", "Log on disk (kind: live, history, pinned)"),
-  "heartwood.disk.usage": gauge("By", "Files of the store on disk (file)"),
+  "heartwood.disk.usage": gauge("By", "Files of the store on disk (file: log, pages, scratch)"),
   "heartwood.space.free": gauge("By", "Free on the disk when it was looked last"),
   "heartwood.space.reserve": gauge("By", "Space that is set aside for a full disk"),
   "heartwood.space.missing": gauge("By", "Space that is lacking before commits are taken again"),
@@ -190,14 +189,14 @@ export const metrics = {
   "heartwood.page.cache.limit": gauge("By", "Buffer"),
   "heartwood.staging.usage": gauge("By", "Page images on their way to the disk"),
   "heartwood.checkpoint.duration": histogram("s", "Time a checkpoint took (trigger)"),
-  "heartwood.checkpoint.age": gauge("s", "Time since the cut of the newest checkpoint"),
+  "heartwood.checkpoint.age": gauge("s", "Time since the cut of the newest checkpoint, or the opening"),
   "heartwood.checkpoint.failures": counter("{checkpoint}", "Checkpoints given up (error type)"),
   "heartwood.snapshot.open": gauge("{snapshot}", "Open snapshots (owner)"),
   "heartwood.snapshot.oldest.age": gauge("s", "Age of the oldest open snapshot (owner)"),
   "heartwood.versions.usage": gauge("By", "Older versions kept for snapshots (kind: memory, disk)"),
   "heartwood.sessions.usage": gauge("{session}", "Sessions remembered (kind: open, idle)"),
   "heartwood.sessions.limit": gauge("{session}", "Sessions that may be remembered"),
-  "heartwood.recovery.duration": histogram("s", "Time recovery took (outcome)")
+  "heartwood.recovery.duration": histogram("s", "Time that opening the store took (outcome: sound, repaired)")
 } as const satisfies Record<string, Described>
 
 export type MetricName = keyof typeof metrics
@@ -206,7 +205,9 @@ type Short<N> = N extends `heartwood.${infer Rest}` ? Rest : never
 /** A metric's name from what comes behind the prefix. */
 export const metric = <N extends Short<MetricName>>(name: N): `heartwood.${N}` => `heartwood.${name}`
 
-type NameOf<Kind> = { [N in MetricName]: (typeof metrics)[N]["kind"] extends Kind ? N : never }[MetricName]
+export type NameOf<Kind> = {
+  [N in MetricName]: (typeof metrics)[N]["kind"] extends Kind ? N : never
+}[MetricName]
 
 /** 1 µs to 10 s, in steps of 1, 2.5 and 5. */
 export const secondsBoundaries: ReadonlyArray<number> = [

@@ -11,7 +11,7 @@ import * as Stream from "effect/Stream"
 import * as IdleSessions from "../src/actors/IdleSessions.ts"
 import { Disk } from "../src/disk/Disk.ts"
 import { FaultDisk, layer } from "../src/disk/FaultDisk.ts"
-import { series } from "../src/Inspect.ts"
+import { series } from "../src/Series.ts"
 import * as Store from "../src/Store.ts"
 import { DiskFull, storeError } from "../src/StoreError.ts"
 import type { StoreError } from "../src/StoreError.ts"
@@ -63,7 +63,7 @@ const rowsOf = (store: Opened["store"]) =>
   Effect.map(dump(store, ["values"]), (state) => state.get("values")?.length)
 
 const metricOf = (store: Opened["store"], name: string): unknown =>
-  series(store.machine).find(({ metric }) => metric === `heartwood.${name}`)?.read()
+  series(store.machine, 0).find(({ metric }) => metric === `heartwood.${name}`)?.read()
 
 const run = <A>(body: Effect.Effect<A, StoreError, FaultDisk | Disk>): A => {
   const exit = new Schedule(1, { manner: calm }).run(Effect.provide(body, layer({ seed: 1 })))

@@ -29,6 +29,7 @@ import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
 import { invariant } from "../Invariant.ts"
 import type { StoreError } from "../StoreError.ts"
+import * as LoopTime from "./LoopTime.ts"
 
 /** Messages handled between two yields to the event loop. */
 const sliceMessages = 256
@@ -52,10 +53,15 @@ export interface Behavior<Message> {
   readonly halt: (error: StoreError) => void
   /** Tells the machine of a defect. */
   readonly failed: (cause: unknown) => void
+  /** Shared with the jobs that it starts; its own where absent. */
+  readonly loopTime?: LoopTime.LoopTime
 }
 
 export interface Actor<Message> {
   readonly name: string
+  readonly capacity: number
+  /** How long it has held the event loop, each time. */
+  readonly loopTime: LoopTime.LoopTime
   /** Leaves a request; false where the mailbox is full or the actor has stopped. */
   readonly tell: (message: Message) => boolean
   /** Leaves a request, waiting for a place; where the actor has stopped, the request is refused. */
@@ -79,10 +85,13 @@ export const make = <Message>(
 ): Effect.Effect<Actor<Message>, never, Scope.Scope> =>
   Effect.gen(function*() {
     const mailbox = yield* Queue.bounded<Message>(behavior.capacity + behavior.lanes)
-    const live = new Live(behavior, mailbox)
+    const loopTime = behavior.loopTime ?? (yield* LoopTime.make)
+    const live = new Live(behavior, mailbox, loopTime)
     yield* Effect.forkScoped(live.run)
     return {
       name: behavior.name,
+      capacity: behavior.capacity,
+      loopTime,
       tell: (message) => live.tell(message),
       send: (message) => Effect.suspend(() => live.send(message)),
       answer: (message) => live.answer(message),
@@ -97,6 +106,7 @@ export const make = <Message>(
 class Live<Message> {
   private readonly behavior: Behavior<Message>
   private readonly mailbox: Queue.Queue<Message>
+  private readonly loopTime: LoopTime.LoopTime
   private readonly senders: Array<{ readonly message: Message; readonly admitted: () => void }> = []
   /** Messages that were accepted and not handled yet: in the mailbox, or taken from it. */
   private accepted = 0
@@ -111,9 +121,10 @@ class Live<Message> {
   private woken: Array<() => void> = []
   private stopped: StoreError | undefined
 
-  constructor(behavior: Behavior<Message>, mailbox: Queue.Queue<Message>) {
+  constructor(behavior: Behavior<Message>, mailbox: Queue.Queue<Message>, loopTime: LoopTime.LoopTime) {
     this.behavior = behavior
     this.mailbox = mailbox
+    this.loopTime = loopTime
   }
 
   waiting(): number {
@@ -161,10 +172,12 @@ class Live<Message> {
   answerNow(message: Message): void {
     if (this.busy || this.accepted > 0 || this.stopped !== undefined) return this.answer(message)
     this.busy = true
-    this.handling = true
-    this.receive(message)
-    this.settle()
-    this.handling = false
+    this.loopTime.around(() => {
+      this.handling = true
+      this.receive(message)
+      this.settle()
+      this.handling = false
+    })
     this.busy = false
     this.admit()
     this.rouse()
@@ -192,7 +205,7 @@ class Live<Message> {
       this.busy = true
       while (this.handled < batch.length) {
         if (this.handled > 0) yield* Effect.yieldNow
-        this.handle(Math.min(batch.length, this.handled + sliceMessages))
+        this.loopTime.around(() => this.handle(Math.min(batch.length, this.handled + sliceMessages)))
         if (this.handled < batch.length) this.rouse()
       }
       this.batch = []

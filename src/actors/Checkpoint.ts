@@ -36,6 +36,7 @@ import type { PageFile, SealedImage as Image } from "../tree/PageFile.ts"
 import type { Pages } from "../tree/Pages.ts"
 import * as Actor from "./Actor.ts"
 import { CutWriter } from "./CutWriter.ts"
+import * as LoopTime from "./LoopTime.ts"
 import type { Trigger } from "./Triggers.ts"
 
 /** How far a session has come in a checkpoint: it holds its serials up to this one, and none above. */
@@ -121,12 +122,15 @@ export interface Checkpoint extends Actor.Actor<Message> {
   /** How many have failed since the last that succeeded, and the last error. */
   readonly failing: () => Failing
   readonly cut: CutWriter["counters"]
+  /** When the newest was cut in this life; when the store was opened, where none was. */
+  readonly cutMillis: () => number
   readonly durations: Readonly<Record<Trigger, Telemetry.Distribution>>
 }
 
 export const make = Effect.fnUntraced(
   function*(options: Options): Effect.fn.Return<Checkpoint, never, Scope.Scope> {
-    const coordinator = new Coordinator(options)
+    const loopTime = yield* LoopTime.make
+    const coordinator = new Coordinator(options, loopTime)
     const waiting: Array<Message & { readonly _tag: "Start" }> = []
     let served: Array<Message & { readonly _tag: "Start" }> = []
     let running = false
@@ -156,7 +160,8 @@ export const make = Effect.fnUntraced(
       halt: (error) => {
         for (const { done } of [...waiting.splice(0), ...served.splice(0)]) done(Exit.fail(error))
       },
-      failed: options.failed
+      failed: options.failed,
+      loopTime
     })
     return {
       ...actor,
@@ -166,6 +171,7 @@ export const make = Effect.fnUntraced(
       counters: coordinator.counters,
       failing: () => coordinator.failing,
       cut: coordinator.writer.counters,
+      cutMillis: () => coordinator.cutMillis,
       durations: coordinator.durations
     }
   }
@@ -175,6 +181,7 @@ const distribution = () => new Telemetry.Distribution(Telemetry.metric("checkpoi
 
 class Coordinator {
   newest: Superblock
+  cutMillis: number
   readonly counters = { checkpoints: 0, failures: 0 }
   failing: Failing = { times: 0, error: undefined }
   readonly durations = {
@@ -193,12 +200,13 @@ class Coordinator {
   /** Chunks in this slot and above are written anew. */
   private above = Infinity
 
-  constructor(options: Options) {
+  constructor(options: Options, loopTime: LoopTime.LoopTime) {
     this.options = options
+    this.cutMillis = options.now()
     this.newest = options.newest
     this.older = options.older
     this.streams = options.streams
-    this.writer = new CutWriter(options)
+    this.writer = new CutWriter(options, loopTime)
   }
 
   readonly run = (trigger: Trigger): Effect.Effect<Report, StoreError> => {
@@ -212,6 +220,7 @@ class Coordinator {
       this.above = trigger === "close" ? Infinity : yield* this.options.move
       yield* this.options.rescue
       const image = yield* this.cut
+      const cutMillis = this.options.now()
       const sessions = commitPoints(image, this.newest)
       const superblock = yield* this.flush(image).pipe(
         Effect.tapError(() => Effect.sync(() => this.options.pages.abandon()))
@@ -220,6 +229,7 @@ class Coordinator {
         Effect.tapError(() => Effect.sync(() => this.options.pages.abandon()))
       )
       yield* this.publish(superblock)
+      this.cutMillis = cutMillis
       const reclaimedBytes = yield* this.prune
       const report: Report = {
         version: superblock.version,

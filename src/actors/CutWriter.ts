@@ -22,6 +22,7 @@ import { pack } from "../tree/Pack.ts"
 import { seal } from "../tree/PageCheck.ts"
 import type { PageFile, SealedImage } from "../tree/PageFile.ts"
 import type { Image, Pages } from "../tree/Pages.ts"
+import type { LoopTime } from "./LoopTime.ts"
 
 export interface Options {
   readonly limits: Limits
@@ -43,6 +44,13 @@ const batchPages = 128
  */
 const noisy = [64, 8, 0]
 
+/** Images that are written together, and what they are of. */
+interface Batch {
+  readonly images: ReadonlyArray<SealedImage>
+  readonly whole: ReadonlyArray<Image>
+  readonly packs: ReturnType<typeof pack>
+}
+
 export class CutWriter {
   /** Slots written for the newest cut. */
   written = 0
@@ -50,9 +58,11 @@ export class CutWriter {
   readonly counters = { packs: 0, map: 0 }
   catalogSlots: ReadonlyArray<number>
   private readonly options: Options
+  private readonly loopTime: LoopTime
 
-  constructor(options: Options) {
+  constructor(options: Options, loopTime: LoopTime) {
     this.options = options
+    this.loopTime = loopTime
     this.catalogSlots = options.catalogSlots
   }
 
@@ -73,36 +83,46 @@ export class CutWriter {
       }
       return 0
     }
+    const batch = (): Batch => {
+      const images = pages.captured.drain()
+      let bytes = images.reduce((sum, image) => sum + image.bytes.length, 0)
+      for (let id = 0; bytes < most && (id = next()) > 0;) {
+        const from = images.length
+        pages.capture(id, images)
+        for (let index = from; index < images.length; index++) bytes += (images[index] as Image).bytes.length
+      }
+      return this.seal(images)
+    }
     return Effect.gen({ self: this }, function*() {
       while (true) {
-        const batch = pages.captured.drain()
-        let bytes = batch.reduce((sum, image) => sum + image.bytes.length, 0)
-        for (let id = 0; bytes < most && (id = next()) > 0;) {
-          const from = batch.length
-          pages.capture(id, batch)
-          for (let index = from; index < batch.length; index++) {
-            bytes += (batch[index] as Image).bytes.length
-          }
-        }
-        if (batch.length === 0) return
-        yield* this.writeImages(batch)
+        const sealed = this.loopTime.around(batch)
+        if (sealed.images.length === 0) return
+        yield* this.writeImages(sealed)
         this.options.relieved()
       }
     })
   }
 
-  /** Writes base pages each into a slot of its own, mini-pages packed. */
-  private writeImages(batch: ReadonlyArray<Image>): Effect.Effect<void, StoreError> {
-    const { pages, relieved } = this.options
-    const whole = batch.filter(({ form }) => form === "page")
-    const packs = pack(batch.filter(({ form }) => form === "mini"), pages.buffers)
+  /** Base pages each for a slot of its own, mini-pages packed. */
+  private seal(images: ReadonlyArray<Image>): Batch {
+    const { pages } = this.options
+    const whole = images.filter(({ form }) => form === "page")
+    const packs = pack(images.filter(({ form }) => form === "mini"), pages.buffers)
     const version = pages.inFlight
     this.counters.packs += packs.length
-    const sealed = [
-      ...whole.map(({ bytes, version }) => ({ bytes, version, checksum: seal(bytes) })),
-      ...packs.map(({ bytes, checksum }) => ({ bytes, version, checksum }))
-    ]
-    const written = Effect.tapError(this.write(sealed), () =>
+    return {
+      whole,
+      packs,
+      images: [
+        ...whole.map(({ bytes, version }) => ({ bytes, version, checksum: seal(bytes) })),
+        ...packs.map(({ bytes, checksum }) => ({ bytes, version, checksum }))
+      ]
+    }
+  }
+
+  private writeImages({ images, packs, whole }: Batch): Effect.Effect<void, StoreError> {
+    const { pages, relieved } = this.options
+    const written = Effect.tapError(this.write(images), () =>
       Effect.sync(() => {
         for (const image of whole) pages.imageLost(image)
         for (const { bytes } of packs) pages.buffers.give(bytes)
@@ -138,18 +158,21 @@ export class CutWriter {
           const batch = due.slice(from, from + batchPages)
           const { map } = pages
           this.counters.map += batch.length
-          const places = yield* this.write(batch.map((index) => {
-            const bytes = level === 0
-              ? MapChunk.encode({ pageBytes, level, index }, {
-                slots: map.cutSlot,
-                checksums: map.cutChecksum
-              }, {
-                slots: map.pack,
-                checksums: map.packChecksum
-              }, pages.deadlines.earliest(index * fanOut, (index + 1) * fanOut))
-              : chunks.image(level, index)
-            return { bytes, version, checksum: MapChunk.checksumOf(bytes) }
-          }))
+          const images = this.loopTime.around(() =>
+            batch.map((index) => {
+              const bytes = level === 0
+                ? MapChunk.encode({ pageBytes, level, index }, {
+                  slots: map.cutSlot,
+                  checksums: map.cutChecksum
+                }, {
+                  slots: map.pack,
+                  checksums: map.packChecksum
+                }, pages.deadlines.earliest(index * fanOut, (index + 1) * fanOut))
+                : chunks.image(level, index)
+              return { bytes, version, checksum: MapChunk.checksumOf(bytes) }
+            })
+          )
+          const places = yield* this.write(images)
           batch.forEach((index, number) => {
             const older = chunks.set(level, index, places[number] as Place)
             if (older !== 0) slots.retire(older, version)

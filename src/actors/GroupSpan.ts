@@ -5,7 +5,6 @@
  * them has a span: a span costs more than a commit.
  */
 import type * as Clock from "effect/Clock"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Tracer from "effect/Tracer"
 import type { StoreError } from "../StoreError.ts"
@@ -25,7 +24,10 @@ export interface Write {
 export class GroupSpan {
   readonly sizes = new Telemetry.Distribution(Telemetry.metric("group.size"))
   readonly syncs = new Telemetry.Distribution(Telemetry.metric("sync.duration"))
-  private commits = 0
+  readonly commits = new Telemetry.Distribution(Telemetry.metric("commit.duration"))
+  /** Commits since the last write, and when the first came of those that are not on their way to a sync. */
+  private count = 0
+  private since: bigint | undefined
   private links: Array<Tracer.SpanLink> = []
   private readonly clock: Clock.Clock
 
@@ -40,14 +42,15 @@ export class GroupSpan {
 
   /** A transaction was appended that the next write takes along. */
   add(span: Tracer.AnySpan | undefined): void {
-    this.commits++
+    this.count++
+    this.since ??= this.clock.monotonicTimeNanosUnsafe()
     if (span !== undefined) this.links.push({ span, attributes: {} })
   }
 
   /** Writes, then syncs. */
   around({ bytes, end, first, sync, write }: Write): Effect.Effect<void, StoreError> {
     const links = this.links
-    const commits = this.count()
+    const commits = this.take()
     const synced = sync === undefined ? Effect.void : this.timed(sync)
     const job = write === undefined ? synced : sync === undefined ? write : Effect.andThen(write, synced)
     if (links.length === 0) return job
@@ -63,23 +66,39 @@ export class GroupSpan {
 
   /** Writes and syncs in the calling thread, where no span is asked for. */
   now(write: () => void): void {
-    this.count()
-    const begun = this.clock.monotonicTimeNanosUnsafe()
+    this.take()
+    const told = this.begin()
     write()
-    this.syncs.record(Number(this.clock.monotonicTimeNanosUnsafe() - begun) / 1e9)
+    told()
   }
 
-  private count(): number {
-    const { commits } = this
-    this.commits = 0
-    if (commits > 0) this.sizes.record(commits)
-    return commits
+  private take(): number {
+    const { count } = this
+    this.count = 0
+    if (count > 0) this.sizes.record(count)
+    return count
+  }
+
+  /** A sync begins; to be called when it is done. Answers its milliseconds. */
+  private begin(): () => number {
+    const { since } = this
+    this.since = undefined
+    const begun = this.clock.monotonicTimeNanosUnsafe()
+    return () => {
+      const ended = this.clock.monotonicTimeNanosUnsafe()
+      this.syncs.record(Number(ended - begun) / 1e9)
+      if (since !== undefined) this.commits.record(Number(ended - since) / 1e9)
+      return Number(ended - begun) / 1e6
+    }
   }
 
   private timed(sync: Effect.Effect<void, StoreError>): Effect.Effect<void, StoreError> {
-    return Effect.flatMap(Effect.timed(sync), ([duration]) => {
-      this.syncs.record(Duration.toSeconds(duration))
-      return Effect.annotateCurrentSpan(Telemetry.Attribute.groupSyncMillis, Duration.toMillis(duration))
+    return Effect.suspend(() => {
+      const told = this.begin()
+      return Effect.flatMap(
+        sync,
+        () => Effect.annotateCurrentSpan(Telemetry.Attribute.groupSyncMillis, told())
+      )
     })
   }
 }

@@ -107,8 +107,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     names: options.names,
     counters: live.group.counters,
     turns: () => live.turns.count,
-    sizes: live.group.span.sizes,
-    syncs: live.group.span.syncs
+    span: live.group.span
   }
 })
 

@@ -9,10 +9,10 @@ import type { Cut } from "../log/Group.ts"
 import type { OpenStreams } from "../log/Pieces.ts"
 import type { RecordReader } from "../log/RecordReader.ts"
 import type { SessionInUse, StoreError } from "../StoreError.ts"
-import type { Distribution } from "../Telemetry.ts"
 import type * as Actor from "./Actor.ts"
 import type { Admission } from "./Admission.ts"
 import type { Counters, Options as GroupOptions } from "./GroupCommit.ts"
+import type { GroupSpan } from "./GroupSpan.ts"
 import type { Intent, Names } from "./Intent.ts"
 import type { Message, Move } from "./Request.ts"
 import type { Reserve } from "./Reserve.ts"
@@ -75,6 +75,6 @@ export interface Wal extends Actor.Actor<Message> {
   readonly counters: Counters
   /** Exclusive turns that were given. */
   readonly turns: () => number
-  readonly sizes: Distribution
-  readonly syncs: Distribution
+  /** What groups of commits took. */
+  readonly span: GroupSpan
 }

@@ -30,7 +30,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["Machine"],
   ["Costs"],
   ["Row"],
-  ["Inspect", "Raw", "View"],
+  ["Inspect", "Raw", "Series", "View"],
   ["Store"],
   ["ByKey"],
   ["Snapshot", "Session", "Counts", "WriteSet", "Reducer"],
