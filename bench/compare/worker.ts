@@ -24,12 +24,25 @@ const set = async ({ engine: name, setting, store }: Request & { readonly do: "s
   return { told: { engine: name, version: engine.version(), rank: engine.rank, options } }
 }
 
+/** What an engine counted of its actors' slices since `before`; nothing where it has none. */
+const slicesSince = (before: Readonly<Record<string, number>>, after: Readonly<Record<string, number>>) => {
+  const { longSlices, slices } = after
+  if (slices === undefined || longSlices === undefined) return {}
+  return {
+    slices: slices - (before["slices"] ?? 0),
+    longSlices: longSlices - (before["longSlices"] ?? 0)
+  }
+}
+
 const run = async ({ budget, repetition, workload }: Request & { readonly do: "run" }): Promise<Reply> => {
   if (stage === undefined) throw new Error("no stage is set")
   collect()
+  const counters = () => (stage?.isOpen === true ? stage.session.counters?.() ?? {} : {})
+  const before = counters()
   const sample = await named(workload).run(stage, budget, repetition)
   if (stage.isOpen) await stage.session.settle?.()
-  return { sample }
+  if (sample === undefined) return { sample }
+  return { sample: { ...sample, more: { ...sample.more, ...slicesSince(before, counters()) } } }
 }
 
 const fill = async (

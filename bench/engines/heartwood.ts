@@ -9,6 +9,7 @@ import * as ManagedRuntime from "effect/ManagedRuntime"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import * as Keyspace from "../../src/Keyspace.ts"
+import type { Machine } from "../../src/Machine.ts"
 import { Batch, Many } from "../../src/Raw.ts"
 import type { Range, Raw } from "../../src/Raw.ts"
 import * as Store from "../../src/Store.ts"
@@ -180,10 +181,21 @@ export const settle = (runtime: Runtime): Promise<void> =>
 export const checkpoint = (runtime: Runtime): Promise<void> =>
   runtime.runPromise(Effect.asVoid(Effect.flatMap(Store.Store, (store) => store.checkpoint)))
 
-/** Calls that the page file was asked for. */
+/** Slices of all actors that are there, and those of more than 5 ms. */
+const slicesOf = ({ parts: { buffer, checkpoint, flush, wal } }: Machine) => {
+  const states = [wal, buffer, flush, checkpoint].map(({ loopTime }) => loopTime.durations.state())
+  const slices = states.reduce((sum, { count }) => sum + count, 0)
+  const short = states.reduce(
+    (sum, { buckets }) => sum + (buckets.find(([most]) => most === 0.005)?.[1] ?? 0),
+    0
+  )
+  return { slices, longSlices: slices - short }
+}
+
+/** Calls that the page file was asked for, and slices of actors. */
 export const counters = (runtime: Runtime): () => Readonly<Record<string, number>> => {
-  const { file } = runtime.runSync(Effect.map(Store.Store, (store) => store.machine.parts))
-  return () => ({ ...file.counters })
+  const machine = runtime.runSync(Effect.map(Store.Store, ({ machine }) => machine))
+  return () => ({ ...machine.parts.file.counters, ...slicesOf(machine) })
 }
 
 export const heartwood: Engine = {

@@ -224,5 +224,23 @@ const growth = (results: Results): OwnGoal | undefined => {
   }
 }
 
+/** Slices of actors, under all that was measured in a store that was open. */
+const slices = (results: Results): OwnGoal | undefined => {
+  const all = { slices: 0, longSlices: 0 }
+  for (const { more } of results.sections.flatMap(({ rows }) => rows.flatMap(({ samples }) => samples))) {
+    all.slices += more?.["slices"] ?? 0
+    all.longSlices += more?.["longSlices"] ?? 0
+  }
+  if (all.slices === 0) return undefined
+  const part = all.longSlices / all.slices
+  return {
+    what: "times that an actor held the event loop for more than 5 ms",
+    limit: "≤ 0.1 %",
+    measured: `${(100 * part).toFixed(3)} %`,
+    range: `${all.longSlices.toLocaleString("en")} of ${all.slices.toLocaleString("en")}`,
+    reached: part <= 0.001
+  }
+}
+
 export const ownGoals = (results: Results): ReadonlyArray<OwnGoal> =>
-  [loneMiss, checkpointRate, checkpointLatency, growth].flatMap((look) => look(results) ?? [])
+  [loneMiss, checkpointRate, checkpointLatency, growth, slices].flatMap((look) => look(results) ?? [])
