@@ -66,13 +66,12 @@ const commits = ({ parts: { expiry, tail, wal }, visible }: Machine): ReadonlyAr
 
 const reads = ({ parts: { buffer }, tree }: Machine): ReadonlyArray<Series> => {
   const { loads } = buffer.counters
-  const { kind, purpose, result } = Attribute
+  const { kind, purpose } = Attribute
   return [
     ...each(metric("read.answers"), kind, tree.hits),
     number(metric("read.misses"), () => tree.misses),
     number(metric("read.bytes"), () => tree.answeredBytes),
     ...each(metric("record.promotions"), kind, tree.promoted),
-    number(metric("page.reads"), () => loads.loads, { [result]: "miss" }),
     ...each(metric("page.loads"), purpose, loads.by)
   ]
 }
@@ -102,13 +101,12 @@ const files = (
   { limits: { pageBytes }, parts, tree: { pages, versions } }: Machine
 ): ReadonlyArray<Series> => {
   const { buffer, flush, scratch, segments, slots, wal } = parts
-  const { direction, file, kind } = Attribute
+  const { direction, file } = Attribute
   const io = (way: "read" | "write", name: string, read: () => number): Series =>
     number(metric("io"), read, { [direction]: way, [file]: name })
   const usage = (name: string, read: () => number): Series =>
     number(metric("disk.usage"), read, { [file]: name })
   return [
-    number(metric("log.size"), () => segments.fileBytes, { [kind]: "live" }),
     usage("log", () => segments.fileBytes),
     usage("pages", () => slots.slots * pageBytes),
     usage("scratch", () => versions.spill.diskBytes),

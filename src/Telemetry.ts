@@ -17,8 +17,6 @@ import type * as Scope from "effect/Scope"
 export const Span = {
   /** A transaction, from its start to its acknowledgement; child of the caller's. */
   transact: "transact",
-  /** A range read; {@link scanOf} adds the keyspace. */
-  scan: "scan",
   /** One group of the log; linked to the transactions in it. */
   commitGroup: "heartwood.commit.group",
   checkpoint: "heartwood.checkpoint",
@@ -34,11 +32,10 @@ export const Span = {
   recoveryReplay: "heartwood.recovery.replay",
   recoveryVerify: "heartwood.recovery.verify",
   /** Removing what expired. */
-  expire: "heartwood.expire"
+  expire: "heartwood.expire",
+  /** Building indexes, child of the caller's; its transactions are spans in it. */
+  indexBuild: "heartwood.index.build"
 } as const
-
-/** Name of the span of a range read. */
-export const scanOf = (keyspace: string): string => `${Span.scan} ${keyspace}`
 
 /** What happened inside a span. */
 export const Event = {
@@ -46,9 +43,7 @@ export const Event = {
   conflict: "conflict",
   /** `Tx.retry` waits for a change. */
   retryParked: "retry.parked",
-  retryWoken: "retry.woken",
-  /** Once a second while a log is replayed. */
-  recoveryProgress: "recovery.progress"
+  retryWoken: "retry.woken"
 } as const
 
 /** Names of attributes of spans and metrics. */
@@ -59,10 +54,6 @@ export const Attribute = {
   namespace: "db.namespace",
   /** The keyspace. */
   collection: "db.collection.name",
-  operation: "db.operation.name",
-  batchSize: "db.operation.batch.size",
-  /** The `_tag` of an error, or of its reason. */
-  errorType: "error.type",
 
   actor: "heartwood.actor",
   direction: "heartwood.direction",
@@ -72,7 +63,6 @@ export const Attribute = {
   /** Who reads the past: `read`, `stream`, `transaction` or `snapshot`. */
   owner: "heartwood.owner",
   purpose: "heartwood.purpose",
-  result: "heartwood.result",
 
   txAttempts: "heartwood.tx.attempts",
   txReads: "heartwood.tx.reads",
@@ -80,10 +70,6 @@ export const Attribute = {
   txLsn: "heartwood.tx.lsn",
   txDurability: "heartwood.tx.durability",
   txTurn: "heartwood.tx.turn",
-
-  scanRows: "heartwood.scan.rows",
-  scanPages: "heartwood.scan.pages",
-  scanPageMisses: "heartwood.scan.page_misses",
 
   groupSize: "heartwood.group.size",
   groupBytes: "heartwood.group.bytes",
@@ -114,7 +100,10 @@ export const Attribute = {
   expireRemoved: "heartwood.expire.removed",
   /** Leaves that were looked at, and those of them that were read from the disk. */
   expireLeaves: "heartwood.expire.leaves",
-  expireLoads: "heartwood.expire.loads"
+  expireLoads: "heartwood.expire.loads",
+
+  /** Records that are in the indexes when the build ends. */
+  indexRecords: "heartwood.index.records"
 } as const
 
 interface Described {
@@ -147,7 +136,6 @@ export const metrics = {
     "s",
     "Time an actor held the event loop, but on the stack of who asked it (actor)"
   ),
-  "heartwood.log.size": gauge("By", "Log on disk (kind: live, history, pinned)"),
   "heartwood.disk.usage": gauge("By", "Files of the store on disk (file: log, pages, scratch)"),
   "heartwood.space.free": gauge("By", "Free on the disk when it was looked last"),
   "heartwood.space.reserve": gauge("By", "Space that is set aside for a full disk"),
@@ -159,7 +147,6 @@ export const metrics = {
   ),
   "heartwood.space.refusals": counter("{commit}", "Commits refused for want of space"),
   "heartwood.io": counter("By", "Bytes read and written (direction, file)"),
-  "heartwood.page.reads": counter("{page}", "Pages looked for (result: hit, miss)"),
   "heartwood.read.answers": counter(
     "{read}",
     "Reads of keys by where the answer stood (kind: leaf, insert, cache, tombstone, phantom, guest, versions)"
@@ -190,7 +177,7 @@ export const metrics = {
   "heartwood.staging.usage": gauge("By", "Page images on their way to the disk"),
   "heartwood.checkpoint.duration": histogram("s", "Time a checkpoint took (trigger)"),
   "heartwood.checkpoint.age": gauge("s", "Time since the cut of the newest checkpoint, or the opening"),
-  "heartwood.checkpoint.failures": counter("{checkpoint}", "Checkpoints given up (error type)"),
+  "heartwood.checkpoint.failures": counter("{checkpoint}", "Checkpoints given up"),
   "heartwood.snapshot.open": gauge("{snapshot}", "Open snapshots (owner)"),
   "heartwood.snapshot.oldest.age": gauge("s", "Age of the oldest open snapshot (owner)"),
   "heartwood.versions.usage": gauge("By", "Older versions kept for snapshots (kind: memory, disk)"),

@@ -168,6 +168,8 @@ const bodyOf =
         Context.add(Context.add(context, Snapshot, running), Tx, running) as unknown as Context.Context<R>
     )
 
+const system = { [Telemetry.Attribute.system]: "heartwood" }
+
 /** A span costs more than a commit: one is opened only where the caller is inside one. */
 const traced = <A, E, R>(
   context: Context.Context<never>,
@@ -175,7 +177,7 @@ const traced = <A, E, R>(
 ): Effect.Effect<A, E, R> =>
   Context.getOrUndefined(context, Tracer.ParentSpan) === undefined
     ? run
-    : Effect.withSpan(run, Telemetry.Span.transact) as Effect.Effect<A, E, R>
+    : Effect.withSpan(run, Telemetry.Span.transact, { attributes: system }) as Effect.Effect<A, E, R>
 
 /** Both services are in the context already. */
 const nested = <A, E, R>(

@@ -24,6 +24,28 @@ describe("Telemetry", () => {
     }
   })
 
+  it("has no name that nobody uses", () => {
+    const root = path.join(import.meta.dirname, "..", "src")
+    const sources = fs.readdirSync(root, { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith(".ts"))
+      .map((name) => fs.readFileSync(path.join(root, name), "utf8")).join("\n")
+    for (
+      const [catalogue, names] of Object.entries({
+        Span: Telemetry.Span,
+        Attribute: Telemetry.Attribute,
+        Event: Telemetry.Event
+      })
+    ) {
+      for (const name of Object.keys(names)) {
+        assert.match(
+          sources,
+          new RegExp(`\\b${catalogue}\\.${name}\\b|\\{[^}]*\\b${name}\\b[^}]*\\} = ${catalogue}\\b`),
+          name
+        )
+      }
+    }
+  })
+
   it("has names as OpenTelemetry wants them", () => {
     for (const [name, { unit }] of Object.entries(Telemetry.metrics)) {
       assert.match(name, /^heartwood(\.[a-z]+)+$/)
@@ -182,6 +204,10 @@ describe("docs/watching.md", () => {
     for (const [, name] of paths) {
       for (const part of name?.split(".") ?? []) assert.match(sources, new RegExp(`\\b${part}\\??:`), name)
     }
+  })
+
+  it("has every span", () => {
+    assert.deepStrictEqual([...first(section("Spans"))].sort(), Object.values(Telemetry.Span).toSorted())
   })
 
   it("has every event of pages", () => {

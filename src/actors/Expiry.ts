@@ -123,7 +123,7 @@ export class Expiry {
         [Telemetry.Attribute.expireLoads]: report.loads
       })
     })
-  }).pipe(Effect.withSpan(Telemetry.Span.expire))
+  }).pipe(Effect.withSpan(Telemetry.Span.expire, { root: true }))
 
   private readonly visits: Effect.Effect<void> = Effect.gen({ self: this }, function*() {
     const { counters, options: { now, pages: { deadlines }, running } } = this

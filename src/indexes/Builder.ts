@@ -24,6 +24,7 @@ import { Snapshot } from "../Snapshot.ts"
 import { Store } from "../Store.ts"
 import { DuplicateKey } from "../StoreError.ts"
 import type { StoreError } from "../StoreError.ts"
+import * as Telemetry from "../Telemetry.ts"
 import { commit, transact, Tx } from "../Tx.ts"
 import type { Kept } from "./Kept.ts"
 import type { Lane } from "./Lane.ts"
@@ -59,10 +60,13 @@ export class Builder<K, V, P> {
 
   /** Builds what is declared and not stored, and what is asked for anew; drops what is not declared. */
   run(again: (index: string) => boolean): Stream.Stream<Progress, StoreError | DuplicateKey, Store> {
-    return Stream.unwrap(Effect.map(
+    const built = Stream.unwrap(Effect.map(
       transact()(this.begin(again)),
       (building) => building ? Stream.paginate(0, () => this.next) : Stream.empty
     ))
+    return Stream.withSpan(built, Telemetry.Span.indexBuild, {
+      attributes: { [Telemetry.Attribute.collection]: this.kept.name }
+    })
   }
 
   /** Slices that a crash takes back are built once more; the end of the build is on the disk when it is told. */
@@ -75,6 +79,7 @@ export class Builder<K, V, P> {
     return Effect.gen(function*() {
       const { lsn, value } = yield* commit({ durability: "memory" })(step)
       if (value.done) yield* Effect.flatMap(Store, (store) => store.awaitDurable(lsn + 1))
+      if (value.done) yield* Effect.annotateCurrentSpan(Telemetry.Attribute.indexRecords, value.records)
       const { count: total } = yield* stat
       return [[{ keyspace: name, total, ...value }], value.done ? Option.none() : Option.some(0)]
     })
