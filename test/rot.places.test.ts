@@ -11,6 +11,7 @@ import * as Stream from "effect/Stream"
 import { FaultDisk } from "../src/disk/FaultDisk.ts"
 import type { Image } from "../src/disk/FaultDisk.ts"
 import * as Snapshot from "../src/Snapshot.ts"
+import { Store } from "../src/Store.ts"
 import type { KeyspaceEntry } from "../src/tree/Catalog.ts"
 import { Batch } from "../src/tree/Cursor.ts"
 import * as Inner from "../src/tree/Inner.ts"
@@ -241,4 +242,22 @@ describe("a leaf that leads a range back", () => {
       assert.isTrue(pages.lineage.strays.has(to))
     })
   }
+
+  it.live("may be loaded for the first time when their trees have ended", () =>
+    Effect.gen(function*() {
+      const image = yield* tall
+      const damage = yield* Broken.onDisk(
+        image,
+        Broken.opened(Effect.gen(function*() {
+          const store = yield* Store
+          yield* Words.clear.pipe(Tx.transact())
+          // The janitor takes the tree down, page by page from its root.
+          for (let turns = 0; (yield* store.stat).pages.ids > 1 && turns < 1_000; turns++) yield* Effect.sleep(1)
+          const { damage, pages } = yield* store.stat
+          assert.strictEqual(pages.ids, 1)
+          return damage
+        }))
+      )
+      assert.deepStrictEqual(damage, [])
+    }))
 })

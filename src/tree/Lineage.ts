@@ -83,7 +83,8 @@ export class Lineage {
   check(pageId: number, words: Int32Array): Standing {
     const treeId = Page.treeId(words, 0)
     const own = this.roots.get(pageId)
-    if (own !== undefined && own !== (this.isKnown(treeId) ? treeId : dropped)) {
+    // A tree may have ended since the checkpoint: then it has the root that it had.
+    if (own !== undefined && (own === dropped ? this.isKnown(treeId) : own !== treeId)) {
       return stray(
         own === dropped ? "the root of a tree that ended" : `the root of tree ${own}`,
         `tree ${treeId}`
