@@ -187,6 +187,26 @@ describe("mini-pages in another's place", () => {
 })
 
 describe("roots", () => {
+  it.live("may be loaded for the first time when their trees have ended", () =>
+    Effect.gen(function*() {
+      const image = yield* tall
+      const damage = yield* Broken.onDisk(
+        image,
+        Broken.opened(Effect.gen(function*() {
+          const store = yield* Store
+          yield* Words.clear.pipe(Tx.transact())
+          // The janitor takes the tree down, page by page from its root.
+          for (let turns = 0; (yield* store.stat).pages.ids > 1 && turns < 1_000; turns++) {
+            yield* Effect.sleep(1)
+          }
+          const { damage, pages } = yield* store.stat
+          assert.strictEqual(pages.ids, 1)
+          return damage
+        }))
+      )
+      assert.deepStrictEqual(damage, [])
+    }))
+
   it.live("are pages of their trees, and nobody else's", () =>
     Effect.gen(function*() {
       const { expected, image } = yield* makeSmall
@@ -242,22 +262,4 @@ describe("a leaf that leads a range back", () => {
       assert.isTrue(pages.lineage.strays.has(to))
     })
   }
-
-  it.live("may be loaded for the first time when their trees have ended", () =>
-    Effect.gen(function*() {
-      const image = yield* tall
-      const damage = yield* Broken.onDisk(
-        image,
-        Broken.opened(Effect.gen(function*() {
-          const store = yield* Store
-          yield* Words.clear.pipe(Tx.transact())
-          // The janitor takes the tree down, page by page from its root.
-          for (let turns = 0; (yield* store.stat).pages.ids > 1 && turns < 1_000; turns++) yield* Effect.sleep(1)
-          const { damage, pages } = yield* store.stat
-          assert.strictEqual(pages.ids, 1)
-          return damage
-        }))
-      )
-      assert.deepStrictEqual(damage, [])
-    }))
 })

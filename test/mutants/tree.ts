@@ -205,5 +205,23 @@ export const tree: ReadonlyArray<Mutant> = [
     find: "if (order >= 0) return -1",
     replace: "if (order > 0) return -1",
     caughtBy: { file: "fill" }
+  },
+  {
+    name: "another's place believed",
+    breaks: "A page that is sound in itself is taken for the one that its parents lead to.",
+    file: "tree/Lineage.ts",
+    find:
+      "    if (way === elsewhere) return stray(\"a page where its parents say\", \"one of another place\")\n",
+    replace: "",
+    caughtBy: { file: "rot.places" }
+  },
+  {
+    name: "root of an ended tree refused",
+    breaks:
+      "A tree that is cleared before anybody has read it is never taken down, and the store says that it is damaged.",
+    file: "tree/Lineage.ts",
+    find: "(own === dropped ? this.isKnown(treeId) : own !== treeId)",
+    replace: "own !== (this.isKnown(treeId) ? treeId : dropped)",
+    caughtBy: { file: "rot.places" }
   }
 ]
