@@ -104,6 +104,8 @@ export const optionsOf = (chance: Random, shape: Shape): Options => ({
     inlineValueBytes: chance.pick([0, 40, 232]),
     segmentBytes: 4096,
     undurableBytes: chance.pick([1024, 4096]),
+    // References to large values stay in memory: a roomy store without small ones has more than an eighth of them.
+    ...(shape.size === "roomy" ? { versionsBytes: 512 * 1024 } : {}),
     mailbox: chance.pick([1, 2, 1024]),
     checkpoint: {
       logBytes: chance.pick([8192, 16384, 65536]),
