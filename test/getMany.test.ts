@@ -12,14 +12,22 @@ import { random } from "./support/random.ts"
 import type { Random } from "./support/random.ts"
 import { keys, Model } from "./support/treeModel.ts"
 import type { Row } from "./support/treeModel.ts"
-import { bytes, text, World } from "./support/world.ts"
+import { bytes, pageBytes, text, World } from "./support/world.ts"
 
 /** Room that loads never have to make, where counting them matters; little, where it does not. */
-const shapes: ReadonlyArray<{ readonly mode: BufferMode; readonly blocks: number }> = [
+interface Shape {
+  readonly mode: BufferMode
+  readonly blocks: number
+  /** Of memory that is in many pieces, so that the keys of a group come to pages in several. */
+  readonly chunkBytes?: number
+}
+const shapes: ReadonlyArray<Shape> = [
   { mode: "miniPages", blocks: 2048 },
   { mode: "miniPages", blocks: 40 },
   { mode: "pages", blocks: 2048 },
-  { mode: "pages", blocks: 40 }
+  { mode: "pages", blocks: 40 },
+  { mode: "miniPages", blocks: 128, chunkBytes: 4 * pageBytes },
+  { mode: "pages", blocks: 128, chunkBytes: 4 * pageBytes }
 ]
 
 /** The pages that were missed, with their keys. */
@@ -75,12 +83,23 @@ const wanted = (chance: Random, model: Model, key: () => string): Array<string> 
   return names
 }
 
-const figures = { found: 0, absent: 0, past: 0, doubles: 0, loads: 0, calls: 0 }
+const figures = { found: 0, absent: 0, past: 0, doubles: 0, loads: 0, calls: 0, chunks: 0 }
+
+/** The pieces of memory that hold pages. */
+const chunksOf = ({ arena, tree: { pages: { map } } }: World): ReadonlySet<number> => {
+  const chunks = new Set<number>([0])
+  for (let id = 1; id < map.bound; id++) {
+    const address = map.block[id] as number
+    if (map.isUsed(id) && address >= 0) chunks.add(address >>> arena.shift)
+  }
+  return chunks
+}
 
 /** Writes, evictions, pins of the past; and now and then many keys, against the model and against single gets. */
-const drive = (seed: number, mode: BufferMode, blocks: number): void => {
+const drive = (seed: number, shape: Shape): void => {
+  const { blocks, mode } = shape
   const chance = random(seed)
-  const world = new World(chance, { mode, blocks, promotionPercent: chance.pick([0, 20, 100]) })
+  const world = new World(chance, { ...shape, promotionPercent: chance.pick([0, 20, 100]) })
   const { pages, versions } = world.tree
   const root = world.create(7)
   const model = new Model()
@@ -129,6 +148,7 @@ const drive = (seed: number, mode: BufferMode, blocks: number): void => {
     figures.absent += rows.filter((row) => row === undefined).length
     figures.doubles += names.length - new Set(names).size
     if (at <= version) figures.past++
+    figures.chunks += chunksOf(world).size - 1
   }
   const { cache, guest, insert, leaf, phantom, tombstone } = world.tree.hits
   if (mode === "miniPages") { for (const count of [cache, phantom, insert, tombstone]) minis.push(count) }
@@ -140,8 +160,8 @@ const drive = (seed: number, mode: BufferMode, blocks: number): void => {
 const minis: Array<number> = []
 
 describe("getMany", () => {
-  it.each(shapes)("answers as gets do: $mode, $blocks blocks", ({ blocks, mode }) => {
-    for (let seed = 1; seed <= 25; seed++) drive(seed, mode, blocks)
+  it.each(shapes)("answers as gets do: $mode, $blocks blocks", (shape) => {
+    for (let seed = 1; seed <= 25; seed++) drive(seed, shape)
   })
 
   it("was looked at where it matters", () => {

@@ -86,26 +86,31 @@ export class Finding {
 
   /** Gives the record found to `many` as the answer for key `index`, unless it has expired. */
   giveTo(many: Many, index: number): void {
-    const kind = this.foundKind()
+    const entry = this.foundEntry
+    if (entry === -1) {
+      return this.giveRecord(many, index, this.foundWords(), this.foundRecord(), this.foundKey)
+    }
     const expiry = this.foundExpiry()
     if (expiry <= many.now) return
+    const kind = this.foundKind()
     many.setRow(index, kind, this.foundVersion(), expiry)
     if (many.columns === "keys") return
-    if (kind !== Leaf.Kind.Reference) this.answeredBytes += this.valueBytes()
-    if (this.foundEntry >= 0) {
-      const from = this.past.valueAt(this.foundEntry) >>> 2
-      many.setValue(index, this.past.wordsOfEntry(this.foundEntry), from, this.valueBytes())
-      return
-    }
-    if (this.foundEntry === inFolding) return many.setValue(index, this.folding.words, 0, this.folding.length)
-    const words = this.foundWords()
-    const record = this.foundRecord()
-    many.setValue(
-      index,
-      words,
-      Leaf.valueAt(words, record, this.foundKey),
-      Leaf.valueBytesAt(words, record)
-    )
+    const length = this.valueBytes()
+    if (kind !== Leaf.Kind.Reference) this.answeredBytes += length
+    if (entry === inFolding) return many.setValue(index, this.folding.words, 0, length)
+    many.setValue(index, this.past.wordsOfEntry(entry), this.past.valueAt(entry) >>> 2, length)
+  }
+
+  /** The same of a record of a page. */
+  giveRecord(many: Many, index: number, words: Int32Array, record: number, keyBytes: number): void {
+    const expiry = Leaf.expiryAt(words, record, keyBytes)
+    if (expiry <= many.now) return
+    const kind = Leaf.kindAt(words, record)
+    many.setRow(index, kind, Leaf.versionAt(words, record), expiry)
+    if (many.columns === "keys") return
+    const length = Leaf.valueBytesAt(words, record)
+    if (kind !== Leaf.Kind.Reference) this.answeredBytes += length
+    many.setValue(index, words, Leaf.valueAt(words, record, keyBytes), length)
   }
 
   /** Bytes of the value found. */

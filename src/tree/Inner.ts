@@ -16,7 +16,7 @@
 import { invariant } from "../Invariant.ts"
 import { KeyScratch } from "./KeyScratch.ts"
 import * as Page from "./Page.ts"
-import { commonBytes, compareKeys, headOf, headOfWords, lowerHead, upperHead } from "./Search.ts"
+import { commonBytes, compareKeys, headAt, headOf, headOfWords, lowerHead, upperHead } from "./Search.ts"
 
 const { headerWords } = Page
 
@@ -33,34 +33,46 @@ export const child = (words: Int32Array, p: number, index: number): number =>
   words[childrenAt(words, p) + index] as number
 
 /** Index of the child that holds a key. */
-export function find(words: Int32Array, p: number, key: KeyScratch): number {
+export const find = (words: Int32Array, p: number, key: KeyScratch): number =>
+  findAt(words, p, key.words, 0, key.length)
+
+/** The same of a key of `length` bytes that stands at a word, padded as in a {@link KeyScratch}. */
+export function findAt(words: Int32Array, p: number, own: Int32Array, at: number, length: number): number {
   const counts = words[p + 7] as number
   const count = counts & 0xffff
   const prefix = (words[p + 10] as number) & 0xffff
   if (prefix > 0) {
-    const order = comparePrefix(words, p, prefix, key)
+    const order = comparePrefix(words, p, prefix, own, at, length)
     if (order < 0) return 0
     if (order > 0) return count
   }
   const heads = p + headerWords
-  const head = headOf(key.bytes, prefix)
+  const head = headAt(own, at, prefix)
   const upper = upperHead(words, heads, 0, count, head)
   if (upper === 0 || words[heads + upper - 1] !== head) return upper
-  return findAmongTies(words, p, key, head, upper)
+  return findAmongTies(words, p, own, at, length, head, upper)
 }
 
 /** Resolves equal heads by whole keys: one more search by heads, then by halves. */
-function findAmongTies(words: Int32Array, p: number, key: KeyScratch, head: number, upper: number): number {
+function findAmongTies(
+  words: Int32Array,
+  p: number,
+  own: Int32Array,
+  at: number,
+  length: number,
+  head: number,
+  upper: number
+): number {
   const counts = words[p + 7] as number
   const skip = ((words[p + 10] as number) & 0xffff) >>> 2
   const meta = p + headerWords + (counts >>> 16)
-  const stored = key.length - (skip << 2)
+  const stored = length - (skip << 2)
   let low = lowerHead(words, p + headerWords, counts & 0xffff, head)
   let high = upper
   while (low < high) {
     const middle = low + high >>> 1
     const slot = words[meta + middle] as number
-    const order = compareKeys(key.words, skip, stored, words, p + (slot & 0xffff), slot >>> 16)
+    const order = compareKeys(own, at + skip, stored, words, p + (slot & 0xffff), slot >>> 16)
     if (order < 0) high = middle
     else low = middle + 1
   }
@@ -68,16 +80,22 @@ function findAmongTies(words: Int32Array, p: number, key: KeyScratch, head: numb
 }
 
 /** Order of a key's beginning and the page's prefix; a key that ends within an equal prefix is below it. */
-function comparePrefix(words: Int32Array, p: number, prefix: number, key: KeyScratch): number {
-  const at = p + ((words[p + 10] as number) >>> 16)
-  const own = key.words
-  const keyWords = key.length + 3 >>> 2
+function comparePrefix(
+  words: Int32Array,
+  p: number,
+  prefix: number,
+  own: Int32Array,
+  at: number,
+  length: number
+): number {
+  const from = p + ((words[p + 10] as number) >>> 16)
+  const keyWords = length + 3 >>> 2
   const whole = prefix + 3 >>> 2
   const tail = prefix & 3
   for (let index = 0; index < whole; index++) {
     if (index >= keyWords) return -1
-    const x = own[index] as number
-    const y = words[at + index] as number
+    const x = own[at + index] as number
+    const y = words[from + index] as number
     let differ = x ^ y
     if (tail !== 0 && index === whole - 1) differ &= (1 << tail * 8) - 1
     if (differ !== 0) {
@@ -85,7 +103,7 @@ function comparePrefix(words: Int32Array, p: number, prefix: number, key: KeyScr
       return (x >>> shift & 255) - (y >>> shift & 255)
     }
   }
-  return key.length < prefix ? -1 : 0
+  return length < prefix ? -1 : 0
 }
 
 /** Loads separator `index`, whole, into `into`. */
@@ -116,7 +134,7 @@ export function setOnlyChild(words: Int32Array, p: number, id: number): void {
  */
 export function insert(words: Int32Array, p: number, index: number, key: KeyScratch, right: number): boolean {
   const prefix = Page.prefixBytes(words, p)
-  if (prefix > 0 && comparePrefix(words, p, prefix, key) !== 0) return false
+  if (prefix > 0 && comparePrefix(words, p, prefix, key.words, 0, key.length) !== 0) return false
   const skip = prefix >>> 2
   const stored = key.length - skip * 4
   const length = stored + 3 >>> 2

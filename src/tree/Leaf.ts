@@ -20,7 +20,7 @@
 import { invariant } from "../Invariant.ts"
 import type { KeyScratch } from "./KeyScratch.ts"
 import * as Page from "./Page.ts"
-import { compareKeys, headOf, headOfWords, lowerHead, upperHead } from "./Search.ts"
+import { compareKeys, headAt, headOf, headOfWords, lowerHead, upperHead } from "./Search.ts"
 import type { ValueIn } from "./ValueIn.ts"
 
 /** Kinds of records. Those from 3 on stand in mini-pages only (`MiniPage.ts`, which has more flags too). */
@@ -61,22 +61,16 @@ export function touchSlots(words: Int32Array, p: number): void {
 
 /** The first slot whose head is not below that of a key: where {@link findFrom} goes on. */
 export const lower = (words: Int32Array, p: number, key: KeyScratch): number =>
+  lowerAt(words, p, key.words, 0)
+
+/** The same of a key that stands at a word, padded as in a {@link KeyScratch}. */
+export const lowerAt = (words: Int32Array, p: number, own: Int32Array, at: number): number =>
   lowerHead(
     words,
     p + headerWords,
     (words[p + 7] as number) & 0xffff,
-    headOf(key.bytes, (words[p + 10] as number) & 0xffff)
+    headAt(own, at, (words[p + 10] as number) & 0xffff)
   )
-
-/** Reads a word of each of the first lines of the record in a slot, so that the misses of several keys overlap. */
-export function touchRecord(words: Int32Array, p: number, index: number): void {
-  const counts = words[p + 7] as number
-  if (index >= (counts & 0xffff)) return
-  const record = p + ((words[p + headerWords + (counts >>> 16) + index] as number) & 0xffff)
-  // The last record of the memory has no line behind it.
-  const next = Math.min(record + 16, words.length - 1)
-  sink[0] = (words[record] as number) + (words[next] as number) | 0
-}
 
 /** Index of a key, or ~index of where it would stand. */
 export const find = (words: Int32Array, p: number, key: KeyScratch): number =>
@@ -88,7 +82,7 @@ export function findFrom(words: Int32Array, p: number, key: KeyScratch, from: nu
   const skip = prefix >>> 2
   const counts = words[p + 7] as number
   const count = counts & 0xffff
-  const head = headOf(key.bytes, prefix)
+  const head = headAt(key.words, 0, prefix)
   let low = from
   if (low === count || words[p + headerWords + low] !== head) return ~low
   const meta = p + headerWords + (counts >>> 16)

@@ -50,8 +50,14 @@ export function headOf(bytes: Uint8Array, at: number): number {
 /** The head of a stored key whose first two words are `first` and `second`, from byte `at` (0 to 3) on. */
 export function headOfWords(first: number, second: number, at: number): number {
   const shift = at << 3
-  const word = shift === 0 ? first : first >>> shift | second << 32 - shift
+  const word = first >>> shift | second << 1 << 31 - shift
   return (word << 24 | (word & 0xff00) << 8 | word >>> 8 & 0xff00 | word >>> 24) >>> 1
+}
+
+/** The head of a key in scratch, which stands at a word, from byte `byte` on; two words of zeros follow it. */
+export function headAt(words: Int32Array, at: number, byte: number): number {
+  const word = at + (byte >>> 2)
+  return headOfWords(words[word] as number, words[word + 1] as number, byte & 3)
 }
 
 /**

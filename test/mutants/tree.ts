@@ -110,6 +110,22 @@ export const tree: ReadonlyArray<Mutant> = [
     caughtBy: { file: "miniFuzz", tests: "many small records" }
   },
   {
+    name: "batch that reads the future",
+    breaks: "Of many keys, one is given the record that was written at its reader's LSN.",
+    file: "tree/GetMany.ts",
+    find: "    if (Leaf.versionAt(words, record) >= at) return false\n",
+    replace: "    if (Leaf.versionAt(words, record) > at) return false\n",
+    caughtBy: { file: "getMany" }
+  },
+  {
+    name: "batch that takes what is near",
+    breaks: "Of many keys, one is given the record where its search ended, whoever's that is.",
+    file: "tree/GetMany.ts",
+    find: "words, keyAt, slot >>> 16) !== 0) return false\n",
+    replace: "words, keyAt, slot >>> 16) > 0) return false\n",
+    caughtBy: { file: "getMany" }
+  },
+  {
     name: "older version visible too soon",
     breaks: "A reader sees a record of a mini-page that was written at its own LSN.",
     file: "tree/Lookup.ts",

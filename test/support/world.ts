@@ -34,6 +34,7 @@ const nowhere: Place = { slot: 0, checksum: 0 }
 export interface WorldOptions {
   readonly spill?: SpillOptions
   readonly blocks?: number
+  readonly chunkBytes?: number
   readonly sharing?: "private" | "shared"
   readonly events?: number
   readonly epoch?: number
@@ -73,7 +74,7 @@ export class World {
     this.arena = new Arena({
       pageBytes,
       blocks: options.blocks ?? 2048,
-      chunkBytes: 1024 * 1024,
+      chunkBytes: options.chunkBytes ?? 1024 * 1024,
       sharing: options.sharing ?? "private"
     })
     this.tree = new Tree({
