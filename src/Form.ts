@@ -72,6 +72,11 @@ const scratch = new Uint8Array(keyBytes)
 /** What it begins with, by length. */
 const views: Array<Uint8Array> = []
 
+/** Memory that keys share which are kept for longer: one of its own costs each several times what the encoding does. */
+const slabBytes = 8 * keyBytes
+let slab = new Uint8Array(slabBytes)
+let slabUsed = 0
+
 const everything = new Uint8Array(0)
 
 export class Form<K, V, P> implements Declared {
@@ -126,6 +131,27 @@ export class Form<K, V, P> implements Declared {
     return length >= 0 ? views[length] ??= scratch.subarray(0, length) : this.encodeKey(key)
   }
 
+  /** Keys that are kept until all of them are answered. */
+  protected encodeKeys(keys: Iterable<K>): Array<Uint8Array> | Failed {
+    const encoded: Array<Uint8Array> = []
+    for (const key of keys) {
+      if (slabUsed + keyBytes > slabBytes) {
+        slab = new Uint8Array(slabBytes)
+        slabUsed = 0
+      }
+      const length = this.key.encode(key, slab, slabUsed)
+      if (length < 0 || length > keyBytes) {
+        const alone = this.encodeKey(key)
+        if (!isBytes(alone)) return alone
+        encoded.push(alone)
+        continue
+      }
+      encoded.push(new Uint8Array(slab.buffer, slabUsed, length))
+      slabUsed += length
+    }
+    return encoded
+  }
+
   /** The bytes that `encode` writes, which answers their number, or why it cannot. */
   private encoded(encode: (target: Uint8Array) => number): Uint8Array | Failed {
     const length = encode(scratch)
@@ -164,10 +190,13 @@ export class Form<K, V, P> implements Declared {
 
   protected values(rows: ReadonlyArray<Row | undefined>): Exit.Exit<Array<Option.Option<V>>, StoreError> {
     const values: Array<Option.Option<V>> = []
-    for (const row of rows) {
-      const value = row === undefined ? noValue : this.value(row)
-      if (Exit.isFailure(value)) return Exit.failCause(value.cause)
-      values.push(value.value)
+    // One attempt for all: an exit for each would cost as much as its value.
+    try {
+      for (const row of rows) {
+        values.push(row === undefined ? Option.none() : Option.some(this.codec.decode(row.value)))
+      }
+    } catch (cause) {
+      return this.undecoded(cause)
     }
     return Exit.succeed(values)
   }
@@ -181,10 +210,14 @@ export class Form<K, V, P> implements Declared {
     try {
       return { value: this.codec.decode(row.value) }
     } catch (cause) {
-      if (cause instanceof FoldFailed) return this.unfolded(cause)
-      if (!(cause instanceof Codec.CodecFailed)) throw cause
-      return Exit.fail(storeError(new Undecodable({ keyspace: this.name, version: cause.version, cause })))
+      return this.undecoded(cause)
     }
+  }
+
+  private undecoded(cause: unknown): Failed {
+    if (cause instanceof FoldFailed) return this.unfolded(cause)
+    if (!(cause instanceof Codec.CodecFailed)) throw cause
+    return Exit.fail(storeError(new Undecodable({ keyspace: this.name, version: cause.version, cause })))
   }
 
   private unfolded({ cause, reducer }: FoldFailed): Failed {

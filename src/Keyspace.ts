@@ -318,13 +318,8 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
 
   private rowsOf(keys: Iterable<K>): Effect.Effect<ReadonlyArray<Row | undefined>, StoreError, Snapshot> {
     return Snapshot.use((snapshot) => {
-      const encoded: Array<Uint8Array> = []
-      for (const key of keys) {
-        const bytes = this.encodeKey(key)
-        if (!isBytes(bytes)) return bytes
-        encoded.push(bytes)
-      }
-      return snapshot.getMany(this, encoded, "keys and values")
+      const encoded = this.encodeKeys(keys)
+      return Exit.isExit(encoded) ? encoded : snapshot.getMany(this, encoded, "keys and values")
     })
   }
 

@@ -66,6 +66,18 @@ suite("keyspace", (test) => {
       assert.deepStrictEqual(yield* read(Words.getMany(new Set(["a"]))), [Option.some("A")])
     }))
 
+  test("getMany of keys of all lengths", () =>
+    Effect.gen(function*() {
+      const words = upTo(40).map((index) => `${index}`.padStart(1 + index * 24, "k"))
+      yield* fill(words)
+      for (const asked of [words, words.toReversed()]) {
+        const expected = asked.map((word) => Option.some(word.toUpperCase()))
+        assert.deepStrictEqual(yield* read(Words.getMany(asked)), expected)
+        const entries = yield* read(Words.getEntries(asked))
+        assert.deepStrictEqual(entries.map(Option.map(({ key }) => key)), asked.map(Option.some))
+      }
+    }))
+
   test("has", () =>
     Effect.gen(function*() {
       yield* fill(["a"])
