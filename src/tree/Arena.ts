@@ -51,10 +51,14 @@ export class Arena {
   readonly mask: number
   /** `address >>> blockShift` is the block, over all chunks. */
   readonly blockShift: number
-  /** Addresses of free blocks, a stack: the block freed last is the likeliest to be in the processor's cache. */
+  /**
+   * Addresses of blocks that were given back, a stack: the block freed last is the likeliest to be in the processor's
+   * cache. Those from `begun` on were never handed out, and nothing is written for them where a store is opened.
+   */
   private readonly free: Int32Array
   private readonly taken: Uint8Array
   private freeCount = 0
+  private begun = 0
   /** Blocks that may be in use at a time: the rest of the memory is somebody else's. */
   limit: number
   /** Blocks of the limit that only `allocateReserved` hands out, and `allocate` within `withReserve`. */
@@ -86,21 +90,20 @@ export class Arena {
     this.bytes = bytes
     this.free = new Int32Array(blocks)
     this.taken = new Uint8Array(blocks)
-    for (let block = blocks - 1; block >= 0; block--) this.free[this.freeCount++] = block * this.pageWords
   }
 
   get usedBlocks(): number {
-    return this.blocks - this.freeCount
+    return this.begun - this.freeCount
   }
 
   /** Blocks that can be handed out, those of the reserve included. */
   get freeBlocks(): number {
-    return Math.max(0, this.freeCount - this.blocks + this.limit)
+    return Math.max(0, this.limit - this.usedBlocks)
   }
 
   /** Blocks that `allocate` can hand out. */
   get available(): number {
-    return Math.max(0, this.freeCount - this.blocks + this.limit - this.reserve)
+    return Math.max(0, this.limit - this.usedBlocks - this.reserve)
   }
 
   /** The address of a block that was free, or -1. Its content is whatever it was. */
@@ -125,7 +128,9 @@ export class Arena {
   }
 
   private take(): number {
-    const address = this.free[--this.freeCount] as number
+    const address = this.freeCount > 0
+      ? this.free[--this.freeCount] as number
+      : this.begun++ * this.pageWords
     this.taken[address / this.pageWords] = 1
     return address
   }
