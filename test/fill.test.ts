@@ -32,8 +32,8 @@ const apply = (world: World, root: Root, rows: ReadonlyArray<Row>, version: numb
   const reader = readerOf(recordOf(rows), version)
   if (reader === undefined) return assert.fail("a record")
   for (let index = 0;; index++) {
-    if (puts.find(reader) > 0) {
-      const filled = world.tree.fill(root, puts, version)
+    if (puts.find(reader, version) > 0) {
+      const filled = world.tree.fill(root, puts)
       if (filled > 0) puts.pass(reader, filled)
       index += filled
     }
@@ -177,7 +177,7 @@ describe("a sequence of puts", () => {
       const puts = new Puts(mostWords)
       const reader = readerOf(recordOf(names.map(row)), 9)
       if (reader === undefined) return []
-      return [puts.find(reader), puts.count === 0 ? 0 : world.tree.fill(root, puts, 9)]
+      return [puts.find(reader, 9), puts.count === 0 ? 0 : world.tree.fill(root, puts)]
     }
     assert.deepStrictEqual(taken("b", "d", "c"), [2, 2])
     assert.deepStrictEqual(taken("a", "e"), [2, 0])
@@ -199,8 +199,8 @@ describe("a sequence of puts", () => {
     const puts = new Puts(mostWords)
     const reader = readerOf(recordOf(rows), 1)
     if (reader === undefined) return assert.fail("a record")
-    puts.find(reader)
-    const filled = world.tree.fill(root, puts, 1)
+    puts.find(reader, 1)
+    const filled = world.tree.fill(root, puts)
     assert.isAbove(filled, 12)
     assert.isBelow(filled, 100)
     world.audit([root])
@@ -228,7 +228,7 @@ describe("the puts of a record", () => {
       const [reader, plain] = [readerOf(record, 64), readerOf(record, 64)]
       if (reader === undefined || plain === undefined) continue
       const puts = new Puts(mostWords)
-      const count = puts.find(reader)
+      const count = puts.find(reader, 64)
       for (let index = 0; index < count; index++) {
         assert.isTrue(plain.nextWrite(), `seed ${seed}`)
         assert.deepStrictEqual([plain.op, plain.large, plain.expiryMillis], [Op.put, false, Infinity])

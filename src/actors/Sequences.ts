@@ -38,11 +38,11 @@ export class Sequences {
       return 0
     }
     const { generations, kernel, puts } = this
-    if (puts.find(reader) < least) {
+    if (puts.find(reader, version) < least) {
       this.passing = afterNone
       return 0
     }
-    const applied = kernel.fill(generations.get(puts.keyspace).root, puts, version)
+    const applied = kernel.fill(generations.get(puts.keyspace).root, puts)
     if (applied < least) this.passing = afterElsewhere
     if (applied > 0) puts.pass(reader, applied)
     return applied

@@ -10,6 +10,8 @@
  *                         and with what has room for its longer prefix              closed                  left open
  * ```
  *
+ * A leaf with records behind the place of many puts is split there first.
+ *
  * I1 After each leaf the tree is one that puts one by one could have left: fences, separators and counts are right. So
  *    it may stop there, for want of blocks too.
  * I2 No record is displaced: each key stands behind all others of its leaf, and below its high fence.
@@ -29,7 +31,7 @@ import * as Page from "./Page.ts"
 import type { Puts } from "./Puts.ts"
 import { commonBytes, compareKeys, headOfWords } from "./Search.ts"
 import type { Ground, Root } from "./Split.ts"
-import { insertSeparator, note, sequence } from "./Split.ts"
+import { insertSeparator, note, sequence, splitLeaf } from "./Split.ts"
 
 const { headerWords, paddedWords, recordHeaderWords, slotWords } = Page
 
@@ -63,13 +65,13 @@ export class Fill {
    * Puts as many of `puts`, from the first on, as stand behind the last record of their leaf; answers how many. The
    * next one lies elsewhere, or needs a page or room.
    */
-  put(root: Root, puts: Puts, version: number): number {
+  put(root: Root, puts: Puts): number {
     let done = 0
     while (done < puts.count && this.enter(root, puts, done)) {
       const to = this.below(puts, done)
       const from = done
-      done = this.top(root, puts, done, to, version)
-      if (done < to) done = this.extend(root, puts, done, to, version)
+      done = this.top(root, puts, done, to)
+      if (done < to) done = this.extend(root, puts, done, to)
       if (done < to || done === from) break
     }
     this.counters.puts += done
@@ -87,11 +89,36 @@ export class Fill {
     if (address < 0 || !isInPlace(state)) return false
     const words = arena.wordsOf(address)
     const p = address & arena.mask
-    if (~Leaf.find(words, p, this.key) !== Page.count(words, p)) return false
+    const at = ~Leaf.find(words, p, this.key)
+    if (at < 0) return false
+    if (at < Page.count(words, p)) return this.part(root, puts, index, at) && this.enter(root, puts, index)
     map.state[id] = usedOnce(state)
     this.id = id
     this.words = words
     this.p = p
+    return true
+  }
+
+  /**
+   * Splits the leaf of a put before record `at`, where so many of those that follow stand before that record that they
+   * fill half a leaf; false where they do not.
+   */
+  private part(root: Root, puts: Puts, from: number, at: number): boolean {
+    const { fence, ground, key } = this
+    const { arena, map } = ground.pages
+    const address = map.block[ground.bench.ids[ground.bench.depth] as number] as number
+    Leaf.loadKey(arena.wordsOf(address), address & arena.mask, at, fence)
+    let filled = 0
+    let to = from
+    for (; to < puts.count; to++) {
+      const keyBytes = puts.keyBytes[to] as number
+      const order = compareKeys(puts.words, puts.keyAt[to] as number, keyBytes, fence.words, 0, fence.length)
+      if (order >= 0) break
+      filled += wordsOf(puts, to)
+    }
+    if (filled < arena.pageWords >>> 1 || !this.hasBlocks()) return false
+    key.loadWords(puts.words, puts.keyAt[to - 1] as number, puts.keyBytes[to - 1] as number)
+    splitLeaf(ground, root, key, { index: at, need: 0, replaces: 0, isLast: true })
     return true
   }
 
@@ -115,7 +142,7 @@ export class Fill {
   }
 
   /** Appends puts as long as the leaf has room between its slots and its heap; answers the first that has none. */
-  private top(root: Root, puts: Puts, from: number, to: number, version: number): number {
+  private top(root: Root, puts: Puts, from: number, to: number): number {
     const { p, words } = this
     const skip = Page.prefixBytes(words, p) >>> 2
     const count = Page.count(words, p)
@@ -132,7 +159,7 @@ export class Fill {
     const run = words[p + 13] as number
     const added = index - from
     if (count + added > capacity) widen(words, p, count + added)
-    append(words, p, puts, from, index, version)
+    append(words, p, puts, from, index)
     const ascended = count === (run & 0xffff) + 1 ? (run >>> 16) + added : added - 1
     words[p + 13] = count + added - 1 | Math.min(ascended, 0xffff) << 16
     this.count(root, added)
@@ -145,7 +172,7 @@ export class Fill {
   }
 
   /** The leaf has no room for put `from`: closes it, and builds others behind it; answers how far that came. */
-  private extend(root: Root, puts: Puts, from: number, to: number, version: number): number {
+  private extend(root: Root, puts: Puts, from: number, to: number): number {
     const { bench, pages } = this.ground
     if (to - from < sequence && !this.ascends()) return from
     if (!this.hasBlocks()) return from
@@ -156,7 +183,7 @@ export class Fill {
     let taken = this.closing(puts, from, to, kept)
     if (taken < 0) return from
     pages.touch(this.id)
-    this.build(kept, puts, from, taken, version, this.fence)
+    this.build(kept, puts, from, taken, this.fence)
     let index = from
     while (true) {
       this.count(root, taken)
@@ -165,9 +192,9 @@ export class Fill {
       taken = this.opening(puts, index, to)
       if (index + taken === to || !this.hasBlocks()) break
       taken = this.closing(puts, index, to, undefined)
-      this.build(undefined, puts, index, taken, version, this.fence)
+      this.build(undefined, puts, index, taken, this.fence)
     }
-    this.build(undefined, puts, index, taken, version, undefined)
+    this.build(undefined, puts, index, taken, undefined)
     this.words[this.p + 13] = taken - 1 | taken - 1 << 16
     this.count(root, taken)
     return index + taken
@@ -264,7 +291,6 @@ export class Fill {
     puts: Puts,
     from: number,
     taken: number,
-    version: number,
     fence: KeyScratch | undefined
   ): void {
     const { p, words } = this
@@ -280,7 +306,7 @@ export class Fill {
     }
     Page.setCounts(words, p, 0, slots)
     if (kept !== undefined) Leaf.append(words, p, kept, 0, 0, records)
-    append(words, p, puts, from, from + taken, version)
+    append(words, p, puts, from, from + taken)
   }
 
   /** Makes the leaf behind the one at hand, which is closed, and goes there: to put `index`. */
@@ -318,20 +344,12 @@ function widen(words: Int32Array, p: number, capacity: number): void {
 }
 
 /** Appends puts [from, to), for which there are slots and room, and which begin with the page's prefix. */
-function append(
-  words: Int32Array,
-  p: number,
-  puts: Puts,
-  from: number,
-  to: number,
-  version: number
-): void {
-  const source = puts.words
+function append(words: Int32Array, p: number, puts: Puts, from: number, to: number): void {
+  const { versions, words: source } = puts
   const prefix = Page.prefixBytes(words, p)
   const skip = prefix >>> 2
   const capacity = Page.capacity(words, p)
-  const versionLow = version | 0
-  const versionHigh = version / 4_294_967_296 | 0
+  let newest = 0
   let slot = p + headerWords + Page.count(words, p)
   let top = Page.heapTop(words, p)
   for (let index = from; index < to; index++, slot++) {
@@ -342,8 +360,10 @@ function append(
     top -= recordHeaderWords + keyWords + valueWords
     let at = p + top
     words[at] = valueBytes | Leaf.Kind.Value << 16
-    words[at + 1] = versionLow
-    words[at + 2] = versionHigh
+    const version = versions[index] as number
+    if (version > newest) newest = version
+    words[at + 1] = version | 0
+    words[at + 2] = version / 4_294_967_296 | 0
     at += recordHeaderWords
     let origin = (puts.keyAt[index] as number) + skip
     const first = stored > 0 ? source[origin] as number : 0
@@ -356,5 +376,5 @@ function append(
   }
   Page.setCounts(words, p, slot - p - headerWords, capacity)
   Page.setHeap(words, p, top, Page.garbage(words, p))
-  if (from < to) Page.raisePageLsn(words, p, version)
+  Page.raisePageLsn(words, p, newest)
 }

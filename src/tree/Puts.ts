@@ -1,8 +1,9 @@
 /**
- * Puts that stand one after another in a record of the log, with keys that ascend: where each key and value begins.
+ * Puts with keys that ascend, as they lie in the log: where each key and value begins.
  *
- * What a load consists of. They are found in one pass over the record's words, without a view or an object for any of
- * them, so that whoever applies them knows how many there are before it begins.
+ * What a load consists of: there they stand one after another in a record, and are found in one pass over its words,
+ * without a view or an object for any of them, so that whoever applies them knows how many there are before it begins.
+ * Or somebody has sorted them (`Gathered.ts`).
  *
  * I1 Each is a whole write within its record, of one keyspace, without an expiry and small enough for a leaf; whatever
  *    breaks a rule is left to the reader, which says what is wrong with it.
@@ -15,7 +16,7 @@ import type { RecordReader } from "../log/RecordReader.ts"
 import { compareKeys } from "./Search.ts"
 
 /** Puts that are looked at together. */
-const most = 1024
+export const most = 1024
 
 const headerWords = WRITE_HEADER_BYTES >>> 2
 
@@ -31,6 +32,8 @@ export class Puts {
   readonly keyBytes = new Int32Array(most)
   readonly valueAt = new Int32Array(most)
   readonly valueBytes = new Int32Array(most)
+  /** LSN of the commit of each. */
+  readonly versions = new Float64Array(most)
   private readonly mostWords: number
 
   /** Writes of more words are left to those who put one by one: where few fit a page, there is little to be won. */
@@ -38,8 +41,11 @@ export class Puts {
     this.mostWords = mostWords
   }
 
-  /** Finds those that begin at the next write of `reader`, which stays where it is; answers how many there are. */
-  find(reader: RecordReader): number {
+  /**
+   * Finds those that begin at the next write of `reader`, which stays where it is; answers how many there are. Their
+   * commit is at `version`.
+   */
+  find(reader: RecordReader, version: number): number {
     this.count = 0
     const { words } = reader
     if (reader.left === 0) return 0
@@ -50,7 +56,7 @@ export class Puts {
     if (at + headerWords > end) return 0
     this.keyspace = words[at + 2] as number
     while (this.count < limit) {
-      const next = this.add(at, end)
+      const next = this.add(at, end, version)
       if (next < 0) break
       at = next
     }
@@ -64,8 +70,38 @@ export class Puts {
     reader.pass(count, end << 2)
   }
 
+  /** Begins anew, with those that lie in `words` and are put to a keyspace. */
+  begin(words: Int32Array, keyspace: number): void {
+    this.words = words
+    this.keyspace = keyspace
+    this.count = 0
+  }
+
+  /** Whether the write at a word, which is a whole one, is one of these (I1). */
+  takes(words: Int32Array, at: number): boolean {
+    const head = words[at] as number
+    const valueBytes = words[at + 1] as number
+    return (head & 0xffff) === Op.put && valueBytes <= 0xffff
+      && headerWords + padded(head >>> 16) + padded(valueBytes) <= this.mostWords
+  }
+
+  /** Adds the put at a word, which is known to be one of these (I1, I2); answers where the next write begins. */
+  push(at: number, version: number): number {
+    const { count, words } = this
+    const keyBytes = (words[at] as number) >>> 16
+    const valueBytes = words[at + 1] as number
+    const valueAt = at + headerWords + padded(keyBytes)
+    this.keyAt[count] = at + headerWords
+    this.keyBytes[count] = keyBytes
+    this.valueAt[count] = valueAt
+    this.valueBytes[count] = valueBytes
+    this.versions[count] = version
+    this.count = count + 1
+    return valueAt + padded(valueBytes)
+  }
+
   /** Adds the write at a word; answers where the next one begins, or -1 where it is none of these (I1, I2). */
-  private add(at: number, end: number): number {
+  private add(at: number, end: number, version: number): number {
     const { count, words } = this
     if (at + headerWords > end) return -1
     const head = words[at] as number
@@ -84,12 +120,7 @@ export class Puts {
       const order = compareKeys(words, before, this.keyBytes[count - 1] as number, words, keyAt, keyBytes)
       if (order >= 0) return -1
     }
-    this.keyAt[count] = keyAt
-    this.keyBytes[count] = keyBytes
-    this.valueAt[count] = valueAt
-    this.valueBytes[count] = valueBytes
-    this.count = count + 1
-    return next
+    return this.push(at, version)
   }
 }
 

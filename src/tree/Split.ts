@@ -66,22 +66,27 @@ export function compact(ground: Ground, words: Int32Array, p: number, need: numb
   words[p + 13] = source[13] as number
 }
 
+/** A record of so many words that would stand at an index. */
+interface Coming {
+  readonly index: number
+  readonly need: number
+  /** What its older version takes, or 0. */
+  readonly replaces: number
+  /** Whether many come there, of which this is the last one. */
+  readonly isLast?: boolean
+}
+
 /**
- * Splits the leaf at the end of the path for a record of `need` words that would stand at `index`. `replaces` is what
- * its older version takes, or 0. The caller has made sure of the blocks (`depth + 2`). Answers the new leaf.
+ * Splits the leaf at the end of the path for what comes. The caller has made sure of the blocks (`depth + 2`). Answers
+ * the new leaf.
  */
-export function splitLeaf(
-  ground: Ground,
-  root: Root,
-  key: KeyScratch,
-  at: { readonly index: number; readonly need: number; readonly replaces: number }
-): number {
+export function splitLeaf(ground: Ground, root: Root, key: KeyScratch, at: Coming): number {
   const { bench, pages } = ground
   const leftId = bench.ids[bench.depth] as number
   const leftAddress = pages.map.block[leftId] as number
   const words = pages.arena.wordsOf(leftAddress)
   const p = leftAddress & pages.arena.mask
-  invariant(Page.count(words, p) > 1, "Split: a record is within the limits")
+  invariant(Page.count(words, p) > 1 || at.isLast === true, "Split: a record is within the limits")
   pages.touch(leftId)
   const rightId = pages.create(pages.placeOf(leftId))
   pages.deadlines.inherit(rightId, leftId)
@@ -128,13 +133,12 @@ function sourceWords(source: Int32Array, index: number): number {
 }
 
 /** How many records stay in the left leaf; the separator is left in `bench.separator`. */
-function chooseCut(
-  source: Int32Array,
-  bench: Workbench,
-  key: KeyScratch,
-  at: { readonly index: number; readonly need: number; readonly replaces: number }
-): number {
+function chooseCut(source: Int32Array, bench: Workbench, key: KeyScratch, at: Coming): number {
   const count = Page.count(source, 0)
+  if (at.isLast === true) {
+    separate(bench, key, keyOf(bench, source, at.index))
+    if (fits(source, bench, at.index)) return at.index
+  }
   const run = at.replaces === 0 ? Leaf.ascendingRun(source, 0, at.index) : 0
   if (run > 0 && run >= Math.min(sequence, count - 1)) {
     // The record at hand is the last of the left side, or alone on the right one.
@@ -152,10 +156,7 @@ function chooseCut(
 }
 
 /** The cut, from 1 to count − 1, that best balances the bytes of both sides with the new record among them. */
-function middle(
-  source: Int32Array,
-  at: { readonly index: number; readonly need: number; readonly replaces: number }
-): number {
+function middle(source: Int32Array, at: Coming): number {
   const count = Page.count(source, 0)
   const added = at.need === 0 ? 0 : at.need - at.replaces + (at.replaces === 0 ? Page.slotWords : 0)
   let total = added

@@ -233,10 +233,10 @@ export class Tree extends Lookup {
 
   /**
    * Puts as many of a sequence as stand behind all other records of their leaves, and answers how many; what is left
-   * is to be put one by one (`Fill.ts`). `version` is the LSN of their commit.
+   * is to be put one by one (`Fill.ts`).
    */
-  fill(root: Root, puts: Puts, version: number): number {
-    return this.filling.put(root, puts, version)
+  fill(root: Root, puts: Puts): number {
+    return this.filling.put(root, puts)
   }
 
   private asked(answer: number, blocks: number, leaf: number): number {
