@@ -173,10 +173,11 @@ const replay = Effect.fnUntraced(
       mode: ground.mode,
       sessions: replayed,
       firsts: ground.catalog.streams,
-      apply: (reader) => {
-        treeActor.apply(reader)
-        return treeActor.backlog === 0 ? undefined : Recovery.drained(treeActor, fuse)
-      },
+      sweep: Recovery.sweepOf(ground, treeActor),
+      applied: () =>
+        treeActor.backlog === 0 && fuse.failure === undefined
+          ? undefined
+          : Recovery.drained(treeActor, fuse),
       progress: settings.recovery
     })
     const tail = new Tail({

@@ -5,7 +5,8 @@
  * decided by `log/Scan.ts`. Nothing is served before this has ended, and nothing that it reads is thrown away.
  *
  * I1 Only groups that the scan accepted are applied, in order, from the cut on; a reader beside a living owner applies
- *    only what is known to be durable.
+ *    only what is known to be durable. What is applied together (`Sweep.ts`) is applied before more is read than there
+ *    is memory for, and before the end of the log is decided.
  * I2 Each session's serials follow one another without a hole (`tree/SessionReplay.ts`).
  * I3 What was adopted without being known durable is written again and synced before anything builds on it, because a
  *    page cache may show bytes that the disk does not have.
@@ -30,12 +31,34 @@ import {
 import { FormatTooNew, storeError } from "../StoreError.ts"
 import type { StoreError } from "../StoreError.ts"
 import * as Telemetry from "../Telemetry.ts"
+import type { Budget } from "../tree/Budget.ts"
+import type { Generations } from "../tree/Generations.ts"
 import type { SessionReplay } from "../tree/SessionReplay.ts"
+import type { Tree as Kernel } from "../tree/Tree.ts"
 import type { Roots } from "./Footing.ts"
 import { gather, note } from "./Gather.ts"
+import { LogBuffer } from "./LogBuffer.ts"
 import { damaged } from "./Restore.ts"
 import { joined } from "./Seam.ts"
 import type { Segments } from "./Segments.ts"
+import { Sweep } from "./Sweep.ts"
+import type { Options as SweepOptions } from "./Sweep.ts"
+
+/** Part of the memory that the log may take while it is replayed. */
+const memoryParts = 8
+
+/** Bytes of the log for a write that is gathered, at least: there is no room in the books for more. */
+const writeBytes = 64
+
+/** What records are given to, to be applied by the Tree. */
+export const sweepOf = (
+  { budget, generations, tree: kernel }: {
+    readonly budget: Budget
+    readonly generations: Generations
+    readonly tree: Kernel
+  },
+  tree: SweepOptions["tree"]
+): Sweep => new Sweep({ kernel, generations, tree, most: budget.memoryBytes / memoryParts / writeBytes })
 
 /** How far a replay has come. */
 export interface Progress {
@@ -64,22 +87,28 @@ interface ReplayOptions {
   /** Transactions whose pieces are in the log, and the first pieces of those that were open at the cut. */
   readonly streams: OpenStreams
   readonly firsts: ReadonlyArray<number>
-  /** Applies a record; an effect where that takes time. */
-  readonly apply: (reader: RecordReader) => Effect.Effect<void, StoreError> | undefined
+  /** Applies records: some by themselves, some together. */
+  readonly sweep: Sweep
+  /** Waits until what was given to it is applied; undefined where it is. */
+  readonly applied: () => Effect.Effect<void, StoreError> | undefined
+  readonly budget: Budget
   readonly progress: (progress: Progress) => Effect.Effect<void>
 }
 
 /** Applies the log from the newest checkpoint's cut, and decides where it ends. */
 export const replay = (options: ReplayOptions): Effect.Effect<Replayed, StoreError> =>
   Effect.gen(function*() {
-    const { mode, roots, segments, streams } = options
+    const { mode, roots, segments, streams, sweep } = options
     const { begin, cut, storeId } = roots.newest
     const opened = yield* openSegments(options, begin.sequence)
     yield* joined({ ...options, opened })
     yield* gather({ ...options, opened })
+    const log = new LogBuffer(options.budget.memoryBytes / memoryParts, [...opened.values()])
+    options.budget.hold("parked", () => log.memoryBytes + sweep.gathered.bytes)
     const scan = new Scan({
       storeId,
       cut,
+      windowBytes: log.windowBytes,
       durableLsn: roots.durableLsn,
       // The log may have been truncated for a checkpoint that is lost now: up to this one's cut at most.
       firstSequence: roots.superseded ? cut.sequence : begin.sequence,
@@ -90,20 +119,28 @@ export const replay = (options: ReplayOptions): Effect.Effect<Replayed, StoreErr
     while (true) {
       const answer = scan.next()
       if (answer._tag === "Need") {
-        const bytes = Buffer.allocUnsafe(answer.length)
-        const read = yield* (opened.get(answer.sequence) as Opened).file.read(bytes, answer.offset)
-        scan.feed(bytes.subarray(0, read))
+        if (!log.fits(answer)) {
+          yield* settled(options)
+          adopted.keep()
+          log.clear()
+        }
+        scan.feed(yield* log.read((opened.get(answer.sequence) as Opened).file, answer))
       } else if (answer._tag === "Group") {
         segments.announce(answer.segment)
-        adopted.push(answer, scan.durableLsn)
+        adopted.push(answer)
         const durable = adopted.takeDurable(scan.durableLsn)
         const groups = mode === "readWrite" ? [answer] : durable
         for (const group of groups) records += yield* applyAll(group, options)
         yield* options.progress({ lsn: answer.end, bytes: answer.end - cut.lsn, records })
       } else {
+        yield* settled(options)
         const end = yield* ended(options, answer, opened)
         streams.endAll()
         if (mode === "readWrite") yield* adopted.rewrite(end, opened)
+        log.release()
+        sweep.release()
+        // The pages may have all of it again at once.
+        options.budget.counted = 0
         return { end, records, bytes: end.at.lsn - cut.lsn }
       }
     }
@@ -167,9 +204,10 @@ const wipe = (
 
 const applyAll = (
   { bytes, kind, lsn, records, segment }: ScannedGroup,
-  { apply, directory, segments, sessions, streams }: ReplayOptions
+  options: ReplayOptions
 ): Effect.Effect<number, StoreError> =>
   Effect.gen(function*() {
+    const { directory, segments, sessions, streams, sweep } = options
     // What the life before had not committed never will be.
     if (kind === GroupKind.open) streams.endAll()
     if (kind !== GroupKind.data) return 0
@@ -181,24 +219,40 @@ const applyAll = (
         const path = `${directory}/${segmentName(segment.sequence)}`
         return yield* damaged(path, fileOffset(segment, reader.lsn), mismatch.expected, mismatch.actual)
       }
-      const wait = note({ directory, segments }, streams, reader) ?? applied(apply, reader)
-      if (typeof wait === "string") {
-        const path = `${directory}/${segmentName(segment.sequence)}`
-        return yield* damaged(path, fileOffset(segment, reader.lsn), "a record that fits the store", wait)
-      }
+      const wait = note({ directory, segments }, streams, reader) ??
+        fitting(options, () => sweep.apply(reader))
       if (wait !== undefined) yield* wait
     }
     return records
   })
 
-/** Applies a record. That the store is not what a record takes it for is the log's fault: answered, in its words. */
-const applied = (apply: ReplayOptions["apply"], reader: RecordReader): ReturnType<typeof apply> | string => {
+/** Applies what has been gathered. */
+const settled = (options: ReplayOptions): Effect.Effect<void, StoreError> =>
+  Effect.suspend(() => fitting(options, () => options.sweep.settle()) ?? Effect.void)
+
+/** Applies records, and answers what to wait for. That the store is not what one takes it for is the log's fault. */
+const fitting = (options: ReplayOptions, apply: () => void): Effect.Effect<void, StoreError> | undefined => {
   try {
-    return apply(reader)
+    apply()
   } catch (cause) {
-    if (isViolation(cause)) return cause.message
+    if (isViolation(cause)) return unfit(options, cause)
     throw cause
   }
+  const wait = options.applied()
+  if (wait !== undefined) return Effect.andThen(wait, Effect.suspend(() => misfit(options) ?? Effect.void))
+  return misfit(options)
+}
+
+const misfit = (options: ReplayOptions): Effect.Effect<never, StoreError> | undefined =>
+  options.sweep.violation === undefined ? undefined : unfit(options, options.sweep.violation)
+
+const unfit = (
+  { directory, segments, sweep }: ReplayOptions,
+  { message }: Error
+): Effect.Effect<never, StoreError> => {
+  const place = segments.placeOf(sweep.lsn)
+  const path = `${directory}/${place === undefined ? "log" : segmentName(place.sequence)}`
+  return damaged(path, place?.offset ?? 0, "a record that fits the store", message)
 }
 
 interface Opened {
@@ -252,9 +306,13 @@ const openSegments = (
 class Adopted {
   private groups: Array<ScannedGroup> = []
 
-  /** Copies what must outlive the scan's next answer. */
-  push(group: ScannedGroup, durableLsn: number): void {
-    this.groups.push(group.end <= durableLsn ? group : { ...group, bytes: Buffer.from(group.bytes) })
+  push(group: ScannedGroup): void {
+    this.groups.push(group)
+  }
+
+  /** Copies what is left: the log is going to be read to where it lies. */
+  keep(): void {
+    this.groups = this.groups.map((group) => ({ ...group, bytes: Buffer.from(group.bytes) }))
   }
 
   /** Gives up the groups that are durable, oldest first. */

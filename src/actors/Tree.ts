@@ -10,7 +10,7 @@
  *   Ready ───────────▶ visible += record ─────────────────────▶ Parked ── resume ──▶ Ready
  * ```
  *
- * I1 Records are applied in LSN order, each exactly once.
+ * I1 Records are applied in LSN order, each exactly once; those of a sweep as if they were (`Sweep.ts`).
  * I2 The visible LSN passes a record only when all of its writes are applied.
  *
  * It has no mailbox: the Wal's is the one before it, and its parked records count against that (see `Machine.ts`).
@@ -35,6 +35,7 @@ import { Charges } from "./Charges.ts"
 import { Sequences } from "./Sequences.ts"
 import type { Options as SliceOptions } from "./Slices.ts"
 import { Slices } from "./Slices.ts"
+import type { Sweep } from "./Sweep.ts"
 
 export interface Options {
   readonly kernel: Kernel
@@ -57,6 +58,7 @@ type Parked =
   | { readonly _tag: "Record"; readonly bytes: Buffer; readonly lsn: number; applied: number }
   | { readonly _tag: "Cut"; readonly cut: Cut; readonly beside: Beside }
   | { readonly _tag: "Slices"; readonly slices: Slices }
+  | { readonly _tag: "Sweep"; readonly sweep: Sweep }
 
 export class Tree {
   visibleLsn: number
@@ -125,6 +127,23 @@ export class Tree {
     this.wait(reader.lsn, { _tag: "Slices", slices })
     // Not in this turn: whoever commits has applied nothing yet, and may be in the middle of a batch.
     if (this.parked.length === 1) slices.pause()
+  }
+
+  /** Applies what a sweep has gathered; nothing waits before it. */
+  sweep(sweep: Sweep): void {
+    this.wait(sweep.gathered.lsn, { _tag: "Sweep", sweep })
+    this.resume()
+  }
+
+  private swept(sweep: Sweep): boolean {
+    const { end, millis, records } = sweep.gathered
+    this.millis = millis
+    const done = sweep.next((reader, version) => {
+      this.version = version
+      return this.runOne(reader)
+    }, () => this.options.slices.pause(() => {}))
+    if (done) this.passed(end, records)
+    return done
   }
 
   private slice(slices: Slices): boolean {
@@ -199,6 +218,7 @@ export class Tree {
       return true
     }
     if (parked._tag === "Slices") return this.slice(parked.slices)
+    if (parked._tag === "Sweep") return this.swept(parked.sweep)
     const reader = this.scratch.open(parked.bytes, 0, parked.bytes.length, parked.lsn, 1)
     invariant(reader.nextRecord(), "Tree I1")
     const applied = this.run(reader, parked.applied)
@@ -225,12 +245,12 @@ export class Tree {
     this.passed(reader.lsn + (reader.recordEnd - reader.recordStart))
   }
 
-  private passed(end: number): void {
+  private passed(end: number, records = 1): void {
     if (this.options.kernel.versions.dropped.length > 0) this.charges.settle()
     invariant(end > this.visibleLsn, "Tree I1")
     this.visibleLsn = end
-    this.counters.records++
-    this.recordsSinceCut++
+    this.counters.records += records
+    this.recordsSinceCut += records
     this.progress()
   }
 

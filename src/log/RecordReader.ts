@@ -148,6 +148,16 @@ export class RecordReader {
     this.cursor = end
   }
 
+  /** Goes to the write that begins at `at`: one of a transaction in `bytes`, and whoever asks has visited it. */
+  visit(at: number): void {
+    this.type = RecordType.transaction
+    this.recordEnd = this.end
+    this.cursor = at
+    this.writeCount = 1
+    this.seenWrites = 0
+    invariant(this.nextWrite(), "RecordReader: a write that was visited")
+  }
+
   /** Goes to the next write of the record; false at its end, or at a broken rule. */
   nextWrite(): boolean {
     if (this.fault !== undefined) return false

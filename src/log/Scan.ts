@@ -40,7 +40,7 @@ interface Stop {
   readonly format: number
 }
 
-/** Read ahead by this much where less is needed. */
+/** Read ahead by this much where less is needed, unless said. */
 const WINDOW_BYTES = 1024 * 1024
 const MAGIC_BYTES = Buffer.alloc(4)
 MAGIC_BYTES.writeUInt32LE(GROUP_MAGIC)
@@ -321,11 +321,13 @@ export class Scan {
     const start = offset - this.windowOffset
     if (sequence === this.windowSequence && start >= 0 && start + length <= this.window.length) return true
     const size = this.files.get(sequence) ?? 0
+    const ahead = this.options.windowBytes ?? WINDOW_BYTES
     this.need = {
       _tag: "Need",
       sequence,
       offset,
-      length: Math.max(length, Math.min(WINDOW_BYTES, size - offset))
+      length: Math.max(length, Math.min(ahead, size - offset)),
+      beyond: this.state === "search"
     }
     return false
   }

@@ -18,6 +18,8 @@ export interface ScanOptions {
   readonly files: ReadonlyArray<{ readonly sequence: number; readonly bytes: number }>
   /** End here, at a group boundary, without looking further. */
   readonly until?: Lsn
+  /** Read ahead by this much where less is needed; 1 MiB unless said. */
+  readonly windowBytes?: number
 }
 
 /** Bytes `[offset, offset + length)` of that segment's file are needed. */
@@ -26,9 +28,11 @@ export interface Need {
   readonly sequence: number
   readonly offset: number
   readonly length: number
+  /** Whether they are searched for what the end depends on: no group is handed out of them. */
+  readonly beyond: boolean
 }
 
-/** A group of the log, records checked. `bytes` are good until the next call. */
+/** A group of the log, records checked. `bytes` are those that were fed. */
 export interface ScannedGroup {
   readonly _tag: "Group"
   readonly kind: number

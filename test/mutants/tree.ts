@@ -239,5 +239,29 @@ export const tree: ReadonlyArray<Mutant> = [
     find: "(own === dropped ? this.isKnown(treeId) : own !== treeId)",
     replace: "own !== (this.isKnown(treeId) ? treeId : dropped)",
     caughtBy: { file: "rot.places" }
+  },
+  {
+    name: "two writes of a key swept",
+    breaks: "Of the writes of a key in a log that is replayed the first is handed out beside the last.",
+    file: "tree/Gathered.ts",
+    find: "this.compare(row, halves[2 * place + 2] as number) !== 0",
+    replace: "this.compare(row, halves[2 * place + 2] as number) !== 0 || place === from",
+    caughtBy: { file: "sweep" }
+  },
+  {
+    name: "record that passes a sweep",
+    breaks: "A record that is applied by itself is applied before those that were gathered.",
+    file: "actors/Sweep.ts",
+    find: "    this.settle()\n    this.lsn = reader.lsn\n",
+    replace: "    this.lsn = reader.lsn\n",
+    caughtBy: { file: "sweep" }
+  },
+  {
+    name: "leaf split at another place",
+    breaks: "Puts that come before a record are built into its leaf behind it.",
+    file: "tree/Fill.ts",
+    find: "      if (order >= 0) break\n      filled",
+    replace: "      if (order > 0) break\n      filled",
+    caughtBy: { file: "sweep" }
   }
 ]

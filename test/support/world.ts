@@ -107,6 +107,11 @@ export class World {
     }
   }
 
+  /** Somebody else has made a tree. */
+  adopt(root: Root): void {
+    this.roots.set(root.treeId, root)
+  }
+
   /** Takes a tree down, in slices of `pages`; `between` runs between them. */
   drop(root: Root, pages: number, between: () => void = () => {}): void {
     this.roots.delete(root.treeId)
