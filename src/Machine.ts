@@ -37,6 +37,7 @@ import * as Janitor from "./actors/Janitor.ts"
 import * as Mover from "./actors/Mover.ts"
 import * as Recovery from "./actors/Recovery.ts"
 import * as Relocation from "./actors/Relocation.ts"
+import { rescue } from "./actors/Rescue.ts"
 import * as Restore from "./actors/Restore.ts"
 import * as Scratch from "./actors/Scratch.ts"
 import { Sessions } from "./actors/Sessions.ts"
@@ -174,10 +175,7 @@ const replay = Effect.fnUntraced(
       sessions: replayed,
       firsts: ground.catalog.streams,
       sweep: Recovery.sweepOf(ground, treeActor),
-      applied: () =>
-        treeActor.backlog === 0 && fuse.failure === undefined
-          ? undefined
-          : Recovery.drained(treeActor, fuse),
+      applied: () => Recovery.drained(treeActor, fuse),
       progress: settings.recovery
     })
     const tail = new Tail({
@@ -377,7 +375,7 @@ const coordinate = Effect.fnUntraced(function*(
       treeActor.resume()
     },
     stalledMillis: wal.stalledMillis,
-    rescue: Buffer_.rescue(buffer, ground.tree.pages, flush.suspects),
+    rescue: rescue(buffer.load, ground.tree.pages, flush.suspects),
     move: Mover.make({
       ...ground,
       pages: ground.tree.pages,

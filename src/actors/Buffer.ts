@@ -22,7 +22,6 @@ import type { Epoch } from "../tree/Epoch.ts"
 import type { Purpose } from "../tree/Events.ts"
 import type { EvictCounters } from "../tree/Evict.ts"
 import type { Place } from "../tree/MapChunk.ts"
-import { State } from "../tree/MapTable.ts"
 import type { Misses } from "../tree/Misses.ts"
 import type { SealedImage } from "../tree/PageFile.ts"
 import type { Pages } from "../tree/Pages.ts"
@@ -373,28 +372,3 @@ class Live {
     return this.loads.now(pageId, purpose)
   }
 }
-
-/**
- * Images again every page whose newest image a failed sync left in doubt: it is loaded (which verifies it) and counts
- * as changed, so that the next checkpoint writes it elsewhere.
- */
-export const rescue = (
-  buffer: Buffer,
-  pages: Pages,
-  suspects: Set<number>
-): Effect.Effect<void, StoreError> =>
-  Effect.suspend(() => {
-    if (suspects.size === 0) return Effect.void
-    const { map } = pages
-    const ids: Array<number> = []
-    for (let id = 1; id < map.bound; id++) {
-      if (suspects.has(map.slot[id] as number) || suspects.has(map.cutSlot[id] as number)) ids.push(id)
-      const packed = ((map.state[id] as number) & State.Mini) !== 0 && suspects.has(map.pack[id] as number)
-      if (packed) pages.touchMini(id)
-    }
-    const again = Effect.forEach(ids, (id) =>
-      Effect.map(buffer.load(id, "rescue"), () => {
-        if (map.isUsed(id) && (map.block[id] as number) >= 0) pages.touch(id)
-      }), { discard: true })
-    return Effect.andThen(again, Effect.sync(() => suspects.clear()))
-  })

@@ -341,13 +341,18 @@ class Adopted {
   }
 }
 
-/** Waits until the Tree has applied everything that it parked, or the store has failed. */
+/** Waits until the Tree has applied everything that it parked, or the store has failed; undefined where it has. */
 export const drained = (
-  tree: { readonly idle: (reply: (exit: Exit.Exit<void, StoreError>) => void) => void },
+  tree: {
+    readonly backlog: number
+    readonly idle: (reply: (exit: Exit.Exit<void, StoreError>) => void) => void
+  },
   fuse: { readonly failure: StoreError | undefined }
-): Effect.Effect<void, StoreError> =>
-  Effect.suspend(() =>
-    fuse.failure === undefined
-      ? Effect.callback<void, StoreError>((resume) => tree.idle(resume))
-      : Effect.fail(fuse.failure)
-  )
+): Effect.Effect<void, StoreError> | undefined =>
+  tree.backlog === 0 && fuse.failure === undefined ?
+    undefined :
+    Effect.suspend(() =>
+      fuse.failure === undefined
+        ? Effect.callback<void, StoreError>((resume) => tree.idle(resume))
+        : Effect.fail(fuse.failure)
+    )
