@@ -12,7 +12,7 @@ import type { Root } from "../src/tree/Tree.ts"
 import { figure } from "./support/figures.ts"
 import { random } from "./support/random.ts"
 import type { Random } from "./support/random.ts"
-import { seedsOf } from "./support/seeds.ts"
+import { eachSeed } from "./support/seeds.ts"
 import { readerOf, recordOf } from "./support/sequence.ts"
 import { keys, Model } from "./support/treeModel.ts"
 import type { Row } from "./support/treeModel.ts"
@@ -22,7 +22,6 @@ const everything = { lower: new Uint8Array(0), upper: undefined, order: "ascendi
 const whole = { ...everything, columns: "keys and values" } as const
 const mostWords = pageBytes >>> 5
 
-const asked = process.env["HEARTWOOD_SEED"]
 const counts = { seeds: 0, sequences: 0, filled: 0, leaves: 0, alone: 0, checkpoints: 0, loads: 0 }
 afterAll(() => figure("M1 sequences of a load", counts))
 
@@ -129,17 +128,8 @@ describe("a sequence of puts", () => {
       { blocks: 60, mode: "pages" }
     ] as const
   )("leaves what puts one by one leave: $mode, $blocks blocks", (options) => {
-    const { count, from, own } = asked === undefined
-      ? seedsOf({ from: 1, count: 15 })
-      : { from: Number(asked), count: 1, own: false }
     const before = { ...counts }
-    for (let seed = from; seed < from + count; seed++) {
-      try {
-        drive(seed, options)
-      } catch (cause) {
-        throw new Error(`seed ${seed}`, { cause })
-      }
-    }
+    const own = eachSeed(15, (seed) => drive(seed, options))
     if (!own) return
     assert.isAbove(counts.filled - before.filled, 10_000)
     assert.isAbove(counts.leaves - before.leaves, 150)

@@ -21,11 +21,10 @@ import { Found, Missing } from "../src/tree/Tree.ts"
 import { figure } from "./support/figures.ts"
 import { random } from "./support/random.ts"
 import type { Random } from "./support/random.ts"
-import { seedsOf } from "./support/seeds.ts"
+import { eachSeed } from "./support/seeds.ts"
 import { keys } from "./support/treeModel.ts"
 import { bytes, text, World } from "./support/world.ts"
 
-const asked = process.env["HEARTWOOD_SEED"]
 const counts = { seeds: 0, records: 0, gathered: 0, superseded: 0, filled: 0, waits: 0, loads: 0 }
 afterAll(() => figure("M1 logs replayed in sweeps", counts))
 
@@ -281,17 +280,8 @@ describe("a sweep", () => {
       { blocks: 80, mode: "pages" }
     ] as const
   )("leaves what the records leave one by one: $mode, $blocks blocks", (options) => {
-    const { count, from, own } = asked === undefined
-      ? seedsOf({ from: 1, count: 12 })
-      : { from: Number(asked), count: 1, own: false }
     const before = { ...counts }
-    for (let seed = from; seed < from + count; seed++) {
-      try {
-        drive(seed, options)
-      } catch (cause) {
-        throw new Error(`seed ${seed}`, { cause })
-      }
-    }
+    const own = eachSeed(12, (seed) => drive(seed, options))
     if (!own) return
     assert.isAbove(counts.gathered - before.gathered, 500)
     assert.isAbove(counts.superseded - before.superseded, 500)
