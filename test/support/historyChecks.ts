@@ -75,7 +75,7 @@ const observed = <Op>(
   transaction: Transaction,
   opsOf: (seen: Seen) => ReadonlyArray<Op>
 ): Observed<Op> => {
-  const { attempts, ended, id, invoked } = transaction
+  const { attempts, ended, id, invoked, unseen } = transaction
   const { results = [], steps = [] } = attempts.at(-1) ?? {}
   const status = statusOf(transaction)
   return {
@@ -83,6 +83,7 @@ const observed = <Op>(
     invoked,
     ended: status === "info" ? Infinity : ended,
     status,
+    unseen,
     ops: seen(steps, results).flatMap(opsOf)
   }
 }

@@ -21,6 +21,8 @@ export interface Observed<Op> {
   readonly ended: number
   /** `info`: nobody knows whether it was committed. Then what it read says nothing. */
   readonly status: "ok" | "fail" | "info"
+  /** There where it had ended before anybody could see it: who began then need not come after it. */
+  readonly unseen?: true | undefined
   readonly ops: ReadonlyArray<Op>
 }
 
@@ -58,7 +60,7 @@ export class Graph {
     for (const later of observed) {
       if (later.ended >= until || later.status !== "ok") continue
       for (const earlier of observed) {
-        if (earlier.status === "ok" && earlier.ended < later.invoked) {
+        if (earlier.status === "ok" && earlier.unseen !== true && earlier.ended < later.invoked) {
           this.add("rt", earlier.id, later.id, "had ended before it began")
         }
       }

@@ -198,23 +198,23 @@ class Run {
     return Effect.matchEffect(Effect.provideService(open(this.options), Disk, this.disk), {
       onSuccess: (opened) =>
         Effect.matchEffect(dumpAt(opened.store, this.part === "everything" ? allKeyspaces : keyspaces), {
-          onSuccess: (seen) => this.died ? Effect.andThen(opened.close, again) : this.begun(opened, seen),
+          // In one step: the disk may die between any two.
+          onSuccess: (seen) =>
+            Effect.suspend(() => {
+              if (this.died) return Effect.andThen(opened.close, again)
+              this.begin(seen)
+              return Effect.succeed(opened)
+            }),
           onFailure: (error) => this.died ? Effect.andThen(opened.close, again) : Effect.fail(error)
         }),
       onFailure: (error) => this.died ? again : Effect.fail(error)
     })
   })
 
-  private begun(
-    opened: Opened,
-    { found, now }: { readonly found: State; readonly now: number }
-  ): Effect.Effect<Opened> {
-    return Effect.sync(() => {
-      this.serving = true
-      this.recorder.open(found, now)
-      this.schedule.note(JSON.stringify([...found]))
-      return opened
-    })
+  private begin({ found, now }: { readonly found: State; readonly now: number }): void {
+    this.serving = true
+    this.recorder.open(found, now)
+    this.schedule.note(JSON.stringify([...found]))
   }
 
   private readonly revive: Effect.Effect<void> = Effect.suspend(() => {
