@@ -12,8 +12,9 @@ import * as Engines from "../bench/engines/Engines.ts"
 import { judge } from "../bench/guard/Judge.ts"
 import { documentOf, marks, readmeSectionOf, readmeWith } from "../bench/report/Document.ts"
 import { goals } from "../bench/report/Goals.ts"
+import { join } from "../bench/report/Join.ts"
 import { picturesOf } from "../bench/report/Plots.ts"
-import { goalTable } from "../bench/report/Table.ts"
+import { goalTable, surroundings } from "../bench/report/Table.ts"
 import { Latencies } from "../bench/workloads/Latencies.ts"
 import type { Sample } from "../bench/workloads/Measure.ts"
 import { Stage } from "../bench/workloads/Stage.ts"
@@ -185,7 +186,7 @@ describe("the report", () => {
   })
 
   it("writes between the marks of the README, and nowhere else", () => {
-    const section = readmeSectionOf(results, picturesOf(results))
+    const section = readmeSectionOf(join([results]), picturesOf(results))
     const readme = fs.readFileSync(path.join(import.meta.dirname, "..", "README.md"), "utf8")
     const written = readmeWith(readme, section)
     assert.include(written, section)
@@ -209,9 +210,49 @@ describe("the report", () => {
       assert.match(content, /^<svg [^>]*viewBox[^]*<\/svg>\n$/, name)
       assert.notMatch(content, /NaN|Infinity|undefined/, name)
     }
-    const text = documentOf(results, pictures)
+    const text = documentOf(join([results]), pictures)
     for (const { name } of pictures) assert.include(text, `](${name})`)
     assert.include(text, "nothing else was run")
+  })
+})
+
+describe("runs that are joined", () => {
+  const [memory, ...others] = results.sections
+  const earlier: Results = { ...results, notes: ["an earlier one"], seconds: 2, versions: { rocksdb: "12" } }
+  const later: Results = {
+    ...results,
+    begun: "2026-01-02T00:00:00.000Z",
+    sections: memory === undefined ? [] : [{ ...memory, records: 2_000 }]
+  }
+
+  it("have each section once, whole, of the later of those that have it", () => {
+    for (const runs of [[earlier, later], [later, earlier]]) {
+      const { notes, parts, seconds, sections, versions } = join(runs)
+      assert.deepStrictEqual(
+        sections.map(({ name, records }) => [name, records]),
+        [["memory", 2_000], ...others.map(({ name, records }) => [name, records])]
+      )
+      assert.deepStrictEqual([seconds, versions], [3, { rocksdb: "12", lmdb: "3" }])
+      assert.deepStrictEqual(notes, ["an earlier one", "nothing else was run"])
+      assert.deepStrictEqual(parts.map(({ begun, sections }) => [begun.slice(0, 10), sections]), [
+        ["2026-01-01", ["commits", "scale-10", "scale-100"]],
+        ["2026-01-02", ["memory"]]
+      ])
+    }
+  })
+
+  it("are told apart in the report", () => {
+    const text = surroundings(join([earlier, later]))
+    assert.include(
+      text,
+      "- `commits`, `scale-10`, `scale-100`: profile `toy`, 2026-01-01, revision abc, load 0.0\n"
+    )
+    assert.include(text, "- `memory`: profile `toy`, 2026-01-02")
+    assert.throws(() => join([]), RangeError)
+  })
+
+  it("do not name a run of which nothing is left", () => {
+    assert.lengthOf(join([earlier, { ...earlier, begun: later.begun }]).parts, 1)
   })
 })
 

@@ -1,7 +1,8 @@
 /**
  * The report's texts: a document of its own, and what stands of it in the README between two marks.
  */
-import type { Results, SectionResult } from "../compare/Results.ts"
+import type { SectionResult } from "../compare/Results.ts"
+import type { Joined } from "./Join.ts"
 import type { Picture } from "./Plots.ts"
 import { rateTable } from "./Rates.ts"
 import { amplificationTable, goalTable, sectionTable, surroundings } from "./Table.ts"
@@ -30,7 +31,7 @@ const sectionText = (section: SectionResult): ReadonlyArray<string> => {
 }
 
 /** Everything that was measured. */
-export const documentOf = (results: Results, pictures: ReadonlyArray<Picture>): string =>
+export const documentOf = (results: Joined, pictures: ReadonlyArray<Picture>): string =>
   [
     "# Heartwood beside other engines",
     "",
@@ -50,7 +51,7 @@ export const documentOf = (results: Results, pictures: ReadonlyArray<Picture>): 
 const shown = ["throughput-commits.svg", "scale.svg"]
 
 /** What the README says of it. */
-export const readmeSectionOf = (results: Results, pictures: ReadonlyArray<Picture>): string =>
+export const readmeSectionOf = (results: Joined, pictures: ReadonlyArray<Picture>): string =>
   [
     rateTable(results),
     "",

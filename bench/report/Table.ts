@@ -6,6 +6,7 @@ import type { Results, Row, SectionResult } from "../compare/Results.ts"
 import { shortNumber } from "../compare/Text.ts"
 import type { Verdict } from "./Goals.ts"
 import { goals, ownGoals, verdictOf } from "./Goals.ts"
+import type { Joined, Part } from "./Join.ts"
 
 const times = (value: number): string => `${value.toFixed(value < 10 ? 2 : 1)} ×`
 
@@ -76,23 +77,26 @@ export const amplificationTable = (section: SectionResult): string | undefined =
   ].join("\n")
 }
 
+/** When a part was measured, and how quiet the machine was then. */
+const partLine = ({ begun, load, profile, revision, sections }: Part): string =>
+  `- ${sections.map((name) => `\`${name}\``).join(", ")}: profile \`${profile}\`, ${
+    begun.slice(0, 10)
+  }, revision ${revision}, load ${load.toFixed(1)}`
+
 /** On what it was measured. */
-export const surroundings = ({ begun, machine, profile, sections, versions }: Results): string => {
+export const surroundings = ({ machine, parts, sections, versions }: Joined): string => {
   const repetitions = Math.min(...sections.map((section) => section.repetitions * section.rounds))
   const peers = Object.entries(versions)
     .filter(([name]) => !name.startsWith("heartwood") && name !== "disk" && name !== "js-map")
     .map(([name, version]) => `${name} ${version}`)
   const gibibytes = (machine.memoryBytes / 2 ** 30).toFixed(0)
   return [
-    `Profile \`${profile}\`, ${
-      begun.slice(0, 10)
-    }, revision ${machine.revision}; ${machine.cores} × ${machine.cpu},`,
-    `${gibibytes} GiB, Linux ${machine.kernel}, ${machine.fileSystem}, Node ${machine.node}; ${
+    `${machine.cores} × ${machine.cpu}, ${gibibytes} GiB, Linux ${machine.kernel}, ${machine.fileSystem}, Node ${machine.node};`,
+    `${
       peers.join(", ")
-    }.`,
-    `Medians and ranges of ${repetitions} repetitions or more; the machine's load was ${
-      machine.load.toFixed(1)
-    } at the`,
-    "beginning."
+    }. Medians and ranges of ${repetitions} repetitions or more. What was measured when, and the machine's`,
+    "load at the beginning:",
+    "",
+    ...parts.map(partLine)
   ].join("\n")
 }
