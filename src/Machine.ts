@@ -352,6 +352,7 @@ const coordinate = Effect.fnUntraced(function*(
     fork: fuse.fork,
     running: () => running() && ground.reserve.mayMove,
     load: (pageId) => buffer.load(pageId, "upkeep"),
+    merge: buffer.merge,
     relocate: wal.relocate,
     done: settings.relocated,
     failed: fuse.defect("janitor")

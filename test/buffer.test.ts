@@ -289,6 +289,56 @@ describe("a load", () => {
     }))
 })
 
+describe("merges that somebody asks for", () => {
+  it.effect("are answered when all of them are done, and at once where there is nothing to be merged", () =>
+    Effect.gen(function*() {
+      const rig = new Rig(8)
+      const leaf = rig.writeBlind()
+      rig.pages.ripe.length = 0
+      const gate = yield* Deferred.make<void>()
+      rig.reading = Deferred.await(gate)
+      const buffer = yield* rig.make()
+      const asked = yield* Effect.forkChild(buffer.merge(new Set([leaf, 1, 2])), startNow)
+      yield* settled
+      assert.isUndefined(asked.pollUnsafe())
+      yield* Deferred.succeed(gate, undefined)
+      yield* Effect.raceFirst(Fiber.join(asked), passing)
+      assert.strictEqual(buffer.counters.room.merges, 1)
+      assert.strictEqual((rig.pages.map.state[leaf] as number) & State.Mini, 0)
+      yield* Effect.raceFirst(buffer.merge(new Set([leaf])), passing)
+      yield* Effect.raceFirst(buffer.merge(new Set()), passing)
+    }))
+
+  it.effect("are answered where a base page cannot be read, and it is tried again", () =>
+    Effect.gen(function*() {
+      const rig = new Rig(8)
+      const leaf = rig.writeBlind()
+      rig.pages.ripe.length = 0
+      let failures = 2
+      rig.reading = Effect.suspend(() => failures-- > 0 ? Effect.fail(failure) : Effect.void)
+      const buffer = yield* rig.make()
+      yield* Effect.raceFirst(buffer.merge(new Set([leaf])), passing)
+      assert.strictEqual(buffer.counters.room.merges, 0)
+      yield* Effect.raceFirst(
+        Effect.repeat(settled, { until: () => buffer.counters.room.merges > 0 }),
+        passing
+      )
+    }))
+
+  it.effect("fail where the buffer ends before", () =>
+    Effect.gen(function*() {
+      const rig = new Rig(8)
+      const leaf = rig.writeBlind()
+      rig.pages.ripe.length = 0
+      rig.reading = Effect.never
+      const buffer = yield* rig.make()
+      const asked = yield* Effect.forkChild(Effect.exit(buffer.merge(new Set([leaf]))), startNow)
+      yield* settled
+      buffer.stop(failure)
+      assert.strictEqual(reasonOf(yield* Effect.raceFirst(Fiber.join(asked), passing)), "DiskFailed")
+    }))
+})
+
 describe("an image that is lost", () => {
   it("does not count when another of its content arrives late", () => {
     const rig = new Rig()

@@ -5,12 +5,17 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Random from "effect/Random"
+import { Disk } from "../src/disk/Disk.ts"
+import type { DiskFile } from "../src/disk/Disk.ts"
 import { FaultDisk, layer } from "../src/disk/FaultDisk.ts"
 import * as Snapshot from "../src/Snapshot.ts"
+import * as Store from "../src/Store.ts"
 import type { Reference, Root } from "../src/tree/Tree.ts"
 import * as Tx from "../src/Tx.ts"
 import {
   amplification,
+  calm,
   churn,
   get,
   holds,
@@ -26,8 +31,36 @@ import {
   Values
 } from "./support/large.ts"
 import { random } from "./support/random.ts"
-import { keyspaceOf } from "./support/storeDoor.ts"
+import { directory, keyspaceOf } from "./support/storeDoor.ts"
 import { reasonOf } from "./support/stores.ts"
+
+/** Turns that a read of the watched file takes. */
+const readTurns = 20
+
+/** The provided disk; reads of one file take some turns, and those that are under way at a time are counted. */
+const slow = (path: string, reads: { now: number; most: number }) =>
+  Effect.map(Disk, (disk): Disk["Service"] => {
+    const watched = (file: DiskFile): DiskFile =>
+      Object.assign(Object.create(file) as DiskFile, {
+        read: (...args: Parameters<DiskFile["read"]>) =>
+          Effect.suspend(() => {
+            reads.most = Math.max(reads.most, ++reads.now)
+            return Effect.ensuring(
+              Effect.andThen(
+                Effect.forEach(Array.from({ length: readTurns }), () => Effect.yieldNow),
+                file.read(...args)
+              ),
+              Effect.sync(() => {
+                reads.now--
+              })
+            )
+          })
+      })
+    return Object.assign(Object.create(disk) as Disk["Service"], {
+      open: (...args: Parameters<typeof disk.open>) =>
+        Effect.map(disk.open(...args), (file) => file.path === path ? watched(file) : file)
+    })
+  })
 
 /** Ends a snapshot: the log gives back what was held for it. */
 const ends = (view: { readonly release: () => void }) =>
@@ -67,6 +100,57 @@ describe("large values and the log", () => {
         }))
       }).pipe(Effect.provide(layer())))
   }
+
+  it.effect("two checkpoints are enough, whatever mini-pages cover, once nothing is moved any more", () =>
+    Effect.gen(function*() {
+      const body = inStore(Effect.gen(function*() {
+        const chance = random(5)
+        const gone = Array.from({ length: 40 }, (_, n) => `${n} gone`)
+        // Keys that lie far apart, in leaves that leave memory.
+        for (const name of gone) yield* put(name, chance.bytes(1_200))
+        for (let n = 0; n < 2_000; n++) yield* put(`${n % 40} other ${n}`, chance.bytes(100))
+        yield* settled
+        for (let n = 0; n < 200; n++) yield* put(`k${chance.int(4)}`, chance.bytes(1_200))
+        for (const name of gone) yield* put(name, Uint8Array.of(1))
+        const { relocation } = (yield* machine).parts
+        for (let checkpoints = 0; checkpoints < 2; checkpoints++) {
+          yield* (yield* Store.Store).checkpoint
+          while (relocation.busy) yield* Effect.yieldNow
+        }
+        yield* isShort
+      }))
+      yield* Effect.provideService(body, Disk, yield* slow(`${directory}/pages`, { now: 0, most: 0 }))
+    }).pipe(Effect.provide(layer()), Random.withSeed(1)))
+
+  it.effect("leaves that say whether a value is still there are loaded beside each other", () =>
+    Effect.gen(function*() {
+      const reads = { now: 0, most: 0 }
+      const disk = yield* slow(`${directory}/pages`, reads)
+      const body = inStore(
+        Effect.gen(function*() {
+          const chance = random(6)
+          // Keys that lie far apart, in leaves that leave memory.
+          for (let n = 0; n < 40; n++) yield* put(`${n} gone`, chance.bytes(1_200))
+          for (let n = 0; n < 3_000; n++) yield* put(`${n % 40} other ${n}`, chance.bytes(100))
+          yield* settled
+          const { relocation } = (yield* machine).parts
+          const { values } = relocation.counters
+          for (let n = 0; n < 60; n++) yield* put(`k${chance.int(4)}`, chance.bytes(1_200))
+          yield* calm
+          reads.most = 0
+          yield* settled
+          assert.isAbove(relocation.counters.values, values)
+        }),
+        {
+          segmentBytes: 65_536,
+          loadsInFlight: 4,
+          memoryBytes: 128 * 1024,
+          checkpoint: { logBytes: 131_072, hardLogBytes: 1_048_576 }
+        }
+      )
+      yield* Effect.provideService(body, Disk, disk)
+      assert.isAbove(reads.most, 2)
+    }).pipe(Effect.provide(layer()), Random.withSeed(1)))
 
   for (const seed of [1, 2, 3, 4, 5]) {
     it.effect(`an old value does not hold what follows it (seed ${seed})`, () =>

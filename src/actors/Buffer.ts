@@ -30,7 +30,7 @@ import * as Actor from "./Actor.ts"
 import { LoadMany } from "./LoadMany.ts"
 import type { LoadCounters, Loaded } from "./Loads.ts"
 import { Loads } from "./Loads.ts"
-import type { Written } from "./Room.ts"
+import type { Merge, Written } from "./Room.ts"
 import { Room } from "./Room.ts"
 
 export type Message =
@@ -52,6 +52,7 @@ export type Message =
     readonly done: Actor.Reply<void, StoreError>
   }
   | Loaded
+  | Merge
   | Written
   /** There may be room, or there should soon be more of it. */
   | { readonly _tag: "Relieved" }
@@ -97,6 +98,8 @@ export interface Buffer extends Actor.Actor<Message> {
     pages: Misses,
     arrived: (place: number) => Exit.Exit<void, StoreError>
   ) => Effect.Effect<void, StoreError>
+  /** Merges the mini-pages of some leaves; answers when each is merged, or its base page could not be read. */
+  readonly merge: (pageIds: ReadonlySet<number>) => Effect.Effect<void, StoreError>
   /** Makes room for so many pages, beside a page that is needed with them (I2). */
   readonly reserve: (blocks: number, beside?: number) => Effect.Effect<void, StoreError>
   /**
@@ -147,6 +150,8 @@ export const make = Effect.fnUntraced(
           })
           return Effect.onInterrupt(asked, () => Effect.sync(() => many?.abandon()))
         }),
+      merge: (pageIds) =>
+        Actor.ask(actor, (done): Message => ({ _tag: "Merge", pageIds: new Set(pageIds), done })),
       reserve: (blocks, beside = 0) =>
         Actor.ask(actor, (done): Message => ({ _tag: "Reserve", blocks, beside, done })),
       loadNow: (pageId, purpose = "read") => live.loadNow(pageId, purpose),
@@ -241,7 +246,7 @@ class Live {
   }
 
   parked(): number {
-    return this.loads.waiting + this.reserves.length
+    return this.loads.waiting + this.reserves.length + this.room.waiting
   }
 
   receive(message: Message): void {
@@ -252,6 +257,8 @@ class Live {
         return this.loads.want(message.pageId, message.purpose, message.done)
       case "Reserve":
         return void this.reserves.push(message)
+      case "Merge":
+        return this.room.ask(message)
       case "Loaded":
         return this.loads.loaded(message)
       case "Written":
@@ -352,6 +359,8 @@ class Live {
   }
 
   halt(error: StoreError): void {
+    // Or it took the reads that fail now for pages that cannot be read.
+    this.room.halt(error)
     this.loads.halt(error)
     this.refuseReserves(error)
   }

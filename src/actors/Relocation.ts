@@ -6,13 +6,15 @@
  * still refers to there. The segments go with one of the next two checkpoints.
  *
  * ```
- *   Idle ─ checkpoint ─▶ plan ── nothing is worth it ──▶ Idle
- *                         ▲ └── a run of segments ──▶ survey what is unknown of it, or empty it ─┐
+ *   Idle ─ checkpoint ─▶ plan ── nothing is worth it, and no leaf is overgrown ──▶ Idle
+ *                         ▲ ├── nothing is worth it ──▶ cleared: mini-pages are merged ──────────┐
+ *                         │ └── a run of segments ──▶ survey what is unknown of it, or empty it ─┤
  *                         └───────────────────────────────────────────────────────────────────────┘
  * ```
  *
  * I1 One batch is in flight at a time, and it waits for its sync like a commit: who writes is held up by no more.
- * I2 Every round surveys a segment for the first time, empties one, or leaves one for good; so it comes to an end.
+ * I2 Every round surveys a segment for the first time, empties one, leaves one for good or has leaves merged; what was
+ *    tried is tried again once for each checkpoint. So it comes to an end.
  * I3 A value goes into the log anew only if it has the checksum that its leaf says. What is rotten stays where it is,
  *    for its reader to hear of, and so does all in its segment.
  */
@@ -44,8 +46,11 @@ import * as Values from "./Values.ts"
 /** Values in memory at a time, unless one alone is larger. */
 const mostBatchBytes = 1024 * 1024
 
+/** Leaves that are merged at a time: what is found below their mini-pages goes while there is more to be looked for. */
+const mostOvergrown = 64
+
 /** Log that is read through between two yields to the event loop. */
-const sliceBytes = 64 * 1024
+const sliceBytes = 256 * 1024
 
 /** What one round of moving did. */
 export interface Report {
@@ -69,6 +74,8 @@ export interface Options {
   /** False once the store is closing or has failed. */
   readonly running: () => boolean
   readonly load: (pageId: number) => Effect.Effect<void, StoreError>
+  /** Has mini-pages merged into their leaves, and answers when they are. */
+  readonly merge: (pageIds: ReadonlySet<number>) => Effect.Effect<void, StoreError>
   readonly relocate: (moves: ReadonlyArray<Move>) => Effect.Effect<void, StoreError>
   readonly done: (report: Report) => void
   readonly failed: (cause: unknown) => void
@@ -94,11 +101,15 @@ export class Relocation {
   private readonly failed = new Set<number>()
   /** Bases of segments that were looked at since the last start. */
   private readonly tried = new Set<number>()
-  /** Bases of segments that were just read through to be emptied. */
-  private readonly attempted: Array<number> = []
+  /** Bases of those of them that still have live values, as far as is known. */
+  private readonly attempted = new Set<number>()
   private readonly batchBytes: number
   private readonly batch: Array<Move> = []
   private batched = 0
+  /** Whether there was a checkpoint meanwhile: what was overwritten while it was moved is looked for once more. */
+  private again = false
+  /** Leaves below whose mini-pages something stands that is overwritten. */
+  private readonly overgrown = new Set<number>()
   private error: StoreError | undefined
 
   constructor(options: Options) {
@@ -111,9 +122,11 @@ export class Relocation {
   start(cut: number): void {
     const { done, failed, fork, running } = this.options
     this.cut = cut
+    this.again = this.busy
     if (this.busy || !running()) return
     this.busy = true
     this.tried.clear()
+    this.attempted.clear()
     const { bytes, segments, values } = this.counters
     this.error = undefined
     fork(this.rounds.pipe(
@@ -136,7 +149,13 @@ export class Relocation {
     const { running } = this.options
     while (running()) {
       const run = this.plan()
-      if (run.length === 0) return
+      if (run.length === 0) {
+        if (this.overgrown.size > 0) yield* this.cleared
+        else if (!this.again) return
+        if (this.again) this.tried.clear()
+        this.again = false
+        continue
+      }
       const unknown = run.find(({ live, segment }) => live > 0 && !this.ratios.has(segment.base))
       if (unknown !== undefined) {
         yield* this.attempt(unknown, this.survey(unknown))
@@ -146,10 +165,19 @@ export class Relocation {
         if (candidate.live === 0) continue
         yield* this.attempt(candidate, this.empty(candidate))
         if (!running()) return
-        this.attempted.push(candidate.segment.base)
+        this.tried.add(candidate.segment.base)
+        this.attempted.add(candidate.segment.base)
         if (this.failed.has(candidate.segment.base)) break
       }
+      if (this.overgrown.size >= mostOvergrown) yield* this.cleared
     }
+  })
+
+  /** What the base pages of overgrown leaves still say holds its segments until their mini-pages are merged. */
+  private readonly cleared: Effect.Effect<void> = Effect.suspend(() => {
+    const leaves = new Set(this.overgrown)
+    this.overgrown.clear()
+    return Effect.ignore(this.options.merge(leaves))
   })
 
   /** The segments that are to be emptied now, the first of which has live values. */
@@ -158,9 +186,10 @@ export class Relocation {
     const live = charges.live()
     const list = segments.list
     // Counted once a round: what readers of the past hold is counted, too, and that may be much.
-    for (const base of this.attempted.splice(0)) {
-      this.tried.add(base)
-      if (!live.has(base)) this.counters.segments++
+    for (const base of this.attempted) {
+      if (live.has(base)) continue
+      this.attempted.delete(base)
+      this.counters.segments++
     }
     for (const base of this.ratios.keys()) if (base < (list[0]?.base ?? 0)) this.ratios.delete(base)
     const held: Array<Candidate> = []
@@ -201,13 +230,15 @@ export class Relocation {
     const reader = new RecordReader()
     let bytes = 0
     let cost = 0
-    const visit = (group: ScannedGroup) =>
+    const visit = (groups: ReadonlyArray<ScannedGroup>) =>
       Effect.sync(() => {
-        openGroup(reader, group)
-        while (nextLarge(reader)) {
-          const length = reader.valueEnd - reader.valueStart
-          bytes += length
-          cost += movedBytes(reader.keyEnd - reader.keyStart, length, this.batchBytes)
+        for (const group of groups) {
+          openGroup(reader, group)
+          while (nextLarge(reader)) {
+            const length = reader.valueEnd - reader.valueStart
+            bytes += length
+            cost += movedBytes(reader.keyEnd - reader.keyStart, length, this.batchBytes)
+          }
         }
       })
     return Effect.map(this.walk(candidate, visit), () => {
@@ -219,20 +250,44 @@ export class Relocation {
   /** Has all that the tree refers to in a segment written anew. */
   private empty(candidate: Candidate): Effect.Effect<void, StoreError> {
     const reader = new RecordReader()
-    const visit = (group: ScannedGroup) =>
+    const visit = (groups: ReadonlyArray<ScannedGroup>) =>
       Effect.gen({ self: this }, function*() {
-        openGroup(reader, group)
-        while (nextLarge(reader)) {
-          let answer = this.find(reader)
-          while (answer === Missing) {
-            yield* this.options.load(this.options.kernel.missing)
-            answer = this.find(reader)
+        yield* this.bring(reader, groups, candidate)
+        for (const group of groups) {
+          openGroup(reader, group)
+          while (nextLarge(reader, candidate.live)) {
+            let answer = this.find(reader)
+            while (answer === Missing) {
+              yield* this.options.load(this.options.kernel.missing)
+              answer = this.find(reader)
+            }
+            if (answer === Found) yield* this.take(reader)
+            else this.note(reader)
           }
-          if (answer === Found) yield* this.take(reader)
-          else this.ripen(reader)
         }
       })
     return Effect.andThen(this.walk(candidate, visit), this.flush)
+  }
+
+  /** Loads the leaves that are to be asked beside each other: one by one each would wait for the disk in its turn. */
+  private bring(
+    reader: RecordReader,
+    groups: ReadonlyArray<ScannedGroup>,
+    { live }: Candidate
+  ): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const { kernel, limits: { loadsInFlight }, load } = this.options
+      const missing = new Set<number>()
+      for (const group of groups) {
+        openGroup(reader, group)
+        while (missing.size < loadsInFlight && nextLarge(reader, live)) {
+          if (this.find(reader) === Missing) missing.add(kernel.missing)
+        }
+      }
+      // One that fails is asked for again.
+      const loads = Effect.forEach(missing, load, { concurrency: "unbounded", discard: true })
+      return missing.size > 1 ? Effect.ignore(loads) : Effect.void
+    })
   }
 
   /** Whether the newest record of the key refers to the value that `reader` is at. */
@@ -245,10 +300,12 @@ export class Relocation {
   }
 
   /** The key says something else now: if that is in a mini-page only, the base page goes on holding the value. */
-  private ripen(reader: RecordReader): void {
+  private note(reader: RecordReader): void {
     const { generations, kernel } = this.options
     const root = generations.opened(reader.keyspace)?.root
-    if (root !== undefined) kernel.ripen(root, reader.bytes.subarray(reader.keyStart, reader.keyEnd))
+    if (root === undefined) return
+    const leaf = kernel.leafBelow(root, reader.bytes.subarray(reader.keyStart, reader.keyEnd))
+    if (leaf !== 0) this.overgrown.add(leaf)
   }
 
   /** Adds the value that was found to the batch. */
@@ -280,10 +337,10 @@ export class Relocation {
     })
   })
 
-  /** Reads a sealed segment through, one group after another. */
+  /** Reads a sealed segment through, some groups at a time. */
   private walk(
     { end, segment }: Candidate,
-    visit: (group: ScannedGroup) => Effect.Effect<void, StoreError>
+    visit: (groups: ReadonlyArray<ScannedGroup>) => Effect.Effect<void, StoreError>
   ): Effect.Effect<void, StoreError> {
     const { directory, segments, storeId } = this.options
     const { sequence } = segment
@@ -292,15 +349,18 @@ export class Relocation {
         const files = [{ sequence, bytes: yield* file.size }]
         const cut = baseOf(segment)
         const scan = new Scan({ storeId, cut, durableLsn: end, firstSequence: sequence, files, until: end })
-        let yielded = segment.base
+        let groups: Array<ScannedGroup> = []
+        let visited = segment.base
         for (let answer = scan.next(); answer._tag !== "Reached"; answer = scan.next()) {
           if (answer._tag === "Need") {
             const bytes = Buffer.allocUnsafe(answer.length)
             scan.feed(bytes.subarray(0, yield* file.read(bytes, answer.offset)))
           } else if (answer._tag === "Group") {
-            if (answer.kind === GroupKind.data) yield* visit(answer)
-            if (answer.end - yielded < sliceBytes) continue
-            yielded = answer.end
+            if (answer.kind === GroupKind.data) groups.push(answer)
+            if (answer.end - visited < sliceBytes) continue
+            yield* visit(groups)
+            groups = []
+            visited = answer.end
             yield* Effect.yieldNow
           } else {
             const offset = answer._tag === "Corrupted" ? answer.offset : 0
@@ -309,6 +369,7 @@ export class Relocation {
             return yield* damaged(path, offset, "a segment of the log that was durable", actual)
           }
         }
+        yield* visit(groups)
       })
     return segments.walking(sequence, read)
   }
@@ -318,11 +379,12 @@ const openGroup = (reader: RecordReader, { bytes, lsn, records }: ScannedGroup):
   reader.open(bytes, GROUP_HEADER_BYTES, bytes.length, lsn + GROUP_HEADER_BYTES, records)
 }
 
-/** Goes to the group's next write whose value a leaf may refer to. */
-const nextLarge = (reader: RecordReader): boolean => {
+/** Goes to the group's next write whose value, of so many bytes at most, a leaf may refer to. */
+const nextLarge = (reader: RecordReader, most = Infinity): boolean => {
   for (;;) {
     while (reader.nextWrite()) {
-      if (reader.large && (reader.op === Op.put || reader.op === Op.relocate)) return true
+      if (!reader.large || reader.valueEnd - reader.valueStart > most) continue
+      if (reader.op === Op.put || reader.op === Op.relocate) return true
     }
     if (!reader.nextRecord()) return false
   }

@@ -21,6 +21,7 @@ import type { SealedImage } from "../tree/PageFile.ts"
 import type { Image, Pages } from "../tree/Pages.ts"
 import type { Root, Tree } from "../tree/Tree.ts"
 import { Missing, NoSpace } from "../tree/Tree.ts"
+import type { Reply } from "./Actor.ts"
 import type { Loads } from "./Loads.ts"
 
 export interface Written {
@@ -48,6 +49,13 @@ export interface Options {
     | undefined
   /** There may be room again. */
   readonly relieved: () => void
+}
+
+/** Leaves whose mini-pages somebody wants merged, those to go: answered when each is, or could not be read. */
+export interface Merge {
+  readonly _tag: "Merge"
+  readonly pageIds: Set<number>
+  readonly done: Reply<void, StoreError>
 }
 
 /** How often changed pages are handed to Flush, which itself tries several slots, before whoever waits is refused. */
@@ -83,6 +91,7 @@ export class Room {
   /** Merges whose base page could not be read, until they are tried again. */
   private retrying = 0
   private readonly later = new Map<number, number>()
+  private asked: Array<Merge> = []
   private dirty: Array<number> = []
   /** What the evictor asks for, until it is taken on. */
   private readonly chores = noChores()
@@ -128,6 +137,33 @@ export class Room {
     if (ripe.length > 0) chores.merge.push(...ripe.splice(0))
     this.take()
     this.proceed()
+  }
+
+  /** Merges some mini-pages that are not in the way, and tells when that has been done. */
+  ask(asked: Merge): void {
+    this.asked.push(asked)
+    for (const pageId of asked.pageIds) this.chores.merge.push(pageId)
+    this.take()
+    this.ended(0)
+  }
+
+  /** Requests for merges that are not answered. */
+  get waiting(): number {
+    return this.asked.length
+  }
+
+  /** No more is merged. */
+  halt(error: StoreError): void {
+    for (const { done } of this.asked.splice(0)) done(Exit.fail(error))
+  }
+
+  /** A leaf was merged, has no mini-page, or could not be read. */
+  private ended(leaf: number): void {
+    for (const { pageIds } of this.asked) pageIds.delete(leaf)
+    const ended = this.asked.filter(({ pageIds }) => pageIds.size === 0)
+    if (ended.length === 0) return
+    this.asked = this.asked.filter(({ pageIds }) => pageIds.size > 0)
+    for (const { done } of ended) done(Exit.void)
   }
 
   /** The last resort. */
@@ -192,6 +228,7 @@ export class Room {
     if (failure._tag === "Some") this.failure = failure.value
     this.attempts++
     this.merging.delete(leaf)
+    this.ended(leaf)
     this.retrying++
     fork(Effect.map(Effect.sleep(retryMillis * 2 ** Math.min(this.attempts, attemptsMax)), () => {
       this.retrying--
@@ -205,12 +242,12 @@ export class Room {
     const { arena, map } = this.pages
     this.merging.delete(leaf)
     const address = map.mini[leaf] as number
-    if (address < 0) return this.unstick(leaf)
+    if (address < 0) return this.finish(leaf)
     const root = rootOf(Page.treeId(arena.wordsOf(address), address & arena.mask))
     // A tree that is being taken down: nobody will ask for its records.
     if (root === undefined) {
       this.pages.end(leaf)
-      return this.unstick(leaf)
+      return this.finish(leaf)
     }
     const merge = (): number => (map.block[leaf] as number) < 0 ? Missing : tree.merge(root, leaf)
     const answer = arena.withReserve(merge)
@@ -220,7 +257,7 @@ export class Room {
       return this.load((map.block[leaf] as number) < 0 ? leaf : tree.missing, leaf)
     }
     this.counters.merges++
-    this.unstick(leaf)
+    this.finish(leaf)
     this.join(root, leaf)
     this.evictor.collect(this.chores)
     this.take()
@@ -239,8 +276,10 @@ export class Room {
     this.loads.want(other, "merge", () => void tree.mergeLeaf(root, leaf))
   }
 
-  /** The others have their turn again; not before the one that waits is done, as each try costs them a read. */
-  private unstick(leaf: number): void {
+  /** A leaf has been merged, or need not be. Others that wait for blocks have their turn again if it was the first. */
+  private finish(leaf: number): void {
+    this.ended(leaf)
+    // Not before the one that waits is done, as each try costs them a read.
     if (this.stuck !== leaf) return
     this.pages.kept.delete(leaf)
     this.stuck = 0

@@ -148,5 +148,14 @@ export const log: ReadonlyArray<Mutant> = [
     find: "this.waiting[durability] = waiters.slice(count)",
     replace: "this.waiting[durability] = waiters.slice(count - 1)",
     caughtBy: { file: "waiters", hangs: "may hang" }
+  },
+  {
+    name: "covered values hold the log",
+    breaks:
+      "What is overwritten in mini-pages only is not merged, and base pages go on holding segments of the log.",
+    file: "actors/Relocation.ts",
+    find: "return Effect.ignore(this.options.merge(leaves))",
+    replace: "return Effect.void",
+    caughtBy: { file: "relocation", tests: "two checkpoints" }
   }
 ]
