@@ -187,10 +187,12 @@ describe("NodeDisk", () => {
 describe("the lock of NodeDisk", () => {
   const script = fileURLToPath(new URL("./support/lockHolder.ts", import.meta.url))
   const test = (title: string, body: Body) => it.effect(title, () => onDisk(node, body))
-  const child = (path: string) =>
+  const child = (path: string, ...options: ReadonlyArray<string>) =>
     Effect.acquireRelease(
       Effect.promise(async () => {
-        const owner = spawn(process.execPath, [script, path], { stdio: ["ignore", "pipe", "inherit"] })
+        const owner = spawn(process.execPath, [...options, script, path], {
+          stdio: ["ignore", "pipe", "inherit"]
+        })
         const [word] = await once(createInterface(owner.stdout), "line")
         return { process: owner, word: String(word) }
       }),
@@ -217,6 +219,15 @@ describe("the lock of NodeDisk", () => {
       yield* Effect.promise(() => once(owner.process, "exit"))
       assert.isTrue(fs.existsSync(`${path}.pid`), "the owner could not clean up")
       yield* disk.lock(path)
+    }))
+
+  test("is held though its owner's program could be collected", (disk, directory) =>
+    Effect.gen(function*() {
+      const path = `${directory}/LOCK`
+      const owner = yield* child(path, "--expose-gc")
+      assert.strictEqual(owner.word, "held")
+      const refused = yield* refusalOf(Effect.scoped(disk.lock(path)))
+      assert.deepInclude({ ...refused.reason }, { _tag: "Locked", pid: owner.process.pid })
     }))
 
   test("keeps another thread out", (disk, directory) =>

@@ -35,11 +35,24 @@ export const lock = (path: string): Effect.Effect<void, StoreError, Scope.Scope>
     (database) => Effect.sync(() => release(path, database))
   ).pipe(Effect.asVoid)
 
+/**
+ * Every lock of this thread that was not released. A database that is collected closes itself, and its lock is free
+ * then: a program whose fibers all wait for something that nothing refers to is collected as a whole, and its
+ * scopes, which would hold the database, with it.
+ */
+const held = new Set<DatabaseSync>()
+
 const acquire = (path: string): DatabaseSync => {
   const existed = refuseOthers(path)
   const database = begin(path)
-  // By path, not by descriptor (see above). SQLite creates the file as the umask has it.
-  if (!existed) fs.chmodSync(path, 0o600)
+  try {
+    // By path, not by descriptor (see above). SQLite creates the file as the umask has it.
+    if (!existed) fs.chmodSync(path, 0o600)
+  } catch (cause) {
+    database.close()
+    throw cause
+  }
+  held.add(database)
   leavePid(path)
   return database
 }
@@ -53,7 +66,7 @@ const refuseOthers = (path: string): boolean => {
   return stats !== undefined
 }
 
-/** The exclusive transaction. The database must stay referenced: collecting it would free the lock. */
+/** The exclusive transaction. */
 const begin = (path: string): DatabaseSync => {
   let database: DatabaseSync | undefined
   try {
@@ -74,6 +87,7 @@ const release = (path: string, database: DatabaseSync): void => {
   } catch {
     // Gone with its directory, perhaps; the lock is what counts.
   }
+  held.delete(database)
   database.close()
 }
 

@@ -185,5 +185,13 @@ export const disk: ReadonlyArray<Mutant> = [
     find: "lock: (path) => counted(lock(path)),",
     replace: "lock: (path) => Effect.asVoid(Effect.succeed([lock, path])),",
     caughtBy: { file: "refusals", tests: "another process" }
+  },
+  {
+    name: "lock left to the collector",
+    breaks: "Another process opens a store that is open, once nothing refers to the program that opened it.",
+    file: "disk/NodeLock.ts",
+    find: "  held.add(database)\n",
+    replace: "",
+    caughtBy: { file: "disk", tests: "the lock of NodeDisk" }
   }
 ]

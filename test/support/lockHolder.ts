@@ -1,5 +1,7 @@
 /**
  * Holds the lock named by the first argument, or fails to; says which, and then waits to be killed.
+ *
+ * With `--expose-gc` it first waits, with nothing that refers to its fiber, until all garbage was collected.
  */
 import * as Effect from "effect/Effect"
 import { parentPort, workerData } from "node:worker_threads"
@@ -16,9 +18,12 @@ const say = (word: string): void => {
 const program = Effect.gen(function*() {
   const disk = yield* Disk
   yield* disk.lock(path)
-  say("held")
   yield* Effect.callback<never>(() => {
     setInterval(() => {}, 1_000)
+    setTimeout(() => {
+      globalThis.gc?.()
+      say("held")
+    }, 0)
   })
 }).pipe(
   Effect.scoped,
