@@ -70,6 +70,8 @@ export interface Stat extends Costs {
     readonly map: number
     readonly slots: number
     readonly versions: number
+    /** Where keys of large trees were found last. */
+    readonly hints: number
     /** The end of the log. */
     readonly tail: number
     /** Pages on their way to the disk and from it; a part that is set aside for them always counts. */

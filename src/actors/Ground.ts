@@ -171,7 +171,7 @@ const arenaOf = (limits: Limits) => ({
 })
 
 const budgetOf = (
-  { pages, versions }: Tree,
+  { hints, pages, versions }: Tree,
   { chunks, slots }: Pick<Restore.Restored, "chunks" | "slots">,
   limits: Limits
 ): Budget => {
@@ -180,5 +180,6 @@ const budgetOf = (
   budget.hold("map", () => pages.bytes + chunks.bytes)
   budget.hold("slots", () => slots.bytes)
   budget.hold("versions", () => versions.bytes)
+  budget.hold("hints", () => hints.bytes)
   return budget
 }

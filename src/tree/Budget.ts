@@ -18,7 +18,16 @@
 import type { Arena } from "./Arena.ts"
 
 /** Who holds memory beside the pages. */
-export type Holder = "map" | "slots" | "versions" | "tail" | "images" | "parked" | "sessions" | "streams"
+export type Holder =
+  | "map"
+  | "slots"
+  | "versions"
+  | "hints"
+  | "tail"
+  | "images"
+  | "parked"
+  | "sessions"
+  | "streams"
 
 /** So many pages work in any case. */
 const pagesLeast = 64
@@ -57,7 +66,17 @@ export class Budget {
 
   /** Bytes that each holds. */
   get held(): Record<Holder, number> {
-    const held = { map: 0, slots: 0, versions: 0, tail: 0, images: 0, parked: 0, sessions: 0, streams: 0 }
+    const held: Record<Holder, number> = {
+      map: 0,
+      slots: 0,
+      versions: 0,
+      hints: 0,
+      tail: 0,
+      images: 0,
+      parked: 0,
+      sessions: 0,
+      streams: 0
+    }
     for (const { bytes, holder } of this.holders) held[holder] += bytes()
     return held
   }

@@ -33,7 +33,7 @@ export class InPlace {
     this.ground = ground
   }
 
-  /** Writes a record: Added, Replaced, NoSpace (of blocks, for a split), or Again after a split. */
+  /** Writes to the leaf on the bench: Added, Replaced, NoSpace (of blocks, for a split), or Again after a split. */
   put(
     root: Root,
     key: KeyScratch,
@@ -64,6 +64,27 @@ export class InPlace {
     const replaces = index < 0 ? 0 : this.recordWords(words, p, index)
     splitLeaf(this.ground, root, key, { index: index < 0 ? ~index : index, need, replaces })
     return Again
+  }
+
+  /** Overwrites the record at `index` of a leaf; false, and it stays as it is, where the leaf has no room for that. */
+  update(
+    root: Root,
+    id: number,
+    index: number,
+    key: KeyScratch,
+    kind: number,
+    value: ValueIn,
+    version: number,
+    expiry: number
+  ): boolean {
+    const { pages } = this.ground
+    const { arena, map } = pages
+    const address = map.block[id] as number
+    const words = arena.words[address >>> arena.shift] as Int32Array
+    const p = address & arena.mask
+    const need = Leaf.neededWords(words, p, key.length, value.length, expiry)
+    if (expiry !== Infinity) pages.deadlines.note(id, expiry)
+    return this.replace(root, words, p, index, need, key, kind, value, version, expiry) === Replaced
   }
 
   /** Merges an operand into a record, if that has not expired by `millis`; answers as `put` does. */

@@ -59,6 +59,24 @@ export function touchSlots(words: Int32Array, p: number): void {
       + (words[p + 72] as number) | 0
 }
 
+/** The same, and of the record that stands at `off` or stood there; the page is `size` words. */
+export function touchRecord(words: Int32Array, p: number, off: number, size: number): void {
+  sink[0] = (words[p + 1] as number) ^ (words[p + 24] as number) ^ (words[p + 40] as number)
+    ^ (words[p + 56] as number) ^ (words[p + 72] as number) ^ (words[p + off] as number)
+    ^ (words[p + Math.min(off + 16, size - 1)] as number)
+}
+
+/** Whether a page, which may be any, is a leaf of a tree whose keys begin as this one does: the key may be in it. */
+export function mayHave(words: Int32Array, p: number, treeId: number, key: KeyScratch): boolean {
+  if (words[p + 3] !== treeId || Page.level(words, p) !== 0) return false
+  const prefix = words[p + 10] as number
+  const skip = (prefix & 0xffff) >>> 2
+  if (key.length < skip << 2) return false
+  const from = p + (prefix >>> 16)
+  for (let word = 0; word < skip; word++) if (words[from + word] !== key.words[word]) return false
+  return true
+}
+
 /** The first slot whose head is not below that of a key: where {@link findFrom} goes on. */
 export const lower = (words: Int32Array, p: number, key: KeyScratch): number =>
   lowerAt(words, p, key.words, 0)

@@ -16,12 +16,12 @@
 import type { BufferMode } from "../Limits.ts"
 import { Absent, Again, Finding, Found, inFolding, inScratch, Missing } from "./Answer.ts"
 import type { Arena } from "./Arena.ts"
+import { Hints } from "./Hints.ts"
 import * as Inner from "./Inner.ts"
 import { KeyScratch } from "./KeyScratch.ts"
 import * as Leaf from "./Leaf.ts"
-import { State, usedOnce } from "./MapTable.ts"
+import { isInPlace, State, usedOnce } from "./MapTable.ts"
 import * as MiniPage from "./MiniPage.ts"
-import { isInPlace } from "./MiniWriter.ts"
 import { valueOf } from "./Operand.ts"
 import * as Page from "./Page.ts"
 import { Pages } from "./Pages.ts"
@@ -46,6 +46,8 @@ export interface TreeOptions {
    * were not read lately; of those that were, all do. 0 = none ever.
    */
   readonly promotionPercent?: number | undefined
+  /** In trees whose root is at this level or above reads remember where they found a key (`Hints.ts`). */
+  readonly hintLevel?: number | undefined
   /** For the dice of promotion. */
   readonly seed?: number | undefined
   /** What versions for readers of the past may take of memory and disk; by default they stay in memory. */
@@ -83,6 +85,7 @@ export abstract class Lookup extends Finding {
   missing = 0
   /** After that: an entry of the scratch file counts if its version is above this. */
   scratchFloor = -1
+  readonly hints: Hints
   readonly hits: Hits = { leaf: 0, insert: 0, cache: 0, tombstone: 0, phantom: 0, guest: 0, versions: 0 }
   /** Times that a read of a key had to wait for a page. */
   misses = 0
@@ -95,6 +98,7 @@ export abstract class Lookup extends Finding {
     const versions = new Versions({ durable: options.durable, visible: options.visible }, options.spill)
     super(arena, versions)
     this.pages = new Pages(arena, options)
+    this.hints = new Hints(this.pages, options.hintLevel)
     this.versions = versions
     this.promotion = (options.promotionPercent ?? 5) / 100 * 2 ** 32
     this.dice = (options.seed ?? 0) | 1
@@ -118,18 +122,23 @@ export abstract class Lookup extends Finding {
   /** The same for the key in `key`. */
   getLoaded(root: Root, at: number): number {
     const { arena, map } = this.pages
-    const key = this.key
+    const { hints, key } = this
     let id = root.page
     let address = map.block[id] as number
+    const isAsked = address >= 0 && Page.level(arena.wordsOf(address), address & arena.mask) >= hints.level
+    if (isAsked) {
+      const known = hints.find(root, key, hints.reads)
+      if (known !== 0) return this.getInLeaf(root, known, hints.index, key, at)
+    }
     while (address >= 0) {
       const words = arena.words[address >>> arena.shift] as Int32Array
       const p = address & arena.mask
       if (((words[p + 1] as number) & 0xff0000) === 0) {
-        const state = map.state[id] as number
-        if (!isInPlace(state)) return this.getBeside(root, id, key, at)
-        map.state[id] = usedOnce(state)
-        this.hits.leaf++
-        return this.getInLeaf(root, words, p, address, key, at)
+        if (!isInPlace(map.state[id] as number)) return this.getBeside(root, id, key, at)
+        Leaf.touchSlots(words, p)
+        const index = Leaf.find(words, p, key)
+        if (isAsked && index >= 0) hints.note(id, Page.slotAt(words, p, index))
+        return this.getInLeaf(root, id, index, key, at)
       }
       id = Inner.child(words, p, Inner.find(words, p, key))
       address = map.block[id] as number
@@ -144,25 +153,19 @@ export abstract class Lookup extends Finding {
   getFrom(root: Root, id: number, key: KeyScratch, from: number, at: number): number {
     const { arena, map } = this.pages
     const address = map.block[id] as number
-    const state = map.state[id] as number
-    if (address < 0 || !isInPlace(state)) return this.getBeside(root, id, key, at)
+    if (address < 0 || !isInPlace(map.state[id] as number)) return this.getBeside(root, id, key, at)
     const words = arena.words[address >>> arena.shift] as Int32Array
-    const p = address & arena.mask
-    map.state[id] = usedOnce(state)
-    this.hits.leaf++
-    return this.getAt(root, words, p, address, Leaf.findFrom(words, p, key, from), key, at)
+    return this.getInLeaf(root, id, Leaf.findFrom(words, address & arena.mask, key, from), key, at)
   }
 
-  private getInLeaf(
-    root: Root,
-    words: Int32Array,
-    p: number,
-    address: number,
-    key: KeyScratch,
-    at: number
-  ): number {
-    Leaf.touchSlots(words, p)
-    return this.getAt(root, words, p, address, Leaf.find(words, p, key), key, at)
+  /** Reads slot `index` of a leaf that is in place; where that is below 0 the key is not in it. */
+  private getInLeaf(root: Root, id: number, index: number, key: KeyScratch, at: number): number {
+    const { arena, map } = this.pages
+    const address = map.block[id] as number
+    map.state[id] = usedOnce(map.state[id] as number)
+    this.hits.leaf++
+    const words = arena.words[address >>> arena.shift] as Int32Array
+    return this.getAt(root, words, address & arena.mask, address, index, key, at)
   }
 
   private getAt(
@@ -338,8 +341,8 @@ export abstract class Lookup extends Finding {
     map.state[id] = usedOnce(map.state[id] as number)
     this.hits.guest++
     // It has joined the ring: what is in it needs no copy.
-    if (isInPlace(map.state[id] as number)) return this.getInLeaf(root, words, p, address, key, at)
     const index = Leaf.find(words, p, key)
+    if (isInPlace(map.state[id] as number)) return this.getAt(root, words, p, address, index, key, at)
     if (index < 0) {
       if (!known && this.isPromoted(root, key)) this.remember(root, id, key, -1, 0)
       return Absent

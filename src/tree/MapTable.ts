@@ -54,6 +54,9 @@ export const used = State.Referenced | State.Again
 /** A state after one more use. */
 export const usedOnce = (state: number): number => state | State.Referenced | (state & State.Referenced) << 8
 
+/** Whether a leaf's base page may be changed where it is, without a mini-page. */
+export const isInPlace = (state: number): boolean => (state & (State.Mutable | State.Mini)) === State.Mutable
+
 /** Bytes of bookkeeping per page id; an id that is free has four more. */
 const bytesPerId = 4 * 10 + 2 * 2
 

@@ -16,7 +16,6 @@ import { invariant } from "../Invariant.ts"
 import { Absent, Added, Found, Missing, NoSpace, Removed, Replaced, Written } from "./Answer.ts"
 import type { KeyScratch } from "./KeyScratch.ts"
 import * as Leaf from "./Leaf.ts"
-import { State } from "./MapTable.ts"
 import * as MiniPage from "./MiniPage.ts"
 import { Folding } from "./Operand.ts"
 import * as Page from "./Page.ts"
@@ -319,6 +318,3 @@ export class MiniWriter {
 }
 
 const isThere = (kind: number): boolean => kind !== Kind.Tombstone && kind !== Kind.Phantom
-
-/** Whether a leaf's base page may be changed where it is, without its mini-page. */
-export const isInPlace = (state: number): boolean => (state & (State.Mutable | State.Mini)) === State.Mutable

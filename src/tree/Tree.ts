@@ -17,7 +17,7 @@
  *
  * Must not know the disk, the clock, or who calls. A found value is valid until the next operation.
  */
-import { Absent, Again, Found, Missing, NoSpace } from "./Answer.ts"
+import { Absent, Again, Found, Missing, NoSpace, Replaced } from "./Answer.ts"
 import type { Batch } from "./Batch.ts"
 import { Consolidation } from "./Consolidate.ts"
 import type { MergeCounters } from "./Consolidate.ts"
@@ -34,8 +34,8 @@ import * as Leaf from "./Leaf.ts"
 import { Lookup } from "./Lookup.ts"
 import type { TreeOptions } from "./Lookup.ts"
 import type { Many } from "./Many.ts"
-import { State, usedOnce } from "./MapTable.ts"
-import { isInPlace, MiniWriter } from "./MiniWriter.ts"
+import { isInPlace, State, usedOnce } from "./MapTable.ts"
+import { MiniWriter } from "./MiniWriter.ts"
 import type { PromoteCounters } from "./MiniWriter.ts"
 import * as Page from "./Page.ts"
 import type { Puts } from "./Puts.ts"
@@ -167,6 +167,7 @@ export class Tree extends Lookup {
   /** The same for the key in `key`, and a value that lies in words. */
   putLoaded(root: Root, kind: number, value: ValueIn, version: number, expiry: number): number {
     if (expiry !== Infinity) root.expires = true
+    if (this.update(root, kind, value, version, expiry)) return Replaced
     while (true) {
       const id = this.descend(root, this.key)
       if (id < 0) return Missing
@@ -181,6 +182,16 @@ export class Tree extends Lookup {
       const merged = this.mergeFor(root, id)
       if (merged < 0) return merged
     }
+  }
+
+  /** Overwrites a record where a read has found it; false, and it stays as it is, where it has gone or has no room. */
+  private update(root: Root, kind: number, value: ValueIn, version: number, expiry: number): boolean {
+    const { hints, key, pages: { arena, map } } = this
+    const address = map.block[root.page] as number
+    if (address < 0 || Page.level(arena.wordsOf(address), address & arena.mask) < hints.level) return false
+    const id = hints.find(root, key, hints.writes)
+    return id !== 0 && this.takesInPlace(id)
+      && this.inPlace.update(root, id, hints.index, key, kind, value, version, expiry)
   }
 
   /** Removes a record: Removed, Absent, Written (not known which), Missing or NoSpace. */
@@ -292,14 +303,11 @@ export class Tree extends Lookup {
     return this.consolidation.mergeLeaf(root, id)
   }
 
-  /**
-   * Has the mini-page of a key's leaf merged soon: what stands in the base page below a blind write holds its large
-   * value until then.
-   */
-  ripen(root: Root, key: Uint8Array): void {
+  /** The leaf of a key, where that has a mini-page; else 0. */
+  leafBelow(root: Root, key: Uint8Array): number {
     this.key.load(key)
     const id = this.descend(root, this.key)
-    if (id > 0 && ((this.pages.map.state[id] as number) & State.Mini) !== 0) this.pages.ripe.push(id)
+    return id > 0 && ((this.pages.map.state[id] as number) & State.Mini) !== 0 ? id : 0
   }
 
   /** Looks up what blind writes left open, from page id `from` on: Absent (done), or Missing; go on from `missing`. */

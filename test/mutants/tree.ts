@@ -263,5 +263,38 @@ export const tree: ReadonlyArray<Mutant> = [
     find: "      if (order >= 0) break\n      filled",
     replace: "      if (order > 0) break\n      filled",
     caughtBy: { file: "sweep" }
+  },
+  {
+    name: "hint of another tree believed",
+    breaks: "A key is found in a leaf of another tree, where one with the same hash was found.",
+    file: "tree/Leaf.ts",
+    find: "if (words[p + 3] !== treeId || Page.level(words, p) !== 0) return false",
+    replace: "if (Page.level(words, p) !== 0) return false",
+    caughtBy: { file: "hints" }
+  },
+  {
+    name: "hint believed without the prefix",
+    breaks: "A key is found in a leaf that does not store what it differs in.",
+    file: "tree/Leaf.ts",
+    find: "if (words[from + word] !== key.words[word]) return false",
+    replace: "if (words[from + word] === undefined) return false",
+    caughtBy: { file: "hints" }
+  },
+  {
+    name: "hint of a leaf that is not in place",
+    breaks: "A leaf that was evicted, or has a mini-page, is read where it was.",
+    file: "tree/Hints.ts",
+    find: "if (place === 0 || !isInPlace(map.state[id] as number)) return 0",
+    replace: "if (place === 0 || (map.block[id] as number) < 0) return 0",
+    caughtBy: { file: "hints" }
+  },
+  {
+    name: "expiry forgotten where a record is overwritten at once",
+    breaks: "The janitor does not learn that a record of the leaf expires.",
+    file: "tree/InPlace.ts",
+    find:
+      "const need = Leaf.neededWords(words, p, key.length, value.length, expiry)\n    if (expiry !== Infinity) pages.deadlines.note(id, expiry)",
+    replace: "const need = Leaf.neededWords(words, p, key.length, value.length, expiry)",
+    caughtBy: { file: "hints" }
   }
 ]

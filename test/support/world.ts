@@ -41,6 +41,8 @@ export interface WorldOptions {
   readonly mode?: BufferMode
   readonly promotionPercent?: number
   readonly secondChancePercent?: number
+  /** By default 1: all trees but those of one leaf. */
+  readonly hintLevel?: number
 }
 
 export class World {
@@ -86,6 +88,7 @@ export class World {
       mode: options.mode,
       promotionPercent: options.promotionPercent,
       secondChancePercent: options.secondChancePercent,
+      hintLevel: options.hintLevel ?? 1,
       seed: random.int(2 ** 31),
       spill: options.spill
     })
