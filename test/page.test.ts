@@ -238,6 +238,28 @@ describe("page check", () => {
     }
   })
 
+  it("looks at checksum, length and id alone of what has passed before", () => {
+    for (let seed = 1; seed <= 10; seed++) {
+      const chance = random(seed)
+      const sealed = sample(chance, 1024)
+      const expected = { pageId: 3, checksum: seal(sealed), pageBytes: 1024, isChecked: true }
+      assert.deepStrictEqual(verify(sealed, expected), { _tag: "Sound" }, `seed ${seed}`)
+      assert.strictEqual(verify(sealed, { ...expected, pageId: 4 })._tag, "Invalid")
+      assert.strictEqual(verify(sealed.subarray(0, 1020), expected)._tag, "Invalid")
+      for (let bit = chance.int(100); bit < 1024 * 8; bit += 1 + chance.int(100)) {
+        const broken = sealed.slice()
+        broken[bit >>> 3] = (broken[bit >>> 3] as number) ^ 1 << (bit & 7)
+        assert.strictEqual(verify(broken, expected)._tag, "Invalid", `seed ${seed}, bit ${bit}`)
+      }
+      // What no page has, under a checksum that is right.
+      const words = new Int32Array(sealed.buffer)
+      words[14] = 1
+      const checksum = seal(sealed)
+      assert.strictEqual(verify(sealed, { ...expected, checksum, isChecked: false })._tag, "Invalid")
+      assert.strictEqual(verify(sealed, { ...expected, checksum })._tag, "Sound")
+    }
+  })
+
   it("finds what a right checksum hides, or what passes is harmless", () => {
     let found = 0
     const rounds = 6000

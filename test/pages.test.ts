@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import type { BufferMode } from "../src/Limits.ts"
+import { State } from "../src/tree/MapTable.ts"
 import type { Cut } from "../src/tree/Pages.ts"
 import type { Root } from "../src/tree/Tree.ts"
 import { random } from "./support/random.ts"
@@ -164,6 +165,36 @@ describe("pages", () => {
     assert.isFalse(pages.moved(page, stale, { slot: 1_003, checksum: 7 }))
     assert.isFalse(pages.moved(page, at(), { slot: 1_004, checksum: 7 }), "without an image")
     pages.complete()
+  })
+
+  it("what a checkpoint left is to be checked whole, until that was done once", () => {
+    const world = new World(random(1))
+    const root = world.create(1)
+    for (let index = 0; index < 300; index++) {
+      world.put(root, { key: `key ${index}`, value: "v".repeat(40), version: 1 + index, expiry: Infinity })
+    }
+    const ids = (of: World): ReadonlyArray<number> =>
+      Array.from({ length: of.tree.pages.map.bound }, (_, id) => id).filter((id) =>
+        of.tree.pages.map.isUsed(id)
+      )
+    const checked = (of: World): number =>
+      ids(of).filter((id) => ((of.tree.pages.map.state[id] as number) & State.Checked) !== 0).length
+    const checkpoint = world.finish(world.cut())
+    const pages = ids(world).length
+    assert.isAbove(pages, 5)
+    assert.strictEqual(checked(world), pages, "made here")
+    const reopened = world.reopen(checkpoint, [root])
+    assert.strictEqual(checked(reopened), 0, "made elsewhere")
+    assert.strictEqual(reopened.scan(root, whole, Infinity).length, 300)
+    assert.strictEqual(checked(reopened), pages, "checked")
+    for (const id of ids(reopened)) reopened.evict(id)
+    assert.strictEqual(checked(reopened), pages, "still what they were")
+    const other = reopened.create(2)
+    assert.strictEqual(
+      (reopened.tree.pages.map.state[other.page] as number) & State.Checked,
+      0,
+      "no image yet"
+    )
   })
 
   it("a load that comes too late is left out", () => {

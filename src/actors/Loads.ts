@@ -22,6 +22,8 @@ import { Corrupted, StoreError, storeError } from "../StoreError.ts"
 import type { Epoch } from "../tree/Epoch.ts"
 import type { Events, Purpose } from "../tree/Events.ts"
 import { Fifo } from "../tree/Fifo.ts"
+import { inPlace } from "../tree/Lineage.ts"
+import { State } from "../tree/MapTable.ts"
 import * as Page from "../tree/Page.ts"
 import { verify } from "../tree/PageCheck.ts"
 import type { Pages } from "../tree/Pages.ts"
@@ -262,14 +264,14 @@ export class Loads {
   ): "installed" | "stale" | "full" | number | StoreError {
     const { limits, pages } = this.options
     const { map } = pages
-    const checked = verify(bytes, {
-      pageId,
-      checksum: map.checksum[pageId] as number,
-      pageBytes: limits.pageBytes
-    })
-    const standing = checked._tag === "Sound" ? pages.lineage.check(pageId, wordsOf(bytes)) : checked
+    // That took longer than the read and everything else together. Bytes that were in place once still are.
+    const isChecked = ((map.state[pageId] as number) & State.Checked) !== 0
+    const checksum = map.checksum[pageId] as number
+    const checked = verify(bytes, { pageId, checksum, pageBytes: limits.pageBytes, isChecked })
+    if (checked._tag === "Invalid") return this.damaged(pageId, checked)
+    const standing = isChecked ? inPlace : pages.lineage.check(pageId, wordsOf(bytes))
     if (standing._tag === "Behind") return standing.pageId
-    if (standing._tag !== "InPlace") return this.damaged(pageId, standing)
+    if (standing._tag === "Stray") return this.damaged(pageId, standing)
     const installed = pages.install(pageId, generation, bytes, purpose)
     if (installed === "installed" && this.options.events.heard) this.tell(pageId, purpose)
     return installed

@@ -307,7 +307,7 @@ export abstract class Changes {
     map.slot[id] = place.slot
     map.checksum[id] = place.checksum
     map.records[id] = 0
-    map.state[id] = state & ~State.Dirty
+    map.state[id] = state & ~State.Dirty | State.Checked
     if ((state & State.Cut) === 0) return
     // Unchanged since before the cut: what was written for an eviction is the image at the cut.
     this.clearCut(id, State.Cut)

@@ -35,7 +35,7 @@ export interface Trees {
   readonly all: () => Iterable<{ readonly root: { readonly treeId: number; readonly page: number } }>
 }
 
-const inPlace: Standing = { _tag: "InPlace" }
+export const inPlace: Standing = { _tag: "InPlace" }
 
 const stray = (expected: string, actual: string | number): Standing => ({
   _tag: "Stray",

@@ -45,7 +45,9 @@ export const State = {
   /** Was used at least twice since it was spared last. */
   Again: 2048,
   /** A guest that a scan brought in, and that nothing else has used. */
-  Passing: 4096
+  Passing: 4096,
+  /** What its checksum stands for was made here, or checked whole when it was loaded: the checksum says the rest. */
+  Checked: 8192
 } as const
 
 /** Marks of use. */

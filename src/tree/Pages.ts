@@ -180,7 +180,7 @@ export class Pages extends Changes {
     Page.unseal(words, at)
     map.block[id] = address
     map.generation[id] = generation + 1 | 0
-    const state = map.state[id] as number
+    const state = (map.state[id] as number) | State.Checked
     if (Page.level(words, at) > 0) {
       map.state[id] = state | State.Inner | State.Mutable | State.Referenced
       this.innerPages++

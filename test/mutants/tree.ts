@@ -223,6 +223,15 @@ export const tree: ReadonlyArray<Mutant> = [
     caughtBy: { file: "fill" }
   },
   {
+    name: "unseen pages taken for checked ones",
+    breaks:
+      "A page that an earlier life or somebody else has written is believed once its checksum is right.",
+    file: "tree/MapTable.ts",
+    find: "    this.packChecksum[id] = packChecksum\n    this.state[id] = 0\n",
+    replace: "    this.packChecksum[id] = packChecksum\n    this.state[id] = State.Checked\n",
+    caughtBy: { file: "pages" }
+  },
+  {
     name: "another's place believed",
     breaks: "A page that is sound in itself is taken for the one that its parents lead to.",
     file: "tree/Lineage.ts",
