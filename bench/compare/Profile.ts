@@ -167,7 +167,7 @@ export const sectionsOf = (profile: Profile, shrink: number): ReadonlyArray<Sect
       ...common,
       name: "commits",
       records: size.commits,
-      engines: [...ours, "heartwood-caller", ...peers, "lmdb-no-overlap", "disk"],
+      engines: [...ours, "heartwood-caller", "heartwood-effect-caller", ...peers, "lmdb-no-overlap", "disk"],
       workloads: namesOf("commits"),
       durability: "synced",
       millis: size.commitMillis

@@ -39,9 +39,9 @@ const ours = JSON.parse(flags.ours) as Readonly<Record<string, unknown>>
 const narrowed = (section: Section): Section | undefined => {
   const engines = only.filter((name) => Engines.names.includes(name))
   const work = only.filter((name) => !Engines.names.includes(name))
-  const workloads = work.length === 0 || work.includes(section.name)
-    ? section.workloads
-    : section.workloads.filter((name) => work.some((asked) => name === asked || name.startsWith(`${asked}-`)))
+  const isAsked = (name: string): boolean =>
+    work.length === 0 || work.some((asked) => name === asked || name.startsWith(`${asked}-`))
+  const workloads = isAsked(section.name) ? section.workloads : section.workloads.filter(isAsked)
   const playing = engines.length === 0
     ? section.engines
     : section.engines.filter((name) => engines.includes(name))

@@ -7,7 +7,8 @@ import type { Engine } from "./Engine.ts"
 const files: Readonly<Record<string, readonly [file: string, name: string]>> = {
   heartwood: ["heartwood.ts", "heartwood"],
   "heartwood-effect": ["heartwoodEffect.ts", "heartwoodEffect"],
-  "heartwood-caller": ["heartwoodEffect.ts", "caller"],
+  "heartwood-caller": ["heartwood.ts", "caller"],
+  "heartwood-effect-caller": ["heartwoodEffect.ts", "caller"],
   lmdb: ["peers/lmdb.ts", "lmdb"],
   "lmdb-writemap": ["peers/lmdb.ts", "writemap"],
   "lmdb-no-overlap": ["peers/lmdb.ts", "waiting"],

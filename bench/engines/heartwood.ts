@@ -198,12 +198,12 @@ export const counters = (runtime: Runtime): () => Readonly<Record<string, number
   return () => ({ ...machine.parts.file.counters, ...slicesOf(machine) })
 }
 
-export const heartwood: Engine = {
-  name: "heartwood",
+const make = (name: string, own: Partial<Store.Options>): Engine => ({
+  name,
   rank: "ours",
   version,
   open: async (open: OpenOptions): Promise<Session> => {
-    const options = optionsOf(open)
+    const options = { ...own, ...optionsOf(open) }
     const runtime = await runtimeOf(options)
     const raw = await runtime.runPromise(Words.raw)
     const caughtUp = () => runtime.runPromise(Effect.flatMap(Store.Store, (store) => store.machine.caughtUp))
@@ -229,4 +229,8 @@ export const heartwood: Engine = {
       counters: counters(runtime)
     }
   }
-}
+})
+
+export const heartwood = make("heartwood", {})
+/** Syncs the log in the calling thread: a lone writer waits for no other. */
+export const caller = make("heartwood-caller", { syncThread: "caller" })

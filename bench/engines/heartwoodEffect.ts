@@ -171,5 +171,5 @@ const make = (name: string, own: Partial<Store.Options>): Engine => ({
 })
 
 export const heartwoodEffect = make("heartwood-effect", {})
-/** Syncs the log in the calling thread: a lone writer waits for no other. */
-export const caller = make("heartwood-caller", { syncThread: "caller" })
+/** Syncs the log in the calling thread. */
+export const caller = make("heartwood-effect-caller", { syncThread: "caller" })

@@ -42,10 +42,23 @@ const goal = (
 
 const raw = "heartwood"
 const effect = "heartwood-effect"
-const caller = "heartwood-caller"
+const rawCaller = "heartwood-caller"
+const effectCaller = "heartwood-effect-caller"
 const ways = (name: string): ReadonlyArray<string> => [`${name}-ascending`, `${name}-descending`]
 const both = (letter: string): ReadonlyArray<string> => [`ycsb-${letter}-zipf`, `ycsb-${letter}-uniform`]
 const bare = { against: ["disk"] } as const
+
+/** One durable writer, by the door that answers as theirs do, and by a transaction for each commit. */
+const lone = (
+  what: string,
+  door: string,
+  transactions: string,
+  least: number,
+  rest: Partial<Goal> = {}
+): ReadonlyArray<Goal> => [
+  goal(what, "commits", ["writers-1"], door, least, rest),
+  goal(`${what}, by \`Tx.transact\``, "commits", ["writers-1"], transactions, least, rest)
+]
 
 /** Many durable writers, by the doors that wait for a promise as theirs do, and by transactions; then theirs gathered. */
 const durable = (writers: string, what: string, least: number): ReadonlyArray<Goal> => {
@@ -70,16 +83,9 @@ export const goals: ReadonlyArray<Goal> = [
   goal("load, random order", "load", ["load-random"], raw, 2),
   goal("load, ascending", "load", ["load-ascending"], raw, 0.9),
   goal("load, ascending, by `Bulk.load`", "load", ["load-ascending"], effect, 1.5),
-  goal("one durable writer, synced in its thread", "commits", ["writers-1"], caller, 1),
-  goal("the same, beside bare calls", "commits", ["writers-1"], caller, 0.85, bare),
-  goal(
-    "one durable writer, synced off its thread, beside bare calls",
-    "commits",
-    ["writers-1"],
-    effect,
-    0.55,
-    bare
-  ),
+  ...lone("one durable writer, synced in its thread", rawCaller, effectCaller, 1),
+  ...lone("the same, beside bare calls", rawCaller, effectCaller, 0.85, bare),
+  ...lone("one durable writer, synced off its thread, beside bare calls", raw, effect, 0.55, bare),
   ...durable("64", "64 durable writers", 4),
   ...durable("1024", "1,024 durable writers", 4),
   goal("YCSB A", "memory", both("A"), raw, 2),

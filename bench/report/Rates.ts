@@ -37,8 +37,8 @@ const lines: ReadonlyArray<Line> = [
 ]
 
 const columns: ReadonlyArray<readonly [name: string, engines: ReadonlyArray<string>]> = [
-  ["Heartwood, raw doors", ["heartwood"]],
-  ["through Effect", ["heartwood-effect", "heartwood-caller"]],
+  ["Heartwood, raw doors", ["heartwood", "heartwood-caller"]],
+  ["through Effect", ["heartwood-effect", "heartwood-effect-caller"]],
   ["lmdb", ["lmdb", "lmdb-writemap", "lmdb-no-overlap"]],
   ["LevelDB", ["classic-level"]],
   ["RocksDB", ["rocksdb"]],

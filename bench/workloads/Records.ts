@@ -1,10 +1,11 @@
 /**
- * The records that all engines are given: keys of 16 bytes in one table, values of 100 bytes from one pool.
+ * The records that all engines are given: keys of 16 bytes that are computed, values of 100 bytes from one pool.
  *
  * I1 The same seed gives the same keys, values and requests in every engine and every process.
  *
- * A key is written into a buffer that the caller has, so that no engine pays for the bench's own garbage. Values are
- * never changed after they are made: some engines read them after the call has returned.
+ * A key is written into a buffer that the caller has, so that no engine pays for the bench's own garbage; a table of
+ * keys would cost each request a miss of the processor's caches. Values are never changed after they are made: some
+ * engines read them after the call has returned.
  */
 import { random } from "../zipf.ts"
 
@@ -29,21 +30,13 @@ const swapped = (word: number): number =>
 
 export class Records {
   readonly capacity: number
-  private readonly words: Int32Array
+  private readonly order: Order
   private readonly values: ReadonlyArray<Buffer>
   private readonly scratch: { readonly bytes: Buffer; readonly words: Int32Array }
 
   constructor(capacity: number, order: Order = "random", bytes: number = valueBytes) {
     this.capacity = capacity
-    this.words = new Int32Array(capacity * 4)
-    for (let index = 0; index < capacity; index++) {
-      // The first word is a permutation of the number, so that no two keys are equal.
-      const first = order === "random" ? mix(index + 0x9e3779b9 | 0) : 0
-      this.words[4 * index] = first
-      this.words[4 * index + 1] = order === "random" ? mix(first + 0x7f4a7c15 | 0) : 0
-      this.words[4 * index + 2] = order === "random" ? mix(first ^ 0x2545f491) : 0
-      this.words[4 * index + 3] = order === "random" ? first : swapped(index)
-    }
+    this.order = order
     const next = random(1)
     this.values = Array.from({ length: pooled }, () => {
       const value = Buffer.from(new ArrayBuffer(bytes))
@@ -68,12 +61,17 @@ export class Records {
 
   /** Writes a key over four words. */
   fill(target: Int32Array, index: number): void {
-    const { words } = this
-    const at = 4 * index
-    target[0] = words[at] as number
-    target[1] = words[at + 1] as number
-    target[2] = words[at + 2] as number
-    target[3] = words[at + 3] as number
+    if (this.order === "ascending") {
+      target[0] = target[1] = target[2] = 0
+      target[3] = swapped(index)
+      return
+    }
+    // The first word is a permutation of the number, so that no two keys are equal.
+    const first = mix(index + 0x9e3779b9 | 0)
+    target[0] = first
+    target[1] = mix(first + 0x7f4a7c15 | 0)
+    target[2] = mix(first ^ 0x2545f491)
+    target[3] = first
   }
 
   /** The value of a record's version; must not be changed. */
