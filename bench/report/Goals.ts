@@ -84,7 +84,7 @@ export const goals: ReadonlyArray<Goal> = [
   goal("load, ascending", "load", ["load-ascending"], raw, 0.9),
   goal("load, ascending, by `Bulk.load`", "load", ["load-ascending"], effect, 1.5),
   ...lone("one durable writer, synced in its thread", rawCaller, effectCaller, 1),
-  ...lone("the same, beside bare calls", rawCaller, effectCaller, 0.85, bare),
+  ...lone("one durable writer, synced in its thread, beside bare calls", rawCaller, effectCaller, 0.85, bare),
   ...lone("one durable writer, synced off its thread, beside bare calls", raw, effect, 0.55, bare),
   ...durable("64", "64 durable writers", 4),
   ...durable("1024", "1,024 durable writers", 4),

@@ -30,6 +30,8 @@ const lines: ReadonlyArray<Line> = [
   line("YCSB A (half updates), zipf", "memory", "ycsb-A-zipf"),
   line("YCSB B (5 % updates), zipf", "memory", "ycsb-B-zipf"),
   line("YCSB E (scans, 5 % inserts), zipf", "memory", "ycsb-E-zipf"),
+  line("get, held to the memory of a tenth, zipf", "held", "get-zipf"),
+  line("YCSB A, held to the memory of a tenth, zipf", "held", "ycsb-A-zipf"),
   line("durable commits, 1 writer", "commits", "writers-1"),
   line("durable commits, 64 writers", "commits", "writers-64", "gathered-64"),
   line("durable commits, 1,024 writers", "commits", "writers-1024", "gathered-1024"),
