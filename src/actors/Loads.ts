@@ -264,7 +264,7 @@ export class Loads {
   ): "installed" | "stale" | "full" | number | StoreError {
     const { limits, pages } = this.options
     const { map } = pages
-    // That took longer than the read and everything else together. Bytes that were in place once still are.
+    // Every word and the way from the root take longer than the read; what was right once still is.
     const isChecked = ((map.state[pageId] as number) & State.Checked) !== 0
     const checksum = map.checksum[pageId] as number
     const checked = verify(bytes, { pageId, checksum, pageBytes: limits.pageBytes, isChecked })
