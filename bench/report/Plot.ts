@@ -13,7 +13,10 @@ const colours = [
   "#8a63b8",
   "#b04a6f",
   "#6f7a86",
-  "#3aa6a0"
+  "#3aa6a0",
+  "#20262d",
+  "#9cc3a1",
+  "#d98fa6"
 ]
 
 export const colourOf = (index: number): string => colours[index % colours.length] as string

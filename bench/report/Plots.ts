@@ -24,7 +24,9 @@ const engines = [
   "rocksdb",
   "node:sqlite",
   "js-map",
-  "disk"
+  "disk",
+  "heartwood-effect-caller",
+  "lmdb-no-overlap"
 ]
 const colourOf = (engine: string): string => Plot.colourOf(Math.max(0, engines.indexOf(engine)))
 
