@@ -23,11 +23,13 @@
  *    says no more than which lines of memory to touch.
  *
  * Rejected: an index of all keys, which every split and each removal would have to keep right; and asking it for the
- * keys of `GetMany.ts`, whose ways down overlap: that took as long as before.
+ * keys of `GetMany.ts`, whose ways down overlap: that took as long as before; and noting where writes have replaced a
+ * record that no read had found: overwriting half a million and a million keys in turn became a tenth slower.
  */
 import type { KeyScratch } from "./KeyScratch.ts"
 import * as Leaf from "./Leaf.ts"
 import { isInPlace } from "./MapTable.ts"
+import * as Page from "./Page.ts"
 import type { Pages } from "./Pages.ts"
 import type { Root } from "./Split.ts"
 import { hashOf } from "./VersionTable.ts"
@@ -47,7 +49,7 @@ export class Hints {
   /** The slot at which the key was found. */
   index = 0
   /** Trees are asked for whose root is at this level or above. */
-  readonly level: number
+  private readonly level: number
   private readonly pages: Pages
   private readonly pageBits: number
   private words = new Int32Array(0)
@@ -69,13 +71,20 @@ export class Hints {
   /** The leaf where a key is, in place, at slot `index`; 0 where that is not known. */
   find(root: Root, key: KeyScratch, gate: Gate): number {
     this.hash = 0
-    if (!gate.isOpen()) return 0
+    if (!this.isHigh(root) || !gate.isOpen()) return 0
     if (this.words.length === 0) this.allocate()
     this.hash = hashOf(root.treeId, key.words, key.length)
     const id = this.look(root, key)
     if (id === 0) gate.inVain++
     else gate.found++
     return id
+  }
+
+  private isHigh(root: Root): boolean {
+    const { arena, map } = this.pages
+    const address = map.block[root.page] as number
+    return address >= 0
+      && Page.level(arena.words[address >>> arena.shift] as Int32Array, address & arena.mask) >= this.level
   }
 
   private look({ treeId }: Root, key: KeyScratch): number {

@@ -47,6 +47,9 @@ const setWords = 48
 const float = new Float64Array(1)
 const floatWords = new Int32Array(float.buffer)
 
+/** Words of a line of the processor's caches. */
+const lineWords = 16
+
 /** Where touched words go: a store that is never read keeps the loads that it depends on. */
 const sink = new Int32Array(1)
 
@@ -64,6 +67,17 @@ export function touchRecord(words: Int32Array, p: number, off: number, size: num
   sink[0] = (words[p + 1] as number) ^ (words[p + 24] as number) ^ (words[p + 40] as number)
     ^ (words[p + 56] as number) ^ (words[p + 72] as number) ^ (words[p + off] as number)
     ^ (words[p + Math.min(off + 16, size - 1)] as number)
+}
+
+/**
+ * The same of all records. They stand in the order in which they came, not in that of their keys, so that the processor
+ * foresees no line; from one end of the page to the other it foresees all.
+ */
+export function touchHeap(words: Int32Array, p: number): void {
+  const end = p + Page.size(words, p)
+  let sum = 0
+  for (let at = p + Page.heapTop(words, p); at < end; at += lineWords) sum ^= words[at] as number
+  sink[0] = sum
 }
 
 /** Whether a page, which may be any, is a leaf of a tree whose keys begin as this one does: the key may be in it. */

@@ -123,13 +123,10 @@ export abstract class Lookup extends Finding {
   getLoaded(root: Root, at: number): number {
     const { arena, map } = this.pages
     const { hints, key } = this
+    const known = hints.find(root, key, hints.reads)
+    if (known !== 0) return this.getInLeaf(root, known, hints.index, key, at)
     let id = root.page
     let address = map.block[id] as number
-    const isAsked = address >= 0 && Page.level(arena.wordsOf(address), address & arena.mask) >= hints.level
-    if (isAsked) {
-      const known = hints.find(root, key, hints.reads)
-      if (known !== 0) return this.getInLeaf(root, known, hints.index, key, at)
-    }
     while (address >= 0) {
       const words = arena.words[address >>> arena.shift] as Int32Array
       const p = address & arena.mask
@@ -137,7 +134,7 @@ export abstract class Lookup extends Finding {
         if (!isInPlace(map.state[id] as number)) return this.getBeside(root, id, key, at)
         Leaf.touchSlots(words, p)
         const index = Leaf.find(words, p, key)
-        if (isAsked && index >= 0) hints.note(id, Page.slotAt(words, p, index))
+        if (index >= 0) hints.note(id, Page.slotAt(words, p, index))
         return this.getInLeaf(root, id, index, key, at)
       }
       id = Inner.child(words, p, Inner.find(words, p, key))

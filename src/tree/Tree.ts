@@ -186,9 +186,7 @@ export class Tree extends Lookup {
 
   /** Overwrites a record where a read has found it; false, and it stays as it is, where it has gone or has no room. */
   private update(root: Root, kind: number, value: ValueIn, version: number, expiry: number): boolean {
-    const { hints, key, pages: { arena, map } } = this
-    const address = map.block[root.page] as number
-    if (address < 0 || Page.level(arena.wordsOf(address), address & arena.mask) < hints.level) return false
+    const { hints, key } = this
     const id = hints.find(root, key, hints.writes)
     return id !== 0 && this.takesInPlace(id)
       && this.inPlace.update(root, id, hints.index, key, kind, value, version, expiry)
