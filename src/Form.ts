@@ -226,15 +226,21 @@ export class Form<K, V, P> implements Declared {
 
   protected decodeKey(row: Row): { readonly key: K } | Failed {
     const key = this.key.decode(row.key, 0, row.key.length)
-    if (key !== undefined) return { key }
-    return Exit.fail(storeError(new Undecodable({ keyspace: this.name, version: 0, cause: "its key" })))
+    return key === undefined ? this.undecodedKey() : { key }
   }
 
   protected entry(row: Row): Entry<K, V> | Failed {
-    const key = this.decodeKey(row)
-    if (!("key" in key)) return key
-    const value = this.decode(row)
-    return "value" in value ? entryOf(key.key, value.value, row) : value
+    const key = this.key.decode(row.key, 0, row.key.length)
+    if (key === undefined) return this.undecodedKey()
+    try {
+      return entryOf(key, this.codec.decode(row.value), row)
+    } catch (cause) {
+      return this.undecoded(cause)
+    }
+  }
+
+  private undecodedKey(): Failed {
+    return Exit.fail(storeError(new Undecodable({ keyspace: this.name, version: 0, cause: "its key" })))
   }
 
   /** The range in bytes: what begins with the prefix, cut by `from` and `until`. */

@@ -229,11 +229,14 @@ export const String: Key<string, string> = variable({
   take: Text.takeText
 })
 
-/** Bytes in unsigned order. What is decoded is a copy. A prefix is a prefix of the bytes. */
+/**
+ * Bytes in unsigned order. A prefix is a prefix of the bytes. What is decoded of a whole array is that array, whose
+ * owner copies it where it is to be kept; of a part, a copy.
+ */
 export const Bytes: Key<Uint8Array, Uint8Array> = variable({
   fingerprint: "bytes",
   put: Text.putBytes,
-  take: Text.takeBytes
+  take: (bytes, start, end) => start === 0 && end === bytes.length ? bytes : Text.takeBytes(bytes, start, end)
 })
 
 // ----------------------------------------------------------------------------------------- combinators

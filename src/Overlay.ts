@@ -6,7 +6,8 @@
  *
  * I1 Where the own writes and the store both have a key, the own write is what is read; an own operand is folded into
  *    what the store has.
- * I2 What is answered is the reader's to change: no own write is handed out itself.
+ * I2 What is answered is the reader's to change: no own write is handed out itself, and nothing that is remembered of a
+ *    scan is in a row of it.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -97,7 +98,7 @@ export const overlay = (scan: (range: Range) => Scan, own: OwnWrites, range: Ran
   })
   /** A chunk of the store, and the own writes up to its last key; beyond that, all that are left. */
   const laid = (): Scan => {
-    const last = stored.at(-1)?.key
+    const last = stored.at(-1)?.key.slice()
     const from = descending && last !== undefined ? last : lower
     const until = !descending && last !== undefined ? after(last) : upper
     const window = own.window(from, until, descending)

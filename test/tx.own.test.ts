@@ -12,6 +12,8 @@ import { random } from "./support/random.ts"
 import { refusal, suite, upTo } from "./support/stores.ts"
 import { own, put, read, Words, words, write } from "./support/words.ts"
 
+const Blobs = Keyspace.bytes("blobs")
+
 suite("own writes", (test) => {
   test("gets and ranges see them, others do not", () =>
     Effect.gen(function*() {
@@ -51,6 +53,39 @@ suite("own writes", (test) => {
         assert.deepStrictEqual(yield* before, [], "unless it names its LSN")
       }))
     }))
+
+  for (const reverse of [false, true]) {
+    test(`a key that a range answers is the reader's to change, ${reverse ? "descending" : "ascending"}`, () =>
+      Effect.gen(function*() {
+        const raw = yield* Blobs.raw
+        const value = Uint8Array.of(1)
+        const keys = Array.from(
+          { length: 3_000 },
+          (_, number) => Uint8Array.of(5, number >>> 8, number & 0xff)
+        )
+        raw.batchUnsafe(keys.filter((_, number) => number % 3 !== 1).map((key) => ({ key, value })))
+        let runs = 0
+        const body = Effect.gen(function*() {
+          runs++
+          // So that own writes are laid over every chunk.
+          for (let number = 1; number < keys.length; number += 3) {
+            yield* Blobs.put(keys[number] as Uint8Array, value)
+          }
+          const seen: Array<string> = []
+          yield* Stream.runForEach(Blobs.range({ reverse, limit: 2_500 }), ({ key }) =>
+            Effect.sync(() => {
+              seen.push(Buffer.from(key).toString("hex"))
+              key.fill(reverse ? 0xff : 0)
+            }))
+          const all = keys.map((key) => Buffer.from(key).toString("hex"))
+          assert.deepStrictEqual(seen, (reverse ? all.reverse() : all).slice(0, 2_500))
+          // In what was read, at its last third: the body has to run again.
+          if (runs === 1) raw.putUnsafe(keys[reverse ? 900 : 2_100] as Uint8Array, Uint8Array.of(2))
+        })
+        yield* write(body)
+        assert.strictEqual(runs, 2)
+      }))
+  }
 
   test("clear hides what is stored, and what is written after it is seen", () =>
     Effect.gen(function*() {

@@ -76,6 +76,7 @@ export class OwnView {
 
 /** A range has been read up to `key`, which was handed out. */
 export const cover = (read: RangeRead, { lower, order, upper }: Range, key: Uint8Array): void => {
-  read.lower = order === "ascending" ? lower : key
+  // The key is the reader's, who may change it.
+  read.lower = order === "ascending" ? lower : key.slice()
   read.upper = order === "ascending" ? after(key) : upper
 }

@@ -203,5 +203,22 @@ export const program: ReadonlyArray<Mutant> = [
     find: "      if (answer !== undefined) resume(Effect.succeed(answer))\n",
     replace: "",
     caughtBy: { file: "session.order", hangs: "may hang" }
+  },
+  {
+    name: "end of what was read left to its reader",
+    breaks:
+      "Whoever changes a key that a range has answered takes it out of what his transaction is validated by.",
+    file: "own/OwnView.ts",
+    find: "? lower : key.slice()",
+    replace: "? lower : key",
+    caughtBy: { file: "tx.own", tests: "is the reader's to change" }
+  },
+  {
+    name: "place of a scan left to its reader",
+    breaks: "Whoever changes a key that a range has answered moves the range.",
+    file: "Overlay.ts",
+    find: "stored.at(-1)?.key.slice()",
+    replace: "stored.at(-1)?.key",
+    caughtBy: { file: "tx.own", tests: "is the reader's to change" }
   }
 ]
