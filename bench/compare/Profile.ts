@@ -165,6 +165,13 @@ export const sectionsOf = (profile: Profile, shrink: number): ReadonlyArray<Sect
     },
     {
       ...common,
+      name: "each",
+      records: size.memory,
+      engines: ["heartwood", "heartwood-each"],
+      workloads: namesOf("ycsb")
+    },
+    {
+      ...common,
       name: "commits",
       records: size.commits,
       engines: [...ours, "heartwood-caller", "heartwood-effect-caller", ...peers, "lmdb-no-overlap", "disk"],

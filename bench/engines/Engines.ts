@@ -6,6 +6,7 @@ import type { Engine } from "./Engine.ts"
 /** File and name of what it exports. */
 const files: Readonly<Record<string, readonly [file: string, name: string]>> = {
   heartwood: ["heartwood.ts", "heartwood"],
+  "heartwood-each": ["heartwood.ts", "each"],
   "heartwood-effect": ["heartwoodEffect.ts", "heartwoodEffect"],
   "heartwood-caller": ["heartwood.ts", "caller"],
   "heartwood-effect-caller": ["heartwoodEffect.ts", "caller"],

@@ -1,8 +1,8 @@
 /**
  * Heartwood through its raw doors: answers in a buffer of the caller, packed batches, blind writes.
  *
- * Each write of a mix is a transaction of its own, though other engines are given batches. A durable writer puts
- * through the raw door and waits until the log is synced that far.
+ * Writes of a mix are gathered as those of all other engines are; `heartwood-each` makes each a transaction of its own,
+ * visible at once. A durable writer puts through the raw door and waits until the log is synced that far.
  */
 import * as Effect from "effect/Effect"
 import * as ManagedRuntime from "effect/ManagedRuntime"
@@ -18,6 +18,7 @@ import { keyBytes, valueBytes } from "../workloads/Records.ts"
 import type { Records } from "../workloads/Records.ts"
 import type { Answer, Direction, Engine, OpenOptions, Session, Writing } from "./Engine.ts"
 import { turn } from "./Engine.ts"
+import type { Singles } from "./Singles.ts"
 import { session, writersOf } from "./Singles.ts"
 
 export const Words = Keyspace.bytes("words")
@@ -74,6 +75,8 @@ export const above = (key: Buffer): Buffer => {
 const lowest = new Uint8Array(0)
 /** Records of one pull of a full scan. */
 const pullRecords = 1_000
+/** Most writes of one batch. */
+const batchRecords = 1_000
 
 const seePacked = (
   answer: Answer,
@@ -100,7 +103,54 @@ const rangeOf = (from: Buffer | undefined, limit: number, direction: Direction):
   columns: "keys and values"
 })
 
-const singles = (raw: Raw, options: Store.Options, close: () => Promise<void>): Session => {
+/** Writes that are gathered: keys are copied, values are never changed. */
+class Gathered {
+  private readonly rows: ReadonlyArray<{ readonly key: Uint8Array; value: Uint8Array }>
+  private count = 0
+
+  constructor(length: number) {
+    this.rows = Array.from({ length }, () => ({ key: new Uint8Array(keyBytes), value: lowest }))
+  }
+
+  /** False where there is no room. */
+  add(key: Uint8Array, value: Uint8Array): boolean {
+    const row = this.rows[this.count]
+    if (row === undefined) return false
+    row.key.set(key)
+    row.value = value
+    this.count++
+    return true
+  }
+
+  /** Gives all of them to the engine as one transaction; false where it takes none now. */
+  commit(raw: Raw): boolean {
+    if (this.count > 0 && !admitted(() => raw.batchUnsafe(this.rows.slice(0, this.count)))) return false
+    this.count = 0
+    return true
+  }
+}
+
+const patiently = async (write: () => boolean): Promise<void> => {
+  while (!write()) await turn()
+}
+
+/** How writes that wait for no disk are handed over. */
+const writing = (raw: Raw, gathers: boolean): Pick<Singles, "put" | "flush"> => {
+  if (!gathers) return { put: (key, value) => admitted(() => raw.putUnsafe(key, value)), flush: () => {} }
+  const gathered = new Gathered(batchRecords)
+  const commit = () => gathered.commit(raw)
+  return {
+    put: (key, value) => gathered.add(key, value) || commit() && gathered.add(key, value),
+    flush: () => commit() ? undefined : patiently(commit)
+  }
+}
+
+const singles = (
+  raw: Raw,
+  options: Store.Options,
+  gathers: boolean,
+  close: () => Promise<void>
+): Session => {
   const target = Buffer.alloc(valueBytes)
   const many = new Many()
   const batch = new Batch()
@@ -129,8 +179,7 @@ const singles = (raw: Raw, options: Store.Options, close: () => Promise<void>): 
         left -= count
       }
     },
-    put: (key, value) => admitted(() => raw.putUnsafe(key, value)),
-    flush: () => {},
+    ...writing(raw, gathers),
     close
   })
 }
@@ -198,7 +247,7 @@ export const counters = (runtime: Runtime): () => Readonly<Record<string, number
   return () => ({ ...machine.parts.file.counters, ...slicesOf(machine) })
 }
 
-const make = (name: string, own: Partial<Store.Options>): Engine => ({
+const make = (name: string, own: Partial<Store.Options>, gathers = true): Engine => ({
   name,
   rank: "ours",
   version,
@@ -207,7 +256,7 @@ const make = (name: string, own: Partial<Store.Options>): Engine => ({
     const runtime = await runtimeOf(options)
     const raw = await runtime.runPromise(Words.raw)
     const caughtUp = () => runtime.runPromise(Effect.flatMap(Store.Store, (store) => store.machine.caughtUp))
-    const doors = singles(raw, options, () => runtime.dispose())
+    const doors = singles(raw, options, gathers, () => runtime.dispose())
     const loaded = load(runtime, raw)
     const mixed = doors.mix
     return {
@@ -232,5 +281,7 @@ const make = (name: string, own: Partial<Store.Options>): Engine => ({
 })
 
 export const heartwood = make("heartwood", {})
+/** Each write of a mix is a transaction. */
+export const each = make("heartwood-each", {}, false)
 /** Syncs the log in the calling thread: a lone writer waits for no other. */
 export const caller = make("heartwood-caller", { syncThread: "caller" })

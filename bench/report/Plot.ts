@@ -16,7 +16,8 @@ const colours = [
   "#3aa6a0",
   "#20262d",
   "#9cc3a1",
-  "#d98fa6"
+  "#d98fa6",
+  "#1f4a7a"
 ]
 
 export const colourOf = (index: number): string => colours[index % colours.length] as string

@@ -26,7 +26,8 @@ const engines = [
   "js-map",
   "disk",
   "heartwood-effect-caller",
-  "lmdb-no-overlap"
+  "lmdb-no-overlap",
+  "heartwood-each"
 ]
 const colourOf = (engine: string): string => Plot.colourOf(Math.max(0, engines.indexOf(engine)))
 
