@@ -53,7 +53,7 @@ export interface Range {
 const batchBytes = 65_536
 const batchLeaves = 256
 
-/** Where so many records of a leaf are taken, all of them are touched first: a tenth to a fifth less time for a range. */
+/** Where so many records of a leaf are taken, all of them are touched first: up to a fifth less time for a range. */
 const touchedAt = 8
 
 /**
