@@ -9,27 +9,15 @@ import * as Stream from "effect/Stream"
 import * as Keyspace from "../src/Keyspace.ts"
 import * as Snapshot from "../src/Snapshot.ts"
 import * as Store from "../src/Store.ts"
-import { StoreError } from "../src/StoreError.ts"
 import * as Tx from "../src/Tx.ts"
 import { everywhere } from "./support/configurations.ts"
 import { after } from "./support/oracle.ts"
 import type { Write } from "./support/oracle.ts"
-import { refusal, upTo } from "./support/stores.ts"
+import { admitted, refusal, upTo } from "./support/stores.ts"
 
 const Blobs = Keyspace.bytes("blobs")
 const write = Tx.transact()
 const read = Snapshot.read()
-
-/** A raw write, as often as it is refused because the log is not idle. */
-const admitted = (commit: () => number): Effect.Effect<number> =>
-  Effect.suspend(() => {
-    try {
-      return Effect.succeed(commit())
-    } catch (error) {
-      if (!(error instanceof StoreError) || error.reason._tag !== "Overloaded") throw error
-      return Effect.andThen(Effect.yieldNow, admitted(commit))
-    }
-  })
 
 everywhere((test) => {
   test("A1 get on an empty store, after a put, after another, after the same again", (world) =>

@@ -10,10 +10,9 @@ import { Many } from "../src/Raw.ts"
 import type { Raw } from "../src/Raw.ts"
 import * as Snapshot from "../src/Snapshot.ts"
 import { Store } from "../src/Store.ts"
-import { StoreError } from "../src/StoreError.ts"
 import * as Tx from "../src/Tx.ts"
 import { random } from "./support/random.ts"
-import { suite, upTo } from "./support/stores.ts"
+import { admitted, suite, upTo } from "./support/stores.ts"
 import type { Open } from "./support/stores.ts"
 
 const Blobs = Keyspace.bytes("blobs")
@@ -31,17 +30,9 @@ const filled = Effect.forEach(
   { discard: true }
 ).pipe(Tx.transact())
 
-/** A write that no transaction makes, as often as it is refused because the log is not idle. */
-const theirs = (raw: Raw): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    try {
-      raw.putUnsafe(keyOf(6), Buffer.from("theirs"))
-      return Effect.void
-    } catch (error) {
-      if (!(error instanceof StoreError) || error.reason._tag !== "Overloaded") throw error
-      return Effect.andThen(Effect.yieldNow, theirs(raw))
-    }
-  })
+/** A write that no transaction makes. */
+const theirs = (raw: Raw): Effect.Effect<number> =>
+  admitted(() => raw.putUnsafe(keyOf(6), Buffer.from("theirs")))
 
 const textOf = (value: Uint8Array | undefined): string | undefined =>
   value === undefined ? undefined : Buffer.from(value).toString()

@@ -115,6 +115,17 @@ const refusalIn = (exit: Exit.Failure<unknown, unknown>): Reason => {
 const isStoreError = (error: unknown): error is StoreError =>
   typeof error === "object" && error !== null && "_tag" in error && error._tag === "StoreError"
 
+/** A raw write, as often as it is refused because the log is not idle. */
+export const admitted = (commit: () => number): Effect.Effect<number> =>
+  Effect.suspend(() => {
+    try {
+      return Effect.succeed(commit())
+    } catch (error) {
+      if (!isStoreError(error) || error.reason._tag !== "Overloaded") throw error
+      return Effect.andThen(Effect.yieldNow, admitted(commit))
+    }
+  })
+
 /** Integers from 0 to `count - 1`. */
 export const upTo = (count: number): ReadonlyArray<number> =>
   Array.from({ length: count }, (_, index) => index)
