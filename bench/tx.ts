@@ -151,7 +151,7 @@ const main = Effect.gen(function*() {
   }
   const rows = yield* ways
   const nanos = rows.map((): Array<number> => [])
-  // The first rounds make the machine code: what ran for a second only is still interpreted here and there.
+  // The first rounds make the machine code.
   for (let round = -10; round < rounds; round++) {
     for (const [index, [, count, run]] of rows.entries()) {
       yield* store.awaitDurable(yield* store.visibleLsn)

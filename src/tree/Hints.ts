@@ -22,7 +22,7 @@
  * I1 A place is advice. A key is there only if the page is a leaf of its tree, in place, and has the whole key; the off
  *    says no more than which lines of memory to touch.
  *
- * Rejected: an index of all keys, which every split and each removal would have to keep right; and asking it for the
+ * Rejected: an index of all keys, which every split and each removal would have to keep right; asking it for the
  * keys of `GetMany.ts`, whose ways down overlap: that took as long as before; and noting where writes have replaced a
  * record that no read had found: overwriting half a million and a million keys in turn became a tenth slower.
  */
