@@ -220,6 +220,9 @@ class Side {
     // Those of keyspaces that were emptied or dropped, too.
     const trees = Array.from({ length: generations.nextTreeId }, (_, treeId) => generations.rootOf(treeId))
     world.audit(trees.filter((root) => root !== undefined))
+    // A large value that a record in a mini-page overwrites in its base page is known to be gone once they are merged.
+    for (let id = 1; id < world.tree.pages.map.bound; id++) world.merge(id)
+    this.tree.charges.settle()
     const spaces = [...generations.all()].map(({ root, ...generation }) => {
       for (let from = 0; from >= 0;) {
         const answer = world.run(() => world.tree.resolve(root, from))
