@@ -69,13 +69,14 @@ const phases: ReadonlyArray<PhaseOf> = [
 ]
 
 /**
- * A phase is steady where some windows cost the disk as much as those before them, up to this part: one of them alone
- * may cost by chance what another one did.
+ * A phase is steady where some windows cost the disk as much as those before them, up to this part: a few of them may
+ * cost by chance what others did. What a mode keeps in memory changes slowly while nothing is written, and bytes with
+ * it: two per cent from four windows to the next four were still a tenth from the end.
  */
-const steadyPart = 0.02
-const windowsApart = 4
+const steadyPart = 0.01
+const windowsApart = 8
 /** Windows after which it is measured in any case. */
-const windowsMost = 48
+const windowsMost = 64
 
 const Words = Keyspace.bytes("words")
 const directory = mkdtempSync(join(flags.directory, "heartwood-bench-"))
