@@ -142,7 +142,7 @@ type Given = { readonly [N in Name]?: number | undefined }
  * Bytes of a page before its records, and beside key and value of a record: head, slot, lengths, version,
  * padding.
  */
-const pageHeaderBytes = 64
+const pageHeaderBytes = 44
 const recordOverheadBytes = 32
 /** What stands in a leaf for a value that is kept in the log only: LSN, length, checksum. */
 const valuePointerBytes = 16

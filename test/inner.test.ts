@@ -122,7 +122,7 @@ describe("inner", () => {
       entries.ofInsert(source, 0, index, key, index + 2).fill(words, 0, 0, index + 1)
     }
     assert.strictEqual(Page.prefixBytes(words, 0), prefix.length)
-    assert.strictEqual(new Set(words.subarray(16, 24)).size, 8)
+    assert.strictEqual(new Set(words.subarray(Page.headerWords, Page.headerWords + 8)).size, 8)
     for (
       const [probe, child] of [
         ["", 0],

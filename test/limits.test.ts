@@ -42,7 +42,7 @@ describe("Limits", () => {
       pageBytes: 4_096,
       keyBytes: 984,
       valueBytes: 67_108_864,
-      inlineValueBytes: 1_000,
+      inlineValueBytes: 1_008,
       transactionBytes: 68_157_440,
       applyInOneSlice: 1_024,
       memoryBytes: 268_435_456,
@@ -148,7 +148,7 @@ describe("Limits", () => {
       mailbox: 1
     })
     assert.strictEqual(small.keyBytes, 216)
-    assert.strictEqual(small.inlineValueBytes, 232)
+    assert.strictEqual(small.inlineValueBytes, 240)
     assert.strictEqual(small.stagingBytes, 2_048)
     assert.strictEqual(small.mergeWorkspaces, 1)
     assert.strictEqual(small.loadsInFlight, 1)
@@ -181,8 +181,8 @@ describe("Limits: relations", () => {
     },
     {
       names: ["inlineValueBytes", "pageBytes", "keyBytes"],
-      edge: { inlineValueBytes: 1_728, keyBytes: 256 },
-      beyond: { inlineValueBytes: 1_729, keyBytes: 256 }
+      edge: { inlineValueBytes: 1_736, keyBytes: 256 },
+      beyond: { inlineValueBytes: 1_737, keyBytes: 256 }
     },
     {
       names: ["transactionBytes", "keyBytes", "valueBytes"],
@@ -250,7 +250,7 @@ describe("Limits: relations", () => {
       for (const keyBytes of [16, 100, Math.min(1_024, Limits.keyBytesOf(pageBytes))]) {
         const { inlineValueBytes } = limits({ pageBytes, keyBytes })
         const record = Limits.recordBytesOf({ pageBytes, keyBytes })
-        assert.isAtMost(64 + 2 * keyBytes + 2 * record, pageBytes)
+        assert.isAtMost(44 + 2 * keyBytes + 2 * record, pageBytes)
         assert.isAtLeast(record, keyBytes + 32 + 16, "a key with a pointer to its value")
         assert.isAtLeast(record, inlineValueBytes + 32)
       }

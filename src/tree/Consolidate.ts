@@ -18,7 +18,7 @@
  *
  * Bf-Tree demands of its size classes that a full mini-page merges with at most one split: they must not exceed a page
  * less its header, two of the longest fences and the largest record. With pages of 4 KiB and the default of 984 bytes
- * for keys that is 1,032 bytes, a quarter of a page. Here it is half a page: it takes twice the changes before it must
+ * for keys that is 1,044 bytes, a quarter of a page. Here it is half a page: it takes twice the changes before it must
  * be merged, and a merge may take more than one split.
  */
 import { invariant } from "../Invariant.ts"

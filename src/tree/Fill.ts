@@ -155,12 +155,10 @@ export class Fill {
     }
     if (index === from) return from
     this.ground.pages.touch(this.id)
-    const run = words[p + 13] as number
     const added = index - from
     if (count + added > capacity) widen(words, p, count + added)
     append(words, p, puts, from, index)
-    const ascended = count === (run & 0xffff) + 1 ? (run >>> 16) + added : added - 1
-    words[p + 13] = count + added - 1 | Math.min(ascended, 0xffff) << 16
+    Page.noteRun(words, p, count, added)
     this.count(root, added)
     return index
   }
@@ -194,7 +192,7 @@ export class Fill {
       this.build(undefined, puts, index, taken, this.fence)
     }
     this.build(undefined, puts, index, taken, undefined)
-    this.words[this.p + 13] = taken - 1 | taken - 1 << 16
+    Page.noteRun(this.words, this.p, 0, taken)
     this.count(root, taken)
     return index + taken
   }
@@ -202,7 +200,7 @@ export class Fill {
   /** Whether the leaf has been filled in order so far: what splits it where puts come one by one. */
   private ascends(): boolean {
     const { p, words } = this
-    return Leaf.ascendingRun(words, p, Page.count(words, p)) >= sequence
+    return Page.ascendingRun(words, p, Page.count(words, p)) >= sequence
   }
 
   /** Whether there are blocks for one more leaf and for what is to be split above it. */

@@ -144,7 +144,7 @@ export class Group {
         const address = addresses[index] as number
         if (address >>> shift !== chunk) continue
         const p = address & mask
-        if (((words[p + 1] as number) & 0xff0000) === 0) {
+        if (((words[p + 1] as number) & 0xff00) === 0) {
           sum ^= (words[p + 24] as number) ^ (words[p + 40] as number) ^ (words[p + 56] as number)
             ^ (words[p + 72] as number)
           continue
@@ -185,7 +185,7 @@ export class Group {
         if (address >>> shift !== chunk) continue
         const p = address & mask
         const lower = lowers[index] as number
-        const counts = words[p + 7] as number
+        const counts = words[p + 6] as number
         if (lower >= (counts & 0xffff)) continue
         const record = p + ((words[p + Page.headerWords + (counts >>> 16) + lower] as number) & 0xffff)
         // The last record of the memory has no line behind it.
@@ -227,12 +227,12 @@ export class Group {
     if (address < 0 || !isInPlace(state) || map.block[id] !== address) return false
     const words = chunks[address >>> shift] as Int32Array
     const p = address & mask
-    const counts = words[p + 7] as number
+    const counts = words[p + 6] as number
     const lower = this.lowers[index] as number
     if (lower >= (counts & 0xffff)) return false
     const slot = words[p + Page.headerWords + (counts >>> 16) + lower] as number
     const record = p + (slot & 0xffff)
-    const skip = ((words[p + 10] as number) & 0xffff) >>> 2
+    const skip = ((words[p + 8] as number) & 0xffff) >>> 2
     const start = (this.starts[index] as number) + skip
     const stored = (this.lengths[index] as number) - (skip << 2)
     const keyAt = record + Page.recordHeaderWords

@@ -56,7 +56,7 @@ export class InPlace {
       : this.replace(root, words, p, index, need, key, kind, value, version, expiry)
     if (answer === Added) root.count++
     if (answer !== NoSpace) return answer
-    const ascends = index < 0 && Leaf.ascendingRun(words, p, ~index) >= sequence
+    const ascends = index < 0 && Page.ascendingRun(words, p, ~index) >= sequence
     if (!ascends && balance(this.ground, need)) return Again
     // One split makes room, or a second one after it; each leaves fewer records in the leaf.
     this.blocksNeeded = bench.depth + 2
@@ -112,7 +112,7 @@ export class InPlace {
     version: number,
     expiry: number
   ): number {
-    const counts = words[p + 7] as number
+    const counts = words[p + 6] as number
     const slot = (counts & 0xffff) === counts >>> 16 ? Page.slotWords : 0
     const cramped = Leaf.gap(words, p) < need + slot
     if (cramped && !this.mayCompact(words, p, need + Page.slotWords, 0)) return NoSpace

@@ -26,7 +26,7 @@ const growth = 8
 
 /** Absolute word offset of the children. */
 const childrenAt = (words: Int32Array, p: number): number =>
-  p + headerWords + 2 * ((words[p + 7] as number) >>> 16)
+  p + headerWords + 2 * ((words[p + 6] as number) >>> 16)
 
 /** Page id of child `index`, from 0 to the number of separators. */
 export const child = (words: Int32Array, p: number, index: number): number =>
@@ -38,9 +38,9 @@ export const find = (words: Int32Array, p: number, key: KeyScratch): number =>
 
 /** The same of a key of `length` bytes that stands at a word, padded as in a {@link KeyScratch}. */
 export function findAt(words: Int32Array, p: number, own: Int32Array, at: number, length: number): number {
-  const counts = words[p + 7] as number
+  const counts = words[p + 6] as number
   const count = counts & 0xffff
-  const prefix = (words[p + 10] as number) & 0xffff
+  const prefix = (words[p + 8] as number) & 0xffff
   if (prefix > 0) {
     const order = comparePrefix(words, p, prefix, own, at, length)
     if (order < 0) return 0
@@ -63,8 +63,8 @@ function findAmongTies(
   head: number,
   upper: number
 ): number {
-  const counts = words[p + 7] as number
-  const skip = ((words[p + 10] as number) & 0xffff) >>> 2
+  const counts = words[p + 6] as number
+  const skip = ((words[p + 8] as number) & 0xffff) >>> 2
   const meta = p + headerWords + (counts >>> 16)
   const stored = length - (skip << 2)
   let low = lowerHead(words, p + headerWords, counts & 0xffff, head)
@@ -88,7 +88,7 @@ function comparePrefix(
   at: number,
   length: number
 ): number {
-  const from = p + ((words[p + 10] as number) >>> 16)
+  const from = p + ((words[p + 8] as number) >>> 16)
   const keyWords = length + 3 >>> 2
   const whole = prefix + 3 >>> 2
   const tail = prefix & 3
@@ -155,8 +155,7 @@ export function insert(words: Int32Array, p: number, index: number, key: KeyScra
   words[metas + index] = off | stored << 16
   words[children + index + 1] = right
   Page.setCounts(words, p, count + 1, Page.capacity(words, p))
-  const note = words[p + 13] as number
-  words[p + 13] = index | (index === (note & 0xffff) + 1 ? Math.min((note >>> 16) + 1, 0xffff) : 0) << 16
+  Page.noteRun(words, p, index, 1)
   return true
 }
 
@@ -183,7 +182,7 @@ export function remove(words: Int32Array, p: number, index: number): void {
   words.copyWithin(children + index + 1, children + index + 2, children + count + 1)
   Page.setCounts(words, p, count - 1, Page.capacity(words, p))
   Page.setHeap(words, p, Page.heapTop(words, p), Page.garbage(words, p) + length)
-  words[p + 13] = 0
+  Page.endRun(words, p)
 }
 
 /**
@@ -295,11 +294,7 @@ export class Entries {
     invariant(left >= 0, "Inner: fill only what fits")
     const capacity = count + Math.min(Math.floor(left / (2 * slotWords)), growth)
     Page.setCounts(words, p, count, capacity)
-    if (prefix > 0) {
-      const { bytes } = this.first
-      bytes.fill(0, prefix, Page.paddedWords(prefix) * 4)
-      words[p + 10] = prefix | Page.pushKey(words, p, this.first, prefix) << 16
-    }
+    Page.setPrefix(words, p, this.first, prefix)
     let top = Page.heapTop(words, p)
     for (let index = from, slot = p + headerWords; index < to; index++, slot++) {
       this.load(index, this.one)

@@ -83,7 +83,7 @@ export function touchHeap(words: Int32Array, p: number): void {
 /** Whether a page, which may be any, is a leaf of a tree whose keys begin as this one does: the key may be in it. */
 export function mayHave(words: Int32Array, p: number, treeId: number, key: KeyScratch): boolean {
   if (words[p + 3] !== treeId || Page.level(words, p) !== 0) return false
-  const prefix = words[p + 10] as number
+  const prefix = words[p + 8] as number
   const skip = (prefix & 0xffff) >>> 2
   if (key.length < skip << 2) return false
   const from = p + (prefix >>> 16)
@@ -100,8 +100,8 @@ export const lowerAt = (words: Int32Array, p: number, own: Int32Array, at: numbe
   lowerHead(
     words,
     p + headerWords,
-    (words[p + 7] as number) & 0xffff,
-    headAt(own, at, (words[p + 10] as number) & 0xffff)
+    (words[p + 6] as number) & 0xffff,
+    headAt(own, at, (words[p + 8] as number) & 0xffff)
   )
 
 /** Index of a key, or ~index of where it would stand. */
@@ -110,9 +110,9 @@ export const find = (words: Int32Array, p: number, key: KeyScratch): number =>
 
 /** The same where {@link lower} is known. */
 export function findFrom(words: Int32Array, p: number, key: KeyScratch, from: number): number {
-  const prefix = (words[p + 10] as number) & 0xffff
+  const prefix = (words[p + 8] as number) & 0xffff
   const skip = prefix >>> 2
-  const counts = words[p + 7] as number
+  const counts = words[p + 6] as number
   const count = counts & 0xffff
   const head = headAt(key.words, 0, prefix)
   let low = from
@@ -195,7 +195,7 @@ export const used = (words: Int32Array, p: number): number => Page.size(words, p
 
 /** Makes room for one more slot at `index` and fills it. */
 function openSlot(words: Int32Array, p: number, index: number, head: number, meta: number): void {
-  const counts = words[p + 7] as number
+  const counts = words[p + 6] as number
   const count = counts & 0xffff
   let capacity = counts >>> 16
   const heads = p + headerWords
@@ -260,21 +260,8 @@ export function insert(
   writeValue(words, at + keyWords, expiry, value)
   Page.setHeap(words, p, off, Page.garbage(words, p))
   openSlot(words, p, index, headOf(key.bytes, prefix), off | stored << 16)
-  noteRun(words, p, index)
+  Page.noteRun(words, p, index, 1)
   Page.raisePageLsn(words, p, version)
-}
-
-/** Whether inserts come one after another, for the choice of where to split. */
-function noteRun(words: Int32Array, p: number, index: number): void {
-  const note = words[p + 13] as number
-  const ascends = index === (note & 0xffff) + 1
-  words[p + 13] = index | (ascends ? Math.min((note >>> 16) + 1, 0xffff) : 0) << 16
-}
-
-/** How many inserts in a row ascended one by one, if the next at `index` would be another; else 0. */
-export function ascendingRun(words: Int32Array, p: number, index: number): number {
-  const note = words[p + 13] as number
-  return index === (note & 0xffff) + 1 ? note >>> 16 : 0
 }
 
 /** Overwrites the value of record `index`. False where neither its place nor the gap has room for `need` words. */
@@ -294,7 +281,7 @@ export function replace(
   const keyWords = keyBytes + 3 >>> 2
   let at = p + (slot & 0xffff)
   const had = recordWords(words, at, keyBytes)
-  const heap = words[p + 8] as number
+  const heap = words[p + 7] as number
   if (need <= had) {
     Page.setHeap(words, p, heap & 0xffff, (heap >>> 16) + had - need)
   } else {
@@ -317,21 +304,21 @@ export function replace(
 
 /** Takes record `index` out. */
 export function remove(words: Int32Array, p: number, index: number): void {
-  const counts = words[p + 7] as number
+  const counts = words[p + 6] as number
   const count = counts & 0xffff
   const heads = p + headerWords
   const metas = heads + (counts >>> 16)
   const slot = words[metas + index] as number
   const off = slot & 0xffff
   const had = recordWords(words, p + off, slot >>> 16)
-  const heap = words[p + 8] as number
+  const heap = words[p + 7] as number
   // The lowest record gives its room back to the gap: a queue of one never needs compaction.
   if (off === (heap & 0xffff)) Page.setHeap(words, p, off + had, heap >>> 16)
   else Page.setHeap(words, p, heap & 0xffff, (heap >>> 16) + had)
   words.copyWithin(heads + index, heads + index + 1, heads + count)
   words.copyWithin(metas + index, metas + index + 1, metas + count)
   Page.setCounts(words, p, count - 1, counts >>> 16)
-  words[p + 13] = 0
+  Page.endRun(words, p)
 }
 
 /**

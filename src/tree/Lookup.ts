@@ -130,7 +130,7 @@ export abstract class Lookup extends Finding {
     while (address >= 0) {
       const words = arena.words[address >>> arena.shift] as Int32Array
       const p = address & arena.mask
-      if (((words[p + 1] as number) & 0xff0000) === 0) {
+      if (((words[p + 1] as number) & 0xff00) === 0) {
         if (!isInPlace(map.state[id] as number)) return this.getBeside(root, id, key, at)
         Leaf.touchSlots(words, p)
         const index = Leaf.find(words, p, key)
@@ -175,7 +175,7 @@ export abstract class Lookup extends Finding {
     at: number
   ): number {
     if (index >= 0) {
-      const slot = words[p + Page.headerWords + ((words[p + 7] as number) >>> 16) + index] as number
+      const slot = words[p + Page.headerWords + ((words[p + 6] as number) >>> 16) + index] as number
       const record = p + (slot & 0xffff)
       if (Leaf.versionAt(words, record) < at) return this.note(address + (slot & 0xffff), slot >>> 16)
     }

@@ -150,12 +150,7 @@ export function begin(
   const own = words[p] as number
   Page.begin(words, p, { ...options, level: 0 })
   words[p] = own
-  if (prefixBytes === 0) return
-  const at = Page.pushKey(words, p, prefix, prefixBytes)
-  const tail = prefixBytes & 3
-  const last = p + at + (prefixBytes >>> 2)
-  if (tail > 0) words[last] = (words[last] as number) & (1 << tail * 8) - 1
-  words[p + 10] = prefixBytes | at << 16
+  Page.setPrefix(words, p, prefix, prefixBytes)
 }
 
 /** Fills an empty mini-page, which has room for it, with the wanted records of another and room for `more` words. */

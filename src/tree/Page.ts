@@ -6,24 +6,24 @@
  * | word | bytes | field                                                                            |
  * |-----:|------:|----------------------------------------------------------------------------------|
  * |    0 |     4 | checksum: CRC-32 of the rest of the page; 0 in memory                             |
- * |    1 |     4 | format u8 = 1, kind u8 (1 leaf, 2 inner), level u8 (0 = leaf), zero u8             |
+ * |    1 |     4 | kind u8 (0x11 leaf, 0x12 inner), level u8 (0 = leaf), size of the page in words u16 |
  * |    2 |     4 | page id                                                                          |
  * |    3 |     4 | tree id                                                                          |
  * |    4 |     8 | page LSN: no version in the page is newer; low word first                         |
- * |    6 |     4 | version word for optimistic readers; 0 on disk                                    |
- * |    7 |     4 | count u16, capacity u16 of the slot arrays                                        |
- * |    8 |     4 | heap top u16: where the heap begins; garbage u16: words in it that nothing uses    |
- * |    9 |     4 | size of the page in words                                                        |
- * |   10 |     4 | prefix: bytes u16, off u16                                                        |
- * |   11 |     4 | low fence: off u16, bytes u16                                                     |
- * |   12 |     4 | high fence: off u16, bytes u16; bytes 0xffff = no upper bound                     |
- * |   13 |     4 | inserts in a row: index of the last u16, how many ascended one by one u16          |
- * |   14 |     8 | zero                                                                             |
- * |   16 |   4·c | heads of the capacity's slots, see Search.ts                                      |
+ * |    6 |     4 | count u16, capacity u16 of the slot arrays                                        |
+ * |    7 |     4 | heap top u16: where the heap begins; garbage u16: words in it that nothing uses    |
+ * |    8 |     4 | prefix: bytes u16, off u16                                                        |
+ * |    9 |     4 | fences: bytes u16 of the low one, u16 of the high one; 0xffff = no upper bound     |
+ * |   10 |     4 | inserts in a row: index of the last u16, how many ascended one by one u16          |
+ * |   11 |   4·c | heads of the capacity's slots, see Search.ts                                      |
  * |      |   4·c | meta: off u16 of the record or separator, bytes u16 of its stored key              |
  * |      |       | inner nodes only: children, capacity + 1 page ids                                 |
  * |      |       | free                                                                             |
- * |  top |       | heap, growing down: records or separators, fences, the prefix of an inner node     |
+ * |  top |       | heap, growing down from the end: the low fence, the high one, or the prefix of a  |
+ * |      |       | page without fences; then records or separators                                  |
+ *
+ * The header is this short for mini-pages, which have it too: every word of it costs a hundredth of all that the buffer
+ * can hold. So fences have no offs, and the format of a page is in its kind.
  *
  * Keys in a page share a *prefix* of n bytes. Its whole words, n & ~3 bytes, are not stored with the keys; what is
  * stored is zero-padded, so that it compares word by word with a key in scratch. Heads start at byte n exactly.
@@ -39,10 +39,10 @@ import type { KeyScratch } from "./KeyScratch.ts"
 import { keyBytesMax } from "./KeyScratch.ts"
 import { commonBytes } from "./Search.ts"
 
-export const format = 1
-export const leafKind = 1
-export const innerKind = 2
-export const headerWords = 16
+/** Kinds of the first format of pages. */
+export const leafKind = 0x11
+export const innerKind = 0x12
+export const headerWords = 11
 export const headerBytes = headerWords * 4
 export const unbounded = 0xffff
 
@@ -54,37 +54,41 @@ export const recordHeaderWords = 3
 /** Words of a record's slot: head and meta. */
 export const slotWords = 2
 
-export const level = (words: Int32Array, p: number): number => (words[p + 1] as number) >>> 16 & 0xff
+export const level = (words: Int32Array, p: number): number => (words[p + 1] as number) >>> 8 & 0xff
+export const size = (words: Int32Array, p: number): number => (words[p + 1] as number) >>> 16
 export const pageId = (words: Int32Array, p: number): number => words[p + 2] as number
 export const treeId = (words: Int32Array, p: number): number => words[p + 3] as number
-export const count = (words: Int32Array, p: number): number => (words[p + 7] as number) & 0xffff
-export const capacity = (words: Int32Array, p: number): number => (words[p + 7] as number) >>> 16
-export const heapTop = (words: Int32Array, p: number): number => (words[p + 8] as number) & 0xffff
-export const garbage = (words: Int32Array, p: number): number => (words[p + 8] as number) >>> 16
-export const size = (words: Int32Array, p: number): number => words[p + 9] as number
-export const prefixBytes = (words: Int32Array, p: number): number => (words[p + 10] as number) & 0xffff
-export const prefixAt = (words: Int32Array, p: number): number => (words[p + 10] as number) >>> 16
-export const lowAt = (words: Int32Array, p: number): number => (words[p + 11] as number) & 0xffff
-export const lowBytes = (words: Int32Array, p: number): number => (words[p + 11] as number) >>> 16
-export const highAt = (words: Int32Array, p: number): number => (words[p + 12] as number) & 0xffff
+export const count = (words: Int32Array, p: number): number => (words[p + 6] as number) & 0xffff
+export const capacity = (words: Int32Array, p: number): number => (words[p + 6] as number) >>> 16
+export const heapTop = (words: Int32Array, p: number): number => (words[p + 7] as number) & 0xffff
+export const garbage = (words: Int32Array, p: number): number => (words[p + 7] as number) >>> 16
+export const prefixBytes = (words: Int32Array, p: number): number => (words[p + 8] as number) & 0xffff
+export const prefixAt = (words: Int32Array, p: number): number => (words[p + 8] as number) >>> 16
+export const lowBytes = (words: Int32Array, p: number): number => (words[p + 9] as number) & 0xffff
 /** `unbounded` where there is no upper bound. */
-export const highBytes = (words: Int32Array, p: number): number => (words[p + 12] as number) >>> 16
+export const highBytes = (words: Int32Array, p: number): number => (words[p + 9] as number) >>> 16
+/** Off of the low fence. */
+export const lowAt = (words: Int32Array, p: number): number =>
+  size(words, p) - paddedWords(lowBytes(words, p))
+/** Off of the high fence, which the page has. */
+export const highAt = (words: Int32Array, p: number): number =>
+  lowAt(words, p) - paddedWords(highBytes(words, p))
 
 export function setCounts(words: Int32Array, p: number, count: number, capacity: number): void {
-  words[p + 7] = count | capacity << 16
+  words[p + 6] = count | capacity << 16
 }
 
 export function setHeap(words: Int32Array, p: number, heapTop: number, garbage: number): void {
-  words[p + 8] = heapTop | garbage << 16
+  words[p + 7] = heapTop | garbage << 16
 }
 
 /** Off (word offset in the page) of slot `index`'s record. */
 export const slotAt = (words: Int32Array, p: number, index: number): number =>
-  (words[p + headerWords + ((words[p + 7] as number) >>> 16) + index] as number) & 0xffff
+  (words[p + headerWords + ((words[p + 6] as number) >>> 16) + index] as number) & 0xffff
 
 /** Stored key bytes of slot `index`. */
 export const slotBytes = (words: Int32Array, p: number, index: number): number =>
-  (words[p + headerWords + ((words[p + 7] as number) >>> 16) + index] as number) >>> 16
+  (words[p + headerWords + ((words[p + 6] as number) >>> 16) + index] as number) >>> 16
 
 /** The page LSN: no version in the page is newer. */
 export const pageLsn = (words: Int32Array, p: number): number => readLsn(words, p + 4)
@@ -116,22 +120,20 @@ export function begin(
   options: { readonly size: number; readonly level: number; readonly pageId: number; readonly treeId: number }
 ): void {
   words.fill(0, p, p + headerWords)
-  words[p + 1] = format | (options.level === 0 ? leafKind : innerKind) << 8 | options.level << 16
+  words[p + 1] = (options.level === 0 ? leafKind : innerKind) | options.level << 8 | options.size << 16
   words[p + 2] = options.pageId
   words[p + 3] = options.treeId
-  words[p + 9] = options.size
-  words[p + 12] = unbounded << 16
+  words[p + 9] = unbounded << 16
   setHeap(words, p, options.size, 0)
 }
 
-/** Empties a page of its records, fences and prefix; what it is, its LSN and its version word stay. */
+/** Empties a page of its records, fences and prefix; what it is and its LSN stay. */
 export function clear(words: Int32Array, p: number): void {
-  words[p + 7] = 0
+  setCounts(words, p, 0, 0)
   setHeap(words, p, size(words, p), 0)
+  words[p + 8] = 0
+  words[p + 9] = unbounded << 16
   words[p + 10] = 0
-  words[p + 11] = 0
-  words[p + 12] = unbounded << 16
-  words[p + 13] = 0
 }
 
 /** Copies the key in `scratch` to the heap of a page that has room for it; answers its off. */
@@ -143,18 +145,50 @@ export function pushKey(words: Int32Array, p: number, key: KeyScratch, bytes: nu
   return at
 }
 
+/** Gives an empty page without fences the first `bytes` of a key for its prefix. */
+export function setPrefix(words: Int32Array, p: number, key: KeyScratch, bytes: number): void {
+  if (bytes === 0) return
+  const at = pushKey(words, p, key, bytes)
+  const tail = bytes & 3
+  const last = p + at + (bytes >>> 2)
+  if (tail > 0) words[last] = (words[last] as number) & (1 << tail * 8) - 1
+  words[p + 8] = bytes | at << 16
+}
+
 /** Gives an empty leaf its fences, [low, high), and the prefix that they have in common. */
 export function setFences(words: Int32Array, p: number, low: KeyScratch, high: KeyScratch | undefined): void {
-  const lowOff = low.length === 0 ? 0 : pushKey(words, p, low, low.length)
-  words[p + 11] = lowOff | low.length << 16
+  const lowOff = pushKey(words, p, low, low.length)
   if (high === undefined) {
-    words[p + 12] = unbounded << 16
-    words[p + 10] = 0
+    words[p + 8] = 0
+    words[p + 9] = low.length | unbounded << 16
     return
   }
-  words[p + 12] = pushKey(words, p, high, high.length) | high.length << 16
+  pushKey(words, p, high, high.length)
   const common = commonBytes(low.words, 0, low.length, high.words, 0, high.length)
-  words[p + 10] = common | (common === 0 ? 0 : lowOff) << 16
+  words[p + 8] = common | (common === 0 ? 0 : lowOff) << 16
+  words[p + 9] = low.length | high.length << 16
+}
+
+/** Notes inserts at `index` and on: whether they come one after another, for the choice of where to split. */
+export function noteRun(words: Int32Array, p: number, index: number, added: number): void {
+  const note = words[p + 10] as number
+  const ascended = index === (note & 0xffff) + 1 ? (note >>> 16) + added : added - 1
+  words[p + 10] = index + added - 1 | Math.min(ascended, 0xffff) << 16
+}
+
+/** How many inserts in a row ascended one by one, if the next at `index` would be another; else 0. */
+export function ascendingRun(words: Int32Array, p: number, index: number): number {
+  const note = words[p + 10] as number
+  return index === (note & 0xffff) + 1 ? note >>> 16 : 0
+}
+
+export function copyRun(words: Int32Array, p: number, source: Int32Array, s: number): void {
+  words[p + 10] = source[s + 10] as number
+}
+
+/** The next insert is the first of a run. */
+export function endRun(words: Int32Array, p: number): void {
+  words[p + 10] = 0
 }
 
 /** Words of the heap that fences and prefix take. */
@@ -170,11 +204,14 @@ export const recordBytes = (keyBytes: number, valueBytes: number, expiryBytes: 0
 /** Bytes of the value of a reference: LSN (8), length (4), checksum (4). */
 export const referenceBytes = 16
 
-/** The longest key that a page size allows, so that `checkSizes` holds for it with a reference that expires. */
+/**
+ * The longest key that a page size allows, in steps of 8 bytes, so that `checkSizes` holds for it with a reference that
+ * expires.
+ */
 export const maxKeyBytes = (pageBytes: number): number =>
   Math.min(
     keyBytesMax,
-    Math.floor((pageBytes - headerBytes - 2 * recordBytes(0, referenceBytes, 8)) / 16) * 4
+    Math.floor((pageBytes - headerBytes - 2 * recordBytes(0, referenceBytes, 8)) / 32) * 8
   )
 
 /** The most bytes that one record may take of a leaf (`recordBytes`); a larger value stays in the log. */

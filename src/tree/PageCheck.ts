@@ -26,7 +26,6 @@ const invalid = (expected: string, actual: string | number): Checked => ({
 /** Fills in the checksum of an image and answers it, as an int32. The image starts at a word of its buffer. */
 export function seal(image: Uint8Array): number {
   const words = wordsOf(image)
-  words[6] = 0
   const checksum = crc32(image.subarray(4)) | 0
   words[0] = checksum
   return checksum
@@ -57,7 +56,6 @@ export function verify(image: Uint8Array, expected: Expected): Checked {
     return invalid(`checksum ${checksum >>> 0}`, `${actual >>> 0}, and ${claims >>> 0} in the page`)
   }
   if (words[2] !== (pageId | 0)) return invalid(`page ${pageId}`, (words[2] as number) >>> 0)
-  if (words[6] !== 0) return invalid("version word 0", words[6] as number)
   return isChecked === true ? sound : check(words, 0, pageBytes >>> 2)
 }
 
@@ -77,16 +75,12 @@ export function checkMini(words: Int32Array, p: number, size: number): Checked {
 }
 
 function checkForm(words: Int32Array, p: number, size: number, form: Form): Checked {
-  const kind = (words[p + 1] as number) & 0xffff
+  const kind = (words[p + 1] as number) & 0xff
   const leaf = form !== "inner"
-  if (
-    kind !== (Page.format | (leaf ? Page.leafKind : Page.innerKind) << 8) ||
-    (words[p + 1] as number) >>> 24 !== 0
-  ) {
-    return invalid("a leaf or inner page of format 1", `${words[p + 1]}`)
+  if (kind !== (leaf ? Page.leafKind : Page.innerKind)) {
+    return invalid("a leaf or inner page of the first format", `kind ${kind}`)
   }
   if (Page.size(words, p) !== size) return invalid(`size ${size}`, Page.size(words, p))
-  if (words[p + 14] !== 0 || words[p + 15] !== 0) return invalid("zeros in the header", "others")
   const count = Page.count(words, p)
   const capacity = Page.capacity(words, p)
   const slots = Page.headerWords + (leaf ? 2 * capacity : 3 * capacity + 1)
@@ -139,11 +133,8 @@ function isPadded(words: Int32Array, at: number, bytes: number): boolean {
 }
 
 /** A key in the heap: in its bounds, nothing else's, and padded. */
-function isKey(words: Int32Array, p: number, taken: Uint8Array, at: number, bytes: number): boolean {
-  if (bytes === 0) return at === 0
-  return bytes <= keyBytesMax && take(words, p, taken, at, Page.paddedWords(bytes)) &&
-    isPadded(words, p + at, bytes)
-}
+const isKey = (words: Int32Array, p: number, taken: Uint8Array, at: number, bytes: number): boolean =>
+  bytes <= keyBytesMax && take(words, p, taken, at, Page.paddedWords(bytes)) && isPadded(words, p + at, bytes)
 
 function checkFences(words: Int32Array, p: number, taken: Uint8Array): Checked {
   const lowAt = Page.lowAt(words, p)
@@ -155,7 +146,7 @@ function checkFences(words: Int32Array, p: number, taken: Uint8Array): Checked {
   if (!isKey(words, p, taken, lowAt, low)) {
     return invalid("a low fence in the heap", `${low} bytes at ${lowAt}`)
   }
-  if (bounded ? high === 0 || !isKey(words, p, taken, highAt, high) : highAt !== 0) {
+  if (bounded && (high === 0 || !isKey(words, p, taken, highAt, high))) {
     return invalid("a high fence in the heap", `${high} bytes at ${highAt}`)
   }
   if (bounded && compareKeys(words, p + lowAt, low, words, p + highAt, high) >= 0) {
@@ -169,12 +160,11 @@ function checkFences(words: Int32Array, p: number, taken: Uint8Array): Checked {
 }
 
 function checkPrefix(words: Int32Array, p: number, taken: Uint8Array): Checked {
-  if (words[p + 11] !== 0 || words[p + 12] !== Page.unbounded << 16) return invalid("no fences", "fences")
+  if (words[p + 9] !== Page.unbounded << 16) return invalid("no fences", "fences")
   const at = Page.prefixAt(words, p)
   const prefix = Page.prefixBytes(words, p)
-  return isKey(words, p, taken, at, prefix)
-    ? sound
-    : invalid("a prefix in the heap", `${prefix} bytes at ${at}`)
+  const isThere = prefix === 0 ? at === 0 : isKey(words, p, taken, at, prefix)
+  return isThere ? sound : invalid("a prefix in the heap", `${prefix} bytes at ${at}`)
 }
 
 function checkRecord(words: Int32Array, p: number, index: number, taken: Uint8Array, form: Form): Checked {

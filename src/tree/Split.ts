@@ -63,7 +63,7 @@ export function compact(ground: Ground, words: Int32Array, p: number, need: numb
   Page.setFences(words, p, low, high)
   Page.setCounts(words, p, 0, Leaf.slotsFor(count + 1, taken, left))
   Leaf.append(words, p, source, 0, 0, count)
-  words[p + 13] = source[13] as number
+  Page.copyRun(words, p, source, 0)
 }
 
 /** A record of so many words that would stand at an index. */
@@ -139,7 +139,7 @@ function chooseCut(source: Int32Array, bench: Workbench, key: KeyScratch, at: Co
     separate(bench, key, keyOf(bench, source, at.index))
     if (fits(source, bench, at.index)) return at.index
   }
-  const run = at.replaces === 0 ? Leaf.ascendingRun(source, 0, at.index) : 0
+  const run = at.replaces === 0 ? Page.ascendingRun(source, 0, at.index) : 0
   if (run > 0 && run >= Math.min(sequence, count - 1)) {
     // The record at hand is the last of the left side, or alone on the right one.
     if (at.index === count) separate(bench, keyOf(bench, source, count - 1), key)
@@ -246,9 +246,7 @@ function splitInner(ground: Ground, root: Root, id: number, index: number, risin
   const { bench, pages } = ground
   const { entries, left: source } = bench
   const rightId = pages.create("inner")
-  const note13 = source[13] as number
-  const ascends = index === Page.count(source, 0) && index === (note13 & 0xffff) + 1 &&
-    note13 >>> 16 >= sequence
+  const ascends = index === Page.count(source, 0) && Page.ascendingRun(source, 0, index) >= sequence
   const size = Page.size(source, 0)
   const middle = ascends ? entries.count - 2 : entries.middle(size)
   const address = pages.map.block[id] as number
