@@ -144,7 +144,7 @@ export class Group {
         const address = addresses[index] as number
         if (address >>> shift !== chunk) continue
         const p = address & mask
-        if (((words[p + 1] as number) & 0xff00) === 0) {
+        if (Page.level(words, p) === 0) {
           sum ^= (words[p + 24] as number) ^ (words[p + 40] as number) ^ (words[p + 56] as number)
             ^ (words[p + 72] as number)
           continue

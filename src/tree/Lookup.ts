@@ -130,7 +130,7 @@ export abstract class Lookup extends Finding {
     while (address >= 0) {
       const words = arena.words[address >>> arena.shift] as Int32Array
       const p = address & arena.mask
-      if (((words[p + 1] as number) & 0xff00) === 0) {
+      if (Page.level(words, p) === 0) {
         if (!isInPlace(map.state[id] as number)) return this.getBeside(root, id, key, at)
         Leaf.touchSlots(words, p)
         const index = Leaf.find(words, p, key)

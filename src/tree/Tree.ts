@@ -136,12 +136,12 @@ export class Tree extends Lookup {
       }
       const words = arena.words[address >>> arena.shift] as Int32Array
       const p = address & arena.mask
-      const level = (words[p + 1] as number) & 0xff00
+      const level = Page.level(words, p)
       if (level === 0) {
         Leaf.touchSlots(words, p)
         return id
       }
-      leafBelow = level === 0x100
+      leafBelow = level === 1
       const index = Inner.find(words, p, key)
       taken[depth] = index
       id = Inner.child(words, p, index)
