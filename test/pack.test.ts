@@ -101,6 +101,18 @@ describe("packs", () => {
     assert.strictEqual(unpack(bytes, checksum ^ 1)._tag, "Invalid")
   })
 
+  it("are refused with a mini-page that no block of the buffer holds", () => {
+    for (const [size, passes] of [[128, true], [129, false], [240, false]] as const) {
+      const mini = new Int32Array(size)
+      MiniPage.begin(mini, 0, { size, pageId: 9, treeId: 3 }, new KeyScratch(), 0)
+      const image = imageFor(9, new Uint8Array(mini.buffer))
+      const [only] = pack([image], buffers())
+      if (only === undefined) return assert.fail("one mini-page, one pack")
+      const { bytes, checksum } = only
+      assert.strictEqual(unpack(bytes, checksum)._tag === "Pack", passes, `${size} words`)
+    }
+  })
+
   it("with right checksums and hostile content are answered, never thrown, and what passes is sound", () => {
     let passed = 0
     for (let seed = 1; seed <= 3000; seed++) {

@@ -23,6 +23,7 @@ import type { Buffers } from "./Buffers.ts"
 import * as Page from "./Page.ts"
 import { checkMini } from "./PageCheck.ts"
 import type { Image } from "./Pages.ts"
+import { largestOf } from "./Ring.ts"
 
 const headerBytes = 32
 const format = 1
@@ -89,7 +90,7 @@ export const unpack = (page: Uint8Array, checksum: number): Unpacked => {
   const minis: Array<Packed> = []
   const count = (words[1] as number) >>> 16
   for (let at = headerBytes >>> 2; minis.length < count;) {
-    const room = words.length - at
+    const room = Math.min(words.length - at, largestOf(page.length))
     const size = room < Page.headerWords ? 0 : Page.size(words, at)
     if (size < Page.headerWords || size > room) return invalid(`${count} mini-pages`, minis.length)
     const checked = checkMini(words, at, size)

@@ -47,6 +47,9 @@ const leastWords = 32
 /** Places of a queue at first. */
 const leastFrames = 16
 
+/** Words of the largest size class: half a page. */
+export const largestOf = (pageBytes: number): number => pageBytes >>> 3
+
 /**
  * Words of each size class for a page size: 128 bytes, then 32 more each, from 512 on eight to each
  * doubling, to half a page.
@@ -54,7 +57,7 @@ const leastFrames = 16
  * largest record are within half a page; `Consolidate.ts` splits as often as need be.
  */
 export const classesOf = (pageBytes: number): Int32Array => {
-  const most = pageBytes >>> 3
+  const most = largestOf(pageBytes)
   const classes: Array<number> = []
   for (let words = leastWords, step = stepWords; words < most; words += step) {
     classes.push(words)
