@@ -151,7 +151,7 @@ const residentPages = 4
 
 /**
  * The longest key of a page: two fences and two records with the longest keys and pointers to their values
- * fit, so that a full page can always be split and a full mini-page merges into at most one split.
+ * fit, so that a full page can always be split.
  */
 export const keyBytesOf = (pageBytes: number): number =>
   Math.floor((pageBytes - pageHeaderBytes - 2 * (recordOverheadBytes + valuePointerBytes)) / 32) * 8
@@ -161,7 +161,7 @@ export const keyBytesOf = (pageBytes: number): number =>
  * that would make its record larger is kept in the log only, even one below `inlineValueBytes`.
  */
 export const recordBytesOf = (limits: { readonly pageBytes: number; readonly keyBytes: number }): number =>
-  Math.floor((limits.pageBytes - pageHeaderBytes - 2 * limits.keyBytes) / 8) * 4
+  Math.floor((limits.pageBytes - pageHeaderBytes - 2 * (limits.keyBytes + 3 & ~3)) / 8) * 4
 
 /**
  * The most that a key and its value, each padded to words, may take for the value to be kept in its leaf. Counts the

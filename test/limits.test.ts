@@ -261,10 +261,12 @@ describe("Limits: relations", () => {
     for (const pageBytes of [1_024, 2_048, 4_096, 8_192, 16_384, 32_768]) {
       const { keyBytes } = limits({ pageBytes })
       assert.strictEqual(keyBytes, Page.maxKeyBytes(pageBytes))
-      assert.strictEqual(
-        Limits.recordBytesOf({ pageBytes, keyBytes }),
-        Page.maxRecordBytes(pageBytes, keyBytes)
-      )
+      for (let bytes = 16; bytes <= keyBytes; bytes++) {
+        assert.strictEqual(
+          Limits.recordBytesOf({ pageBytes, keyBytes: bytes }),
+          Page.maxRecordBytes(pageBytes, bytes)
+        )
+      }
     }
   })
 

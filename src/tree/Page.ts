@@ -191,7 +191,7 @@ export function endRun(words: Int32Array, p: number): void {
   words[p + 10] = 0
 }
 
-/** Words of the heap that fences and prefix take. */
+/** Words of the heap that the fences of a leaf take, and its prefix in them. */
 export function fenceWords(words: Int32Array, p: number): number {
   const high = highBytes(words, p)
   return paddedWords(lowBytes(words, p)) + (high === unbounded ? 0 : paddedWords(high))
