@@ -161,6 +161,11 @@ const life = (capacityBytes: number, chance: Random): Effect.Effect<void, StoreE
       if (Exit.isFailure(again)) {
         yield* empty(store, model, { chance, relief, part: 1 })
         again = yield* Effect.exit(put(store, "again", `${round}`))
+        // Whoever is refused makes the store look for room: a checkpoint finds some.
+        if (Exit.isFailure(again)) {
+          yield* Effect.sleep("10 seconds")
+          again = yield* Effect.exit(put(store, "again", `${round}`))
+        }
         // So small a disk is full of what is set aside.
         if (capacityBytes < leastBytes && Exit.isFailure(again)) break
       }
