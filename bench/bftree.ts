@@ -295,7 +295,9 @@ const goals = ({ miniPages, pages }: Both): ReadonlyArray<Goal> => {
 }
 
 const sweeps: Record<string, ReadonlyArray<readonly [string, Partial<Setting>]>> = {
-  "memory, of the raw data": [8, 16, 31, 62].map((percent) => [`${percent} %`, { memoryPercent: percent }]),
+  "memory, of the raw data": [4, 8, 16, 31, 62].map((
+    percent
+  ) => [`${percent} %`, { memoryPercent: percent }]),
   skew: [0, 0.6, 0.9, 1].map((skew) => [String(skew), { skew }]),
   "second chance": [1, 10, 50].map((percent) => [`${percent} %`, { secondChancePercent: percent }]),
   promotion: [1, 5, 20, 100].map((percent) => [`${percent} %`, { promotionPercent: percent }])
