@@ -48,7 +48,6 @@ const figures = {
   commits: 0,
   refused: 0,
   resumed: 0,
-  late: 0,
   stuck: 0,
   removals: 0,
   releases: 0,
@@ -162,19 +161,13 @@ const life = (capacityBytes: number, chance: Random): Effect.Effect<void, StoreE
       if (Exit.isFailure(again)) {
         yield* empty(store, model, { chance, relief, part: 1 })
         again = yield* Effect.exit(put(store, "again", `${round}`))
-        // Whoever is refused makes the store look for room: a checkpoint finds some.
-        if (Exit.isFailure(again)) {
-          yield* Effect.sleep("10 seconds")
-          again = yield* Effect.exit(put(store, "again", `${round}`))
-          figures.late += Exit.isSuccess(again) ? 1 : 0
-        }
         // So small a disk is full of what is set aside.
         if (capacityBytes < leastBytes && Exit.isFailure(again)) break
       }
       assert.isTrue(Exit.isSuccess(again), `${capacityBytes} bytes, round ${round}: ${again}`)
       model.set("again", `${round}`)
-      const { counters } = store.machine.parts.reserve
-      figures.releases += counters.releases
+      const { aside, counters } = store.machine.parts.reserve
+      figures.releases += aside.counters.releases
       figures.looks += counters.looks
       // Whatever ends it, all of it is there, on a disk that is as full as before.
       const by = chance.pick(["close", "kill", "cut"] as const)
@@ -189,26 +182,46 @@ const life = (capacityBytes: number, chance: Random): Effect.Effect<void, StoreE
     yield* close
   })
 
+/** One disk; false where it is so small that it is full of what is set aside. */
+const survives = (seed: number, capacity: number): boolean => {
+  const schedule = new Schedule(seed + capacity, { manner: calm })
+  const chance = random(seed + capacity)
+  const exit = schedule.run(
+    Effect.scoped(Effect.provide(life(capacity, chance), Layer.merge(layer({ seed }), Logger.layer([]))))
+  )
+  if (capacity < leastBytes && `${exit}`.includes("is nearly full")) return false
+  assert.isTrue(Exit.isSuccess(exit), `HEARTWOOD_SEED=${seed}, ${capacity} bytes: ${exit}`)
+  return true
+}
+
+/** Seeds and capacities that failed once. */
+const failedOnce = [
+  // Values that were moved took all of the log, and an eviction the reserve behind it.
+  [17, 241_664],
+  [40, 225_280],
+  // Opened without room for another segment, a reserve that was whole was taken for gone.
+  [29, 110_592],
+  [51, 110_592],
+  // Nothing was free outside the page file, and plenty inside.
+  [52, 110_592]
+] as const
+
 describe("a full disk", () => {
   it("is survived, whatever room there is", () => {
     const started = process.cpuUsage()
     for (let capacity = 0; capacity <= 256 * KiB; capacity += 4 * KiB) {
-      const schedule = new Schedule(seed + capacity, { manner: calm })
-      const chance = random(seed + capacity)
-      const exit = schedule.run(
-        Effect.scoped(Effect.provide(life(capacity, chance), Layer.merge(layer({ seed }), Logger.layer([]))))
-      )
-      if (capacity < leastBytes && `${exit}`.includes("is nearly full")) continue
-      assert.isTrue(Exit.isSuccess(exit), `HEARTWOOD_SEED=${seed}, ${capacity} bytes: ${exit}`)
-      figures.capacities++
+      if (survives(seed, capacity)) figures.capacities++
     }
     const cpuSeconds = process.cpuUsage(started).user / 1e6
     figure("R6 disks of every size", figures, { cpuSeconds })
-    assert.isAtMost(figures.late, 2, "seldom is one refused for whom there is room")
     assert.isAbove(figures.refused, 50)
     assert.isAbove(figures.releases, 10)
     assert.isAbove(figures.resumed, figures.refused / 2)
     // Of disks that are hardly larger than what is set aside.
     assert.isBelow(figures.stuck, figures.refused / 10)
   }, 600_000)
+
+  it.each(failedOnce)("is survived with seed %i and %i bytes", (seed, capacity) => {
+    assert.isTrue(survives(seed, capacity))
+  })
 })

@@ -32,7 +32,7 @@ import { Corrupted, Locked, NotAStore, storeError } from "../StoreError.ts"
 import type { StoreError } from "../StoreError.ts"
 import * as PageFileHeader from "../tree/PageFileHeader.ts"
 import { markName } from "./Damage.ts"
-import { reserveName } from "./Reserve.ts"
+import { reserveName } from "./ReserveFile.ts"
 import { scratchName } from "./Scratch.ts"
 import { leftovers, Segments } from "./Segments.ts"
 

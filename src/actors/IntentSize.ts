@@ -1,9 +1,10 @@
 /**
- * The size of an intent: what a commit takes in the log, known before it is written there.
+ * The size of an intent, and of what else is appended: what it takes in the log, known before it is written there.
  *
  * An upper bound, from nothing but keys and values: whoever asks refuses what has no room, so that it may never say too
  * little.
  */
+import { RELOCATE_BYTES } from "../log/Held.ts"
 import type { Intent } from "./Intent.ts"
 
 /** Bytes of a write in the log beside its key and value, at most. */
@@ -29,4 +30,18 @@ export const sizeOf = (intent: Intent): Size => {
     }
   }
   return { adds, bytes, writes }
+}
+
+/** What is appended that is no commit: values that are written anew, and names of sessions that end. */
+export interface Upkeep {
+  readonly moves?: ReadonlyArray<{ readonly key: Uint8Array; readonly value: Uint8Array }>
+  readonly names?: ReadonlyArray<string>
+}
+
+/** Values that are moved change the leaves of their keys, too. */
+export const sizeOfUpkeep = ({ moves = [], names = [] }: Upkeep): Size => {
+  let bytes = 0
+  for (const { key, value } of moves) bytes += key.length + value.length + writeOverheadBytes + RELOCATE_BYTES
+  for (const name of names) bytes += Buffer.byteLength(name) + writeOverheadBytes
+  return { adds: false, bytes, writes: moves.length }
 }

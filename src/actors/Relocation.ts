@@ -219,7 +219,8 @@ export class Relocation {
       if (Exit.isSuccess(exit)) return
       const failure = Exit.findErrorOption(exit)
       if (failure._tag === "None") return this.options.failed(exit.cause)
-      if (!this.options.running()) return
+      // On a full disk it is tried again after the next checkpoint.
+      if (!this.options.running() || failure.value.reason._tag === "DiskFull") return
       this.failed.add(segment.base)
       this.error ??= failure.value
     })

@@ -13,7 +13,8 @@
  *
  * I1 Whoever adds is refused before the reserve is touched: it goes only when a file that must grow could not.
  * I2 Writing goes on by itself, when the reserve is whole again and there is room beside it.
- * I3 A removal is taken only where the log has room for it without asking the disk for more than the reserve.
+ * I3 While it is full, nothing is appended but where the log has room for it without asking the disk: in its last
+ *    segment, or in one that its spare or the reserve becomes. Nobody else is given these while the log needs them.
  *
  * It must not know how a checkpoint makes room, nor wait for one: whoever is refused hears of it at once.
  */
@@ -35,12 +36,10 @@ import type { Pages } from "../tree/Pages.ts"
 import type { Intent } from "./Intent.ts"
 import { sizeOf } from "./IntentSize.ts"
 import type { Size } from "./IntentSize.ts"
+import { ReserveFile } from "./ReserveFile.ts"
 import { cappedFile, isNoSpace, Shortage } from "./Shortage.ts"
 import type { Hooks as Told, Sizes } from "./Shortage.ts"
 import type { Trigger } from "./Triggers.ts"
-
-/** Its name in the store's directory. */
-export const reserveName = "reserve"
 
 /** How long a full store waits before it looks again. */
 const retryMillis = 100
@@ -50,8 +49,8 @@ const checkpointsUntilFree = 2
 const otherSlots = 8
 /** Leaves with removals that are asked to be merged at a time. */
 const ripeMost = 256
-/** Left in the last segment for groups that nobody is refused: marks, aborts, and the seal. */
-const spareTailBytes = 1_024
+/** Left in the last segment for groups that nobody is refused: marks, aborts, and the seal; and left above that. */
+const spareTailBytes = 512
 
 export interface Options {
   readonly disk: Disk["Service"]
@@ -77,21 +76,23 @@ export interface Hooks extends Told {
 /** What it knows of the log: of its spare segment, and by how much its files have grown. */
 interface Log {
   readonly hasSpare: boolean
+  /** Sequence of the newest segment that has a file. */
+  readonly newest: number
   readonly zeroedBytes: number
   readonly prepare: Effect.Effect<void, StoreError>
   readonly giveUpSpare: Effect.Effect<boolean, StoreError>
 }
 
 export class Reserve {
-  readonly counters = { looks: 0, releases: 0 }
+  readonly counters = { looks: 0 }
+  readonly aside: ReserveFile
   /** While there is one, commits that add are refused. */
   readonly shortage = new Shortage(() => this.sizes)
   /** Whether commits are measured before they are taken. */
   private isTight = false
-  /** Whether all of it is there; undefined while nobody knows. */
-  private whole: boolean | undefined
   private log: Log = {
     hasSpare: true,
+    newest: 0,
     zeroedBytes: 0,
     prepare: Effect.void,
     giveUpSpare: Effect.succeed(false)
@@ -106,11 +107,10 @@ export class Reserve {
   /** Room at which it is asked for again. */
   private lookBelow = Infinity
   private readonly options: Options
-  private readonly path: string
 
   constructor(options: Options) {
     this.options = options
-    this.path = `${options.directory}/${reserveName}`
+    this.aside = new ReserveFile(options.disk, options.directory, options.limits.reserveBytes)
   }
 
   /** The log that it stands behind. */
@@ -133,13 +133,13 @@ export class Reserve {
 
   /** Whether something may be written that nobody asked for, to make room. */
   get mayMove(): boolean {
-    return !this.isFull || this.whole === true || this.log.hasSpare
+    return !this.isFull || this.segmentsLeft > 0
   }
 
   /** Free at the last look, lacking before writing goes on, and set aside. */
   get sizes(): Sizes {
-    const { freeBytes, missingBytes } = this
-    return { free: freeBytes, missing: missingBytes, reserve: this.whole === true ? this.bytes : 0 }
+    const { aside: { bytes, isWhole }, freeBytes, missingBytes } = this
+    return { free: freeBytes, missing: missingBytes, reserve: isWhole ? bytes : 0 }
   }
 
   get isFull(): boolean {
@@ -150,32 +150,27 @@ export class Reserve {
   refusal(intent: Intent): StoreError | undefined {
     if (!this.isFull && !this.isTight) return undefined
     const size = sizeOf(intent)
-    const fits = this.isFull
-      ? !size.adds && this.holds(size)
-      : !size.adds || 2 * size.bytes <= this.room - this.segmentBytes
-    return fits ? undefined : this.refuse(size.bytes)
+    if (!size.adds) return this.refusalOfUpkeep(size, 1)
+    return !this.isFull && this.fits(size.bytes) ? undefined : this.refuse(size.bytes)
+  }
+
+  /** The same for what adds nothing; no commits are refused where it is not anybody's. */
+  refusalOfUpkeep(size: Omit<Size, "adds">, commits = 0): StoreError | undefined {
+    return !this.isFull || this.holds(size) ? undefined : this.refuse(size.bytes, commits)
   }
 
   /** The same for part of a transaction, which may be given up. */
   refusalOfPiece(bytes: number): StoreError | undefined {
-    if (!this.isFull && (!this.isTight || 2 * bytes <= this.room - this.segmentBytes)) return undefined
-    return this.refuse(bytes)
+    return !this.isFull && (!this.isTight || this.fits(bytes)) ? undefined : this.refuse(bytes)
   }
 
   /** Also one that is too large for what is left makes the store look for room: a checkpoint may find some. */
   refuse(bytes: number, commits = 1): StoreError {
     this.fill()
     this.shortage.refused(commits)
-    const { directory } = this.options
-    const needed = bytes + this.ampleBytes + this.checkpointBytes + (this.whole === true ? 0 : this.bytes)
-    return storeError(
-      new DiskFull({
-        path: directory,
-        freeBytes: this.freeBytes,
-        neededBytes: needed,
-        file: this.shortage.file
-      })
-    )
+    const { freeBytes, options: { directory: path }, shortage: { file } } = this
+    const neededBytes = bytes + this.ampleBytes + this.checkpointBytes + this.refillBytes
+    return storeError(new DiskFull({ path, freeBytes, neededBytes, file }))
   }
 
   /** A file could not grow, one ahead of need too; answers whether space would have helped. */
@@ -189,23 +184,60 @@ export class Reserve {
   }
 
   /**
-   * A file that must grow could not: gives the reserve up, and after it, for a checkpoint, the spare of the log, which
-   * removals need else. Answers whether it may be tried again.
+   * The page file must grow and could not: gives the reserve up, and after it, for a checkpoint, the spare of the log;
+   * neither while the log needs it (I3). Answers whether it may be tried again.
    */
-  readonly makeRoom = (error: StoreError, user: "log" | "eviction" | "checkpoint"): Effect.Effect<boolean> =>
-    Effect.suspend(() => {
-      if (!this.noticed(error)) return Effect.succeed(false)
-      if (this.whole === false || this.bytes === 0) {
-        if (user !== "checkpoint") return Effect.succeed(false)
-        return Effect.orElseSucceed(this.log.giveUpSpare, () => false)
-      }
-      this.whole = false
-      this.counters.releases++
-      return Effect.map(Effect.exit(this.options.disk.unlink(this.path)), Exit.isSuccess)
+  readonly makeRoom = (error: StoreError, user: "eviction" | "checkpoint"): Effect.Effect<boolean> =>
+    Effect.gen({ self: this }, function*() {
+      if (!this.noticed(error)) return false
+      yield* this.know
+      const mayGo = this.segmentsLeft > (this.tailBytes < spareTailBytes ? 1 : 0)
+      if ((mayGo || !this.isSegment) && (yield* this.aside.giveUp)) return true
+      return mayGo && user === "checkpoint" &&
+        (yield* Effect.orElseSucceed(this.log.giveUpSpare, () => false))
     })
 
-  private get bytes(): number {
-    return this.options.limits.reserveBytes
+  /**
+   * The log needs a segment of `bytes` whose file could not be made: the reserve becomes it, at `path`. Answers whether
+   * it did.
+   */
+  readonly becomeSegment = (error: StoreError, path: string, bytes: number): Effect.Effect<boolean> =>
+    Effect.gen({ self: this }, function*() {
+      if (!this.noticed(error)) return false
+      yield* this.know
+      return this.aside.bytes >= bytes && (yield* this.aside.become(path))
+    })
+
+  /** While a store is opened it has not been looked at yet. */
+  private get know(): Effect.Effect<void> {
+    return this.aside.isKnown ? Effect.void : this.aside.fill(0)
+  }
+
+  /** What the reserve lacks. */
+  private get refillBytes(): number {
+    return this.aside.isWhole ? 0 : this.aside.bytes
+  }
+
+  /** Whether the reserve is as good as a segment. */
+  private get isSegment(): boolean {
+    return this.aside.isWhole && this.aside.bytes >= SEGMENT_HEADER_BYTES + this.options.limits.segmentBytes
+  }
+
+  /**
+   * Segments that the log can go on to without asking the disk: what its spare and the reserve can become, less those
+   * that it has begun in memory and that have no file yet.
+   */
+  private get segmentsLeft(): number {
+    const { hooks, isSegment, log: { hasSpare, newest } } = this
+    const owed = hooks === undefined ? 0 : hooks.tail.segment.sequence - newest
+    return Number(hasSpare) + Number(isSegment) - owed
+  }
+
+  /** What is left of the segment that the log is in. */
+  private get tailBytes(): number {
+    if (this.hooks === undefined) return Infinity
+    const { end, segment } = this.hooks.tail
+    return segment.base + segment.capacity - end
   }
 
   /** What the next segment takes, unless its file is there. */
@@ -222,8 +254,8 @@ export class Reserve {
   private get missingBytes(): number {
     const { limits: { pageBytes } } = this.options
     if (this.shortage.file !== undefined) return Math.max(pageBytes, this.segmentBytes, this.checkpointBytes)
-    const wanted = this.ampleBytes + (this.whole === true ? 0 : this.bytes)
-    return this.freeBytes === Infinity ? 0 : Math.max(0, wanted - this.room)
+    const wanted = this.ampleBytes + this.refillBytes
+    return this.freeBytes === Infinity ? 0 : Math.max(0, wanted - this.roomToAdd)
   }
 
   /** By how much the next checkpoint makes the page file longer, at most; negative where there are slots to spare. */
@@ -238,6 +270,10 @@ export class Reserve {
     return Math.max(0, this.slotBytes)
   }
 
+  private get spareSlotBytes(): number {
+    return Math.max(0, -this.slotBytes)
+  }
+
   /** Bytes that files of the store have grown by, and will when all slots are written that are in the books. */
   private get grownBytes(): number {
     return this.log.zeroedBytes + this.options.slots.slots * this.options.limits.pageBytes
@@ -245,7 +281,7 @@ export class Reserve {
 
   /** What is left for those who make room. */
   private get lastRoom(): number {
-    return this.room + Math.max(0, -this.slotBytes) + (this.whole === true ? this.bytes : 0)
+    return this.room + this.spareSlotBytes + (this.aside.isWhole ? this.aside.bytes : 0)
   }
 
   /** What is free, beside what the next checkpoint needs. */
@@ -253,18 +289,27 @@ export class Reserve {
     return this.freeBytes - (this.grownBytes - this.takenBytes) - this.checkpointBytes
   }
 
-  /** Whether log and page file have room for a removal (I3). */
-  private holds({ bytes, writes }: Size): boolean {
+  /** The same with what is free in the page file, which is as good where the next segment has its file. */
+  private get roomToAdd(): number {
+    return this.room < this.segmentBytes ? this.room : this.room + this.spareSlotBytes
+  }
+
+  /** Whether there is room for what adds. */
+  private fits(bytes: number): boolean {
+    return 2 * bytes <= this.roomToAdd - this.segmentBytes
+  }
+
+  /** Whether log and page file have room for what adds nothing (I3). */
+  private holds({ bytes, writes }: Omit<Size, "adds">): boolean {
     const { limits, pages } = this.options
     if (this.hooks === undefined) return true
     const { checkpoint, tail } = this.hooks
     // A checkpoint comes before there is more log than it can soon give up.
     if (tail.end - checkpoint.newest().cut.lsn > limits.segmentBytes) return false
-    const left = tail.segment.base + tail.segment.capacity - tail.end
-    const behind = this.whole === true || this.log.hasSpare
     // Leaves that it changes take slots: a checkpoint must be able to free some before there are more of them.
     if (this.lastRoom < Math.min(writes, pages.map.used) * limits.pageBytes) return false
-    return 2 * bytes + spareTailBytes <= left || (behind && 2 * bytes <= limits.segmentBytes)
+    return 2 * (bytes + spareTailBytes) <= this.tailBytes ||
+      (this.segmentsLeft > 0 && 2 * bytes <= limits.segmentBytes)
   }
 
   private fill(): void {
@@ -332,12 +377,12 @@ export class Reserve {
       yield* this.ask
     }
     const ample = this.ampleBytes
-    if (this.whole === undefined || (this.whole === false && this.room >= ample + this.bytes)) {
-      yield* this.fillUp
+    if (!this.aside.isKnown || (!this.aside.isWhole && this.room >= ample + this.aside.bytes)) {
+      yield* this.aside.fill(this.room - this.segmentBytes)
       yield* this.ask
     }
-    if (this.room < this.segmentBytes || this.whole === false) this.fill()
-    else if (this.room >= ample && this.due === 0 && mayGrow) this.shortage.end()
+    if (this.room < this.segmentBytes || (this.aside.isKnown && !this.aside.isWhole)) this.fill()
+    else if (this.roomToAdd >= ample && this.due === 0 && mayGrow) this.shortage.end()
     this.lookBelow = this.room / 2
     this.isTight = this.lookBelow < this.segmentBytes + 2 * this.options.limits.transactionBytes
   })
@@ -352,30 +397,4 @@ export class Reserve {
       this.takenBytes = this.grownBytes - unwritten
     })
   })
-
-  /** Makes the reserve whole, where there is room for it; what a crash left of it is filled up. */
-  private readonly fillUp: Effect.Effect<void> = Effect.gen({ self: this }, function*() {
-    const { directory, disk } = this.options
-    const path = this.path
-    if (this.bytes === 0) {
-      this.whole = true
-      return yield* Effect.ignore(disk.unlink(path))
-    }
-    const mode = (yield* disk.kind(path)) === "missing" ? "create" : "readWrite"
-    const file = yield* disk.open(path, { mode })
-    const filled = Effect.gen({ self: this }, function*() {
-      const missing = this.bytes - (yield* file.size)
-      if (missing > this.room - this.segmentBytes) return false
-      yield* missing > 0 ? file.allocate(this.bytes) : file.truncate(this.bytes)
-      return true
-    })
-    this.whole = yield* Effect.ensuring(filled, file.close)
-    yield* disk.syncDirectory(directory)
-  }).pipe(
-    Effect.catch((error) => {
-      // What has nothing to do with room says nothing about it: it is tried again at the next look.
-      this.whole = isNoSpace(error) ? false : undefined
-      return isNoSpace(error) ? Effect.ignore(this.options.disk.unlink(this.path)) : Effect.void
-    })
-  )
 }

@@ -43,8 +43,8 @@ export interface Options {
   readonly segmentBytes: number
   /** Where groups are written and synced; everything else is left to the pool. Default `"pool"`. */
   readonly syncThread?: SyncThread
-  /** Who is told where a file could not be made for want of space, and may make room. */
-  readonly reserve?: Pick<Reserve, "makeRoom" | "noticed">
+  /** Who is told where a file could not be made for want of space, and may stand in for it. */
+  readonly reserve?: Pick<Reserve, "becomeSegment" | "noticed">
 }
 
 export class Segments {
@@ -130,6 +130,11 @@ export class Segments {
     this.open.delete(sequence)
     this.unsound.delete(sequence)
     return file === undefined ? Effect.void : this.part(file)
+  }
+
+  /** Sequence of the newest that has a file; 0 where none has. */
+  get newest(): number {
+    return Math.max(0, ...this.open.keys())
   }
 
   get hasSpare(): boolean {
@@ -368,20 +373,25 @@ export class Segments {
     when: "needed" | "ahead"
   ): Effect.Effect<DiskFile, StoreError> {
     const { disk, reserve } = this.options
+    const options = { durableWrites: "oneCall" } as const
     this.zeroedBytes += bytes
-    return Effect.gen(function*() {
+    const made = Effect.gen(function*() {
       if ((yield* disk.kind(path)) !== "missing") yield* disk.unlink(path)
-      const file = yield* disk.open(path, { mode: "create", durableWrites: "oneCall" })
-      const allocated = Effect.catch(file.allocate(bytes), (error) =>
-        Effect.flatMap(
-          when === "needed"
-            ? reserve?.makeRoom(error, "log") ?? Effect.succeed(false)
-            : Effect.succeed(false),
-          (hasRoom) => hasRoom ? file.allocate(bytes) : Effect.fail(error)
-        ))
-      yield* Effect.onError(allocated, () => Effect.andThen(file.close, Effect.exit(disk.unlink(path))))
+      const file = yield* disk.open(path, { ...options, mode: "create" })
+      const gone = Effect.andThen(file.close, Effect.exit(disk.unlink(path)))
+      yield* Effect.onError(file.allocate(bytes), () => gone)
       return file
-    }).pipe(Effect.tapError((error) => Effect.sync(() => reserve?.noticed(error))))
+    })
+    if (reserve === undefined) return made
+    if (when === "ahead") return Effect.tapError(made, (error) => Effect.sync(() => reserve.noticed(error)))
+    return Effect.catch(made, (error) =>
+      Effect.gen(function*() {
+        if (!(yield* reserve.becomeSegment(error, path, bytes))) return yield* Effect.fail(error)
+        const file = yield* disk.open(path, { ...options, mode: "readWrite" })
+        // It may have been larger.
+        yield* Effect.onError(file.truncate(bytes), () => file.close)
+        return file
+      }))
   }
 }
 

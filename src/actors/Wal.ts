@@ -29,6 +29,7 @@ import type { StoreError } from "../StoreError.ts"
 import * as Actor from "./Actor.ts"
 import { GroupCommit } from "./GroupCommit.ts"
 import type { Intent } from "./Intent.ts"
+import { sizeOfUpkeep } from "./IntentSize.ts"
 import type { AddPiece, Append, Commit, EndSessions, Message, Relocate } from "./Request.ts"
 import { reply } from "./Request.ts"
 import type { Stream } from "./Streams.ts"
@@ -266,6 +267,8 @@ class Live {
   private append(message: Append): void {
     if (message._tag === "Commit") return this.commit(message)
     if (message._tag === "Piece") return this.piece(message)
+    const refusal = this.options.reserve.refusalOfUpkeep(sizeOfUpkeep(message))
+    if (refusal !== undefined) return message.done(Exit.fail(refusal))
     return message._tag === "Relocate" ? this.relocate(message) : this.endSessions(message)
   }
 
@@ -342,8 +345,7 @@ class Live {
 
   /** No commit: it is in no conflict, and stands in nobody's way. */
   private relocate({ done, moves }: Relocate): void {
-    const { tail } = this.options
-    const writer = tail.beginRelocate(this.millis())
+    const writer = this.options.tail.beginRelocate(this.millis())
     for (const { from, key, keyspace, value, version } of moves) {
       writer.relocate(keyspace, key, value, from, version)
     }

@@ -31,8 +31,8 @@ export interface Options extends GroupOptions {
   readonly apply: (reader: RecordReader) => void
   /** Hands the cut to the Tree, behind every record below it. */
   readonly cut: (cut: Cut, streams: ReadonlyArray<number>) => void
-  /** Refuses what adds to a full disk. */
-  readonly reserve: Pick<Reserve, "refusal" | "refusalOfPiece">
+  /** Refuses what has no room on a full disk. */
+  readonly reserve: Pick<Reserve, "refusal" | "refusalOfPiece" | "refusalOfUpkeep">
   /** The streams of pieces in the log; none at first. */
   readonly streams: OpenStreams
   /** Whether commits must wait, as the Tree is behind or the log long, and whether that is of any use. */

@@ -193,5 +193,30 @@ export const disk: ReadonlyArray<Mutant> = [
     find: "  held.add(database)\n",
     replace: "",
     caughtBy: { file: "disk", tests: "the lock of NodeDisk" }
+  },
+  {
+    name: "reserve taken from the log",
+    breaks:
+      "An eviction on a full disk takes the space of a segment that the log has begun, and the store fails.",
+    file: "actors/Reserve.ts",
+    find: "const mayGo = this.segmentsLeft > (this.tailBytes < spareTailBytes ? 1 : 0)",
+    replace: "const mayGo = true",
+    caughtBy: { file: "reserveFile" }
+  },
+  {
+    name: "values moved on a full disk without asking",
+    breaks: "Values that are moved take the last of the log, and the store fails.",
+    file: "actors/Wal.ts",
+    find: "    if (refusal !== undefined) return message.done(Exit.fail(refusal))\n",
+    replace: "",
+    caughtBy: { file: "reserve" }
+  },
+  {
+    name: "whole reserve taken for gone",
+    breaks: "A store that is opened on a full disk takes no commits any more, whatever is removed.",
+    file: "actors/ReserveFile.ts",
+    find: "missing > Math.max(0, room)",
+    replace: "missing > room",
+    caughtBy: { file: "reserveFile" }
   }
 ]
