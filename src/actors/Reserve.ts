@@ -128,7 +128,7 @@ export class Reserve {
 
   /** To be called whenever the log has become longer. */
   check(): void {
-    if (this.room < this.lookBelow) this.work()
+    if (this.room < Math.max(this.lookBelow, this.segmentBytes)) this.work()
   }
 
   /** Whether something may be written that nobody asked for, to make room. */
@@ -337,8 +337,10 @@ export class Reserve {
         this.ripen(hooks)
         if (this.options.pages.changedPages > 0) this.due = checkpointsUntilFree
         while (this.due > 0 && hooks.running()) {
+          const { lsn } = hooks.checkpoint.newest().cut
           if (Exit.isFailure(yield* Effect.exit(hooks.checkpoint.start("pressure")))) break
-          this.due--
+          // One that went further is followed by another: the log stays from where the older of two was cut.
+          this.due = Math.max(hooks.checkpoint.newest().cut.lsn > lsn ? 1 : 0, this.due - 1)
         }
         const before = this.freeBytes
         yield* this.look
@@ -349,9 +351,7 @@ export class Reserve {
     })
   }
 
-  /**
-   * Has removals merged into their leaves, which hold what was removed until then, and large values in the log with it.
-   */
+  /** Has removals merged into their leaves, which hold what was removed until then, large values in the log too. */
   private ripen({ buffer }: Hooks): void {
     const { limits: { pageBytes }, pages: { arena, map, ripe } } = this.options
     // Each takes a slot before a checkpoint frees the one that it had.
