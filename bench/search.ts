@@ -3,7 +3,7 @@
  *
  * Pages and keys are random, so that the branch of the plain search is one that no processor can foresee.
  */
-import { lowerHead } from "../src/tree/Search.ts"
+import { lowerHead } from "../src/tree/page/Search.ts"
 import { random } from "./zipf.ts"
 
 /** Heads of a leaf with records of 32 bytes, and leaves enough to leave the smallest cache. */

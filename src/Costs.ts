@@ -9,13 +9,13 @@
  */
 import type { Machine } from "./Doors.ts"
 import { SUPERBLOCK_BYTES } from "./log/Superblock.ts"
-import type { MergeCounters } from "./tree/Consolidate.ts"
-import type { Purpose } from "./tree/Events.ts"
-import type { EvictCounters } from "./tree/Evict.ts"
-import type { PromoteCounters } from "./tree/MiniWriter.ts"
-import type { ResidentMinis, ResidentPages } from "./tree/Resident.ts"
-import { residentMinis, residentPages } from "./tree/Resident.ts"
+import type { Purpose } from "./tree/memory/Events.ts"
+import type { EvictCounters } from "./tree/memory/Evict.ts"
+import type { ResidentMinis, ResidentPages } from "./tree/memory/Resident.ts"
+import { residentMinis, residentPages } from "./tree/memory/Resident.ts"
 import type { Hits } from "./tree/Tree.ts"
+import type { MergeCounters } from "./tree/write/Consolidate.ts"
+import type { PromoteCounters } from "./tree/write/MiniWriter.ts"
 
 /** Since the store was opened, but for `resident`. Bytes, unless a name says otherwise. */
 export interface Costs {

@@ -28,10 +28,10 @@ import type { Durability, Limits } from "./Limits.ts"
 import type { Tail } from "./log/Tail.ts"
 import { Closed, ReadOnly, storeError } from "./StoreError.ts"
 import type { StoreError } from "./StoreError.ts"
-import type { Budget } from "./tree/Budget.ts"
-import type { Purpose } from "./tree/Events.ts"
+import type { PageFile } from "./tree/file/PageFile.ts"
 import type { Generations } from "./tree/Generations.ts"
-import type { PageFile } from "./tree/PageFile.ts"
+import type { Budget } from "./tree/memory/Budget.ts"
+import type { Purpose } from "./tree/memory/Events.ts"
 import type { Root, Tree } from "./tree/Tree.ts"
 
 /** What the rooms above work with: the tree to read from, and doors to what must wait. */

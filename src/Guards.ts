@@ -8,7 +8,7 @@ import * as Exit from "effect/Exit"
 import { states } from "./actors/Guarded.ts"
 import type { Machine } from "./Doors.ts"
 import type { StoreError } from "./StoreError.ts"
-import { Batch } from "./tree/Cursor.ts"
+import { Batch } from "./tree/read/Cursor.ts"
 import { Missing } from "./tree/Tree.ts"
 
 /** Names read at a time. */

@@ -14,8 +14,8 @@ import type { Machine } from "./Machine.ts"
 import { StoreError } from "./StoreError.ts"
 import { audit } from "./tree/Audit.ts"
 import type { TreeView, Violation } from "./tree/Audit.ts"
-import type { Structural } from "./tree/Events.ts"
-import type { Owner } from "./tree/Pins.ts"
+import type { Structural } from "./tree/memory/Events.ts"
+import type { Owner } from "./tree/past/Pins.ts"
 
 /**
  * Bytes, unless a name says otherwise; what counts events counts from the opening of the store. Beside it `Costs`: what

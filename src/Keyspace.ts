@@ -5,7 +5,7 @@
  * `Snapshot`, writes need `Tx`, and the two boundaries (`Snapshot.read()`, `Tx.transact()`) discharge them.
  *
  * Door to data, first of three files: this one turns keys and values into bytes (`Form.ts`), `Snapshot.ts` asks the
- * tree and waits for pages that are missing, `tree/Lookup.ts` finds the record.
+ * tree and waits for pages that are missing, `tree/read/Lookup.ts` finds the record.
  */
 import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"

@@ -14,7 +14,7 @@ import * as Effect from "effect/Effect"
 import { rowOf as storedRow } from "./Row.ts"
 import type { Range, Row, Scan } from "./Row.ts"
 import type { StoreError } from "./StoreError.ts"
-import { Fold } from "./tree/Fold.ts"
+import { Fold } from "./tree/page/Fold.ts"
 import type { Write } from "./WriteSet.ts"
 import { compare } from "./WriteSet.ts"
 

@@ -17,7 +17,7 @@
 import * as Option from "effect/Option"
 import type * as Schema from "effect/Schema"
 import * as Codec from "./Codec.ts"
-import { Reducer as Id } from "./tree/Fold.ts"
+import { Reducer as Id } from "./tree/page/Fold.ts"
 
 /**
  * - `sum` adds whole numbers (`Codec.int`), modulo 2⁶⁴;

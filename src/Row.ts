@@ -7,7 +7,7 @@ import type * as Cause from "effect/Cause"
 import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { StoreError } from "./StoreError.ts"
-import type { Columns } from "./tree/Many.ts"
+import type { Columns } from "./tree/read/Many.ts"
 
 /** What is wanted of each row; without values none is read from the log. */
 export type { Columns }

@@ -32,8 +32,8 @@ import { Target } from "./salvage/Target.ts"
 import * as Store from "./Store.ts"
 import { Corrupted, InvalidOptions, Locked, storeError } from "./StoreError.ts"
 import type { StoreError } from "./StoreError.ts"
-import type { Bounds } from "./tree/Bounds.ts"
-import type { Ranges } from "./tree/Ranges.ts"
+import type { Bounds } from "./tree/page/Bounds.ts"
+import type { Ranges } from "./tree/past/Ranges.ts"
 
 export { Watcher }
 export type { Finding, Progress }

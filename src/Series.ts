@@ -6,9 +6,9 @@
 import type { Machine } from "./Machine.ts"
 import type { NameOf, Series } from "./Telemetry.ts"
 import { Attribute, Distribution, metric } from "./Telemetry.ts"
-import { owners } from "./tree/Pins.ts"
-import type { ResidentPages } from "./tree/Resident.ts"
-import { residentPages } from "./tree/Resident.ts"
+import type { ResidentPages } from "./tree/memory/Resident.ts"
+import { residentPages } from "./tree/memory/Resident.ts"
+import { owners } from "./tree/past/Pins.ts"
 
 type Attributes = Readonly<Record<string, string>>
 

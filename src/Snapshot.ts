@@ -18,7 +18,7 @@ import type { Columns, Looked, Range, Row, Scan } from "./Row.ts"
 import { Store } from "./Store.ts"
 import type { StoreError } from "./StoreError.ts"
 import { LimitExceeded, SnapshotExpired, storeError } from "./StoreError.ts"
-import type { Owner } from "./tree/Pins.ts"
+import type { Owner } from "./tree/past/Pins.ts"
 import { ended, View } from "./View.ts"
 
 export type { Columns, Range, Row, Scan } from "./Row.ts"

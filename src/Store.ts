@@ -33,7 +33,7 @@ import { check } from "./Options.ts"
 import { series } from "./Series.ts"
 import type { StoreError } from "./StoreError.ts"
 import * as Telemetry from "./Telemetry.ts"
-import type { Event as PageEvent, Events as PageEvents } from "./tree/Events.ts"
+import type { Event as PageEvent, Events as PageEvents } from "./tree/memory/Events.ts"
 
 export type { Options } from "./Options.ts"
 export { config } from "./Options.ts"

@@ -13,7 +13,7 @@
  */
 import { ByKey, nameOf } from "./ByKey.ts"
 import type { Write } from "./ByKey.ts"
-import { Fold } from "./tree/Fold.ts"
+import { Fold } from "./tree/page/Fold.ts"
 
 export type { Write }
 

@@ -2,8 +2,8 @@
  * What a scan will want next: the leaves that follow, all of them and no others.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Ahead } from "../src/tree/Ahead.ts"
 import type { LeafView } from "../src/tree/Audit.ts"
+import { Ahead } from "../src/tree/read/Ahead.ts"
 import type { Root } from "../src/tree/Tree.ts"
 import { random } from "./support/random.ts"
 import type { Random } from "./support/random.ts"

@@ -2,7 +2,7 @@
  * Memory by blocks: what is kept back is handed out only to work that says so, for as long as it runs.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Arena } from "../src/tree/Arena.ts"
+import { Arena } from "../src/tree/memory/Arena.ts"
 
 const pageBytes = 1024
 

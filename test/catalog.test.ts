@@ -2,10 +2,10 @@
  * The catalog, whole and in pages, and what hostile bytes make of it.
  */
 import { assert, describe, it } from "@effect/vitest"
-import * as CatalogFile from "../src/tree/Catalog.ts"
-import type { Catalog, KeyspaceEntry, SessionEntry } from "../src/tree/Catalog.ts"
-import * as MapChunk from "../src/tree/MapChunk.ts"
-import type { Place } from "../src/tree/MapChunk.ts"
+import * as CatalogFile from "../src/tree/file/Catalog.ts"
+import type { Catalog, KeyspaceEntry, SessionEntry } from "../src/tree/file/Catalog.ts"
+import * as MapChunk from "../src/tree/memory/MapChunk.ts"
+import type { Place } from "../src/tree/memory/MapChunk.ts"
 import { flips, forged, pageSizes, word } from "./support/pages.ts"
 import { random } from "./support/random.ts"
 import type { Random } from "./support/random.ts"

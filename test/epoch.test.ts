@@ -2,7 +2,7 @@
  * Epochs against what they promise, written out in full; and against ones that free too early, too late or twice.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Epoch } from "../src/tree/Epoch.ts"
+import { Epoch } from "../src/tree/memory/Epoch.ts"
 import { random } from "./support/random.ts"
 
 /** Pins and retirements at random; every item remembers the pins that were there. Throws where a rule is broken. */

@@ -44,7 +44,10 @@ describe("the table of figures", () => {
 })
 
 describe("the lines of the sources", () => {
-  const counted = new Map([["src/Tx.ts", [10, 9]], ["src/tree/Page.ts", [30, 30]], ["src/Key.ts", [10, 1]]])
+  const counted = new Map([["src/Tx.ts", [10, 9]], ["src/tree/page/Page.ts", [30, 30]], ["src/Key.ts", [
+    10,
+    1
+  ]]])
   const at = (file: string) => path.join(import.meta.dirname, "..", file)
   const map: CoverageMap = {
     files: () => [...counted.keys()].map(at),

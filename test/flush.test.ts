@@ -5,8 +5,8 @@ import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/testing/TestClock"
-import type { Place } from "../src/tree/MapChunk.ts"
-import type { SealedImage } from "../src/tree/PageFile.ts"
+import type { SealedImage } from "../src/tree/file/PageFile.ts"
+import type { Place } from "../src/tree/memory/MapChunk.ts"
 import {
   closed,
   contentOf,

@@ -12,20 +12,20 @@ import * as Codec from "../src/Codec.ts"
 import { encodeDefinition } from "../src/log/RecordForm.ts"
 import { encodeSegment, SEGMENT_HEADER_BYTES, segmentName } from "../src/log/Segment.ts"
 import { encodeSuperblock, SUPERBLOCK_BYTES } from "../src/log/Superblock.ts"
-import { Buffers } from "../src/tree/Buffers.ts"
-import * as Catalog from "../src/tree/Catalog.ts"
-import * as Inner from "../src/tree/Inner.ts"
-import { KeyScratch } from "../src/tree/KeyScratch.ts"
-import * as Leaf from "../src/tree/Leaf.ts"
-import * as MapChunk from "../src/tree/MapChunk.ts"
-import * as MiniPage from "../src/tree/MiniPage.ts"
-import { pack as packsOf } from "../src/tree/Pack.ts"
-import * as Page from "../src/tree/Page.ts"
-import { seal, verify } from "../src/tree/PageCheck.ts"
-import * as PageFileHeader from "../src/tree/PageFileHeader.ts"
-import type { Image } from "../src/tree/Pages.ts"
-import { writeReference } from "../src/tree/Reference.ts"
-import { ValueScratch } from "../src/tree/ValueIn.ts"
+import * as Catalog from "../src/tree/file/Catalog.ts"
+import { pack as packsOf } from "../src/tree/file/Pack.ts"
+import * as PageFileHeader from "../src/tree/file/PageFileHeader.ts"
+import { Buffers } from "../src/tree/memory/Buffers.ts"
+import * as MapChunk from "../src/tree/memory/MapChunk.ts"
+import type { Image } from "../src/tree/memory/Pages.ts"
+import * as Inner from "../src/tree/page/Inner.ts"
+import { KeyScratch } from "../src/tree/page/KeyScratch.ts"
+import * as Leaf from "../src/tree/page/Leaf.ts"
+import * as MiniPage from "../src/tree/page/MiniPage.ts"
+import * as Page from "../src/tree/page/Page.ts"
+import { seal, verify } from "../src/tree/page/PageCheck.ts"
+import { writeReference } from "../src/tree/page/Reference.ts"
+import { ValueScratch } from "../src/tree/page/ValueIn.ts"
 import { golden } from "./support/golden.ts"
 import { bytesOf, life, makeTail, start, storeId } from "./support/log.ts"
 
@@ -271,15 +271,15 @@ describe("docs/format.md", () => {
     "log/RecordWriter.ts",
     "log/Segment.ts",
     "log/Superblock.ts",
-    "tree/BlockWriter.ts",
-    "tree/Catalog.ts",
-    "tree/Fold.ts",
-    "tree/Leaf.ts",
-    "tree/MapChunk.ts",
-    "tree/MiniPage.ts",
-    "tree/Pack.ts",
-    "tree/Page.ts",
-    "tree/PageFileHeader.ts"
+    "tree/file/Catalog.ts",
+    "tree/file/Pack.ts",
+    "tree/file/PageFileHeader.ts",
+    "tree/memory/MapChunk.ts",
+    "tree/page/Fold.ts",
+    "tree/page/Leaf.ts",
+    "tree/page/MiniPage.ts",
+    "tree/page/Page.ts",
+    "tree/past/BlockWriter.ts"
   ]
   /** Each table of a file, as one piece of text. */
   const tablesOf = (file: string): ReadonlyArray<string> =>
@@ -294,7 +294,7 @@ describe("docs/format.md", () => {
 
   it("has every table that the sources have", () => {
     // What Evict.ts tells is no layout, and what Hints.ts has is in memory only.
-    const others = ["tree/Evict.ts", "tree/Hints.ts"]
+    const others = ["tree/memory/Evict.ts", "tree/read/Hints.ts"]
     const files = fs.readdirSync(path.join(root, "src"), { recursive: true, encoding: "utf8" })
       .map((name) => name.replaceAll(path.sep, "/"))
       .filter((name) => name.endsWith(".ts") && !others.includes(name) && tablesOf(name).length > 0)

@@ -2,8 +2,8 @@
  * Keyspaces over time against a model that remembers every life of every name.
  */
 import { assert, describe, it } from "@effect/vitest"
-import type { Catalog } from "../src/tree/Catalog.ts"
-import { decode, empty, encode } from "../src/tree/Catalog.ts"
+import type { Catalog } from "../src/tree/file/Catalog.ts"
+import { decode, empty, encode } from "../src/tree/file/Catalog.ts"
 import type { Generation, LargeValue } from "../src/tree/Generations.ts"
 import { Generations } from "../src/tree/Generations.ts"
 import { random } from "./support/random.ts"

@@ -2,8 +2,8 @@
  * Which keys were read lately, as far as fingerprints tell.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Arena } from "../src/tree/Arena.ts"
-import { Ghosts } from "../src/tree/Ghosts.ts"
+import { Arena } from "../src/tree/memory/Arena.ts"
+import { Ghosts } from "../src/tree/memory/Ghosts.ts"
 import { random } from "./support/random.ts"
 
 const arenaOf = (blocks: number): Arena =>

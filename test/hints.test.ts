@@ -2,9 +2,9 @@
  * What is remembered of where keys were found is advice: it saves the way down, and is never believed.
  */
 import { assert, describe, it } from "@effect/vitest"
+import { hashOf } from "../src/tree/past/VersionTable.ts"
 import type { Root } from "../src/tree/Tree.ts"
 import { Absent, Kind, Replaced } from "../src/tree/Tree.ts"
-import { hashOf } from "../src/tree/VersionTable.ts"
 import { random } from "./support/random.ts"
 import { bytes, text, World } from "./support/world.ts"
 

@@ -3,7 +3,7 @@
  */
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import * as Limits from "../src/Limits.ts"
-import * as Page from "../src/tree/Page.ts"
+import * as Page from "../src/tree/page/Page.ts"
 import { figure } from "./support/figures.ts"
 import { random } from "./support/random.ts"
 

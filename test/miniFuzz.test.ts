@@ -6,7 +6,7 @@
  * `HEARTWOOD_SEEDS=from:count` moves the seeds of each case, and takes so many.
  */
 import { afterAll, assert, describe, it } from "@effect/vitest"
-import { Reducer } from "../src/tree/Fold.ts"
+import { Reducer } from "../src/tree/page/Fold.ts"
 import { figure } from "./support/figures.ts"
 import type { FuzzOptions } from "./support/fuzz.ts"
 import { Fuzz } from "./support/fuzz.ts"

@@ -3,12 +3,12 @@
  * moves, and a leaf's mini-page against a model from its first record until it is full.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { KeyScratch } from "../src/tree/KeyScratch.ts"
-import * as Leaf from "../src/tree/Leaf.ts"
-import * as MiniPage from "../src/tree/MiniPage.ts"
-import type { Wanted } from "../src/tree/MiniPage.ts"
-import * as Page from "../src/tree/Page.ts"
-import { checkMini } from "../src/tree/PageCheck.ts"
+import { KeyScratch } from "../src/tree/page/KeyScratch.ts"
+import * as Leaf from "../src/tree/page/Leaf.ts"
+import * as MiniPage from "../src/tree/page/MiniPage.ts"
+import type { Wanted } from "../src/tree/page/MiniPage.ts"
+import * as Page from "../src/tree/page/Page.ts"
+import { checkMini } from "../src/tree/page/PageCheck.ts"
 import { miniOf, rowsOf } from "./support/mini.ts"
 import { MiniBench } from "./support/miniBench.ts"
 import type { Random } from "./support/random.ts"

@@ -4,8 +4,8 @@
  * First the reducers alone, then the kernel with readers of the past at every turn.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Fold, Reducer } from "../src/tree/Fold.ts"
-import { State } from "../src/tree/MapTable.ts"
+import { State } from "../src/tree/memory/MapTable.ts"
+import { Fold, Reducer } from "../src/tree/page/Fold.ts"
 import type { Root } from "../src/tree/Tree.ts"
 import { Absent, Kind } from "../src/tree/Tree.ts"
 import type { Random } from "./support/random.ts"

@@ -153,7 +153,7 @@ describe("package", () => {
   it("opens no door to the rooms of the engine", () => {
     const attempt = `
       const closed = []
-      for (const name of ["Machine", "WriteSet", "actors/Wal", "tree/Page", "disk/Disk"]) {
+      for (const name of ["Machine", "WriteSet", "actors/Wal", "tree/page/Page", "disk/Disk"]) {
         await import("heartwood/" + name).catch(({ code }) => closed.push(code))
       }
       console.log(closed.join(" "))`
@@ -194,7 +194,7 @@ describe("package", () => {
   it("keeps its insides to itself", () => {
     const insides = [
       "log/Tail",
-      "tree/Page",
+      "tree/page/Page",
       "actors/Wal",
       "key/Text",
       "indexes/Lane",

@@ -1,11 +1,18 @@
 import { assert, describe, it } from "@effect/vitest"
 import { crc32 } from "node:zlib"
-import { KeyScratch } from "../src/tree/KeyScratch.ts"
-import * as Leaf from "../src/tree/Leaf.ts"
-import * as Page from "../src/tree/Page.ts"
-import { check, seal, verify } from "../src/tree/PageCheck.ts"
-import { commonBytes, compareKeys, headOf, headOfWords, lowerHead, upperHead } from "../src/tree/Search.ts"
-import { ValueScratch } from "../src/tree/ValueIn.ts"
+import { KeyScratch } from "../src/tree/page/KeyScratch.ts"
+import * as Leaf from "../src/tree/page/Leaf.ts"
+import * as Page from "../src/tree/page/Page.ts"
+import { check, seal, verify } from "../src/tree/page/PageCheck.ts"
+import {
+  commonBytes,
+  compareKeys,
+  headOf,
+  headOfWords,
+  lowerHead,
+  upperHead
+} from "../src/tree/page/Search.ts"
+import { ValueScratch } from "../src/tree/page/ValueIn.ts"
 import { random } from "./support/random.ts"
 import type { Random } from "./support/random.ts"
 import { keys } from "./support/treeModel.ts"

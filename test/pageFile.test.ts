@@ -3,7 +3,7 @@
  * slot of it is ever handed out.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { PageFile } from "../src/tree/PageFile.ts"
+import { PageFile } from "../src/tree/file/PageFile.ts"
 import { random } from "./support/random.ts"
 import type { Random } from "./support/random.ts"
 

@@ -11,8 +11,8 @@ import { SEGMENT_HEADER_BYTES } from "../src/log/Segment.ts"
 import { resolve } from "../src/Options.ts"
 import { DiskFailed, storeError } from "../src/StoreError.ts"
 import type { StoreError } from "../src/StoreError.ts"
-import type { PageFile } from "../src/tree/PageFile.ts"
-import type { Pages } from "../src/tree/Pages.ts"
+import type { PageFile } from "../src/tree/file/PageFile.ts"
+import type { Pages } from "../src/tree/memory/Pages.ts"
 
 const KiB = 1024
 const directory = "/store"

@@ -2,8 +2,8 @@
  * The ring by itself, against a model of it (`support/ringBench.ts`).
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Arena } from "../src/tree/Arena.ts"
-import { classesOf, Ring } from "../src/tree/Ring.ts"
+import { Arena } from "../src/tree/memory/Arena.ts"
+import { classesOf, Ring } from "../src/tree/memory/Ring.ts"
 import type { Random } from "./support/random.ts"
 import { random } from "./support/random.ts"
 import type { Block } from "./support/ringBench.ts"

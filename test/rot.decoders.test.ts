@@ -7,7 +7,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Schema from "effect/Schema"
 import * as Codec from "../src/Codec.ts"
-import { readReference, writeReference } from "../src/tree/Reference.ts"
+import { readReference, writeReference } from "../src/tree/page/Reference.ts"
 import { figure } from "./support/figures.ts"
 import type { Subject } from "./support/hostile.ts"
 import { attack } from "./support/hostile.ts"

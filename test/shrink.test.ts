@@ -2,8 +2,8 @@
  * Which end of the page file is emptied, and how long the file is to be: properties over many files.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { PageFile } from "../src/tree/PageFile.ts"
-import { cutTo, plan } from "../src/tree/Shrink.ts"
+import { PageFile } from "../src/tree/file/PageFile.ts"
+import { cutTo, plan } from "../src/tree/file/Shrink.ts"
 import { random } from "./support/random.ts"
 import type { Random } from "./support/random.ts"
 

@@ -9,7 +9,7 @@
  * `HEARTWOOD_SEED=n` replays the orders that are drawn for one seed, `HEARTWOOD_FIGURES=1` prints what was tried.
  */
 import { afterAll, assert, describe, it } from "@effect/vitest"
-import * as Page from "../src/tree/Page.ts"
+import * as Page from "../src/tree/page/Page.ts"
 import { figure } from "./support/figures.ts"
 import { random } from "./support/random.ts"
 import type { Row } from "./support/treeModel.ts"

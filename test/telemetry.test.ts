@@ -192,11 +192,11 @@ describe("docs/watching.md", () => {
   it("names what it says that stat has", () => {
     const sources = [
       "Costs.ts",
-      "tree/Resident.ts",
-      "tree/Lookup.ts",
-      "tree/Consolidate.ts",
+      "tree/memory/Resident.ts",
+      "tree/read/Lookup.ts",
+      "tree/write/Consolidate.ts",
       "Inspect.ts",
-      "tree/Events.ts"
+      "tree/memory/Events.ts"
     ]
       .map((name) => fs.readFileSync(path.join(import.meta.dirname, "..", "src", name), "utf8")).join("")
     const paths = [...text.matchAll(/`((?:reads|resident|buffer|device|amplification)(?:\.\w+)+)`/g)]
@@ -211,7 +211,10 @@ describe("docs/watching.md", () => {
   })
 
   it("has every event of pages", () => {
-    const source = fs.readFileSync(path.join(import.meta.dirname, "..", "src", "tree", "Events.ts"), "utf8")
+    const source = fs.readFileSync(
+      path.join(import.meta.dirname, "..", "src", "tree", "memory", "Events.ts"),
+      "utf8"
+    )
     const tags = [...source.matchAll(/readonly _tag: "(\w+)"/g)].map(([, tag]) => tag as string)
     assert.deepStrictEqual([...first(section("Page events"))].sort(), tags.sort())
   })

@@ -48,7 +48,8 @@ const room = (path: string, code: string) => Tidy.parse({ path, text: opening + 
 
 describe("tidy finds", () => {
   const broken: ReadonlyArray<readonly [string, string, string, RegExp]> = [
-    ["an import that goes up", "log/Tail.ts", "import \"../tree/Page.ts\"", /lower floor/],
+    ["an import that goes up", "log/Tail.ts", "import \"../tree/page/Page.ts\"", /lower floor/],
+    ["one inside the tree", "tree/page/Page.ts", "import \"../read/Lookup.ts\"", /lower floor/],
     [
       "a type that goes up",
       "Key.ts",
@@ -80,15 +81,25 @@ describe("tidy finds", () => {
     ["a part that knows an actor", "actors/Segments.ts", "import \"./Wal.ts\"", /the actor/],
     ["the barrel", "Store.ts", "import { Effect } from \"effect\"", /barrel/],
     ["Effect in the kernel", "log/Tail.ts", "import type * as Effect from \"effect/Effect\"", /pure/],
-    ["chance of Node in the kernel", "tree/Page.ts", "import { randomBytes } from \"node:crypto\"", /pure/],
+    [
+      "chance of Node in the kernel",
+      "tree/page/Page.ts",
+      "import { randomBytes } from \"node:crypto\"",
+      /pure/
+    ],
     ["files outside disk", "Store.ts", "import * as fs from \"node:fs/promises\"", /Disk/],
     ["a clock", "log/Tail.ts", "export const now = Date.now()", /uses Date/],
     ["a clock that was renamed", "log/Tail.ts", "const { now } = performance\nnow()", /uses performance/],
-    ["chance", "tree/Page.ts", "export const r = Math.random()", /Math\.random/],
-    ["the environment", "tree/Page.ts", "export const e = process.env", /uses process/],
-    ["the environment by another name", "tree/Page.ts", "export const e = globalThis", /uses globalThis/],
-    ["waiting", "tree/Page.ts", "export async function f() {}", /waits/],
-    ["a promise", "tree/Page.ts", "export type P = Promise<void>", /uses Promise/],
+    ["chance", "tree/page/Page.ts", "export const r = Math.random()", /Math\.random/],
+    ["the environment", "tree/page/Page.ts", "export const e = process.env", /uses process/],
+    [
+      "the environment by another name",
+      "tree/page/Page.ts",
+      "export const e = globalThis",
+      /uses globalThis/
+    ],
+    ["waiting", "tree/page/Page.ts", "export async function f() {}", /waits/],
+    ["a promise", "tree/page/Page.ts", "export type P = Promise<void>", /uses Promise/],
     ["any", "Store.ts", "export const f = (a: any) => a", /any/],
     ["any inside a type", "Store.ts", "export type T = Array<any>", /any/],
     ["a name of telemetry", "Store.ts", "export const s = \"heartwood.open\"", /Telemetry\.ts/],

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as Page from "../src/tree/Page.ts"
-import { readReference, writeReference } from "../src/tree/Reference.ts"
+import * as Page from "../src/tree/page/Page.ts"
+import { readReference, writeReference } from "../src/tree/page/Reference.ts"
 import { Absent, Added, Kind, Missing, NoSpace, Removed, Replaced, Written } from "../src/tree/Tree.ts"
 import type { Root } from "../src/tree/Tree.ts"
 import { random } from "./support/random.ts"

@@ -11,7 +11,7 @@
  */
 import type { RecordReader } from "../log/RecordReader.ts"
 import type { Generation, Generations, LargeValue } from "../tree/Generations.ts"
-import { writeReference } from "../tree/Reference.ts"
+import { writeReference } from "../tree/page/Reference.ts"
 import type { Tree as Kernel } from "../tree/Tree.ts"
 import { Absent, Found, Kind } from "../tree/Tree.ts"
 

@@ -10,7 +10,7 @@ import type { Root } from "../tree/Tree.ts"
 export interface Declared {
   readonly name: string
   readonly layout: string
-  /** Id of what folds its operands (`tree/Fold.ts`); absent or 0 where there are none. */
+  /** Id of what folds its operands (`tree/page/Fold.ts`); absent or 0 where there are none. */
   readonly reducer?: number | undefined
   /** Whoever writes through it keeps the keyspace's indexes in the same transaction. */
   readonly keepsIndexes?: boolean | undefined

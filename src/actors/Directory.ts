@@ -30,7 +30,7 @@ import { encodeSuperblock, SUPERBLOCK_BYTES, SUPERBLOCK_FILE } from "../log/Supe
 import type { Superblock } from "../log/Superblock.ts"
 import { Corrupted, Locked, NotAStore, storeError } from "../StoreError.ts"
 import type { StoreError } from "../StoreError.ts"
-import * as PageFileHeader from "../tree/PageFileHeader.ts"
+import * as PageFileHeader from "../tree/file/PageFileHeader.ts"
 import { markName } from "./Damage.ts"
 import { reserveName } from "./ReserveFile.ts"
 import { scratchName } from "./Scratch.ts"

@@ -2,7 +2,8 @@
  * Removing what has expired, by ordinary commits.
  *
  * A part of the janitor. Readers hide a record when its time has come; that it goes from leaf, memory and disk is done
- * here, later. Every so often the leaves in which something is due are looked at (`tree/Deadlines.ts`), and no others.
+ * here, later. Every so often the leaves in which something is due are looked at (`tree/memory/Deadlines.ts`), and no
+ * others.
  *
  * ```
  *   Idle ─ something may expire ─▶ Waiting ─ sweepMillis ─▶ leaf by leaf: look ─▶ commit the removals ─▶ Waiting
@@ -23,9 +24,9 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { StoreError } from "../StoreError.ts"
 import * as Telemetry from "../Telemetry.ts"
-import { Expired } from "../tree/Expired.ts"
 import type { Generation, Generations } from "../tree/Generations.ts"
-import type { Pages } from "../tree/Pages.ts"
+import type { Pages } from "../tree/memory/Pages.ts"
+import { Expired } from "../tree/write/Expired.ts"
 import type { Intent } from "./Intent.ts"
 import type { Message } from "./Request.ts"
 

@@ -6,7 +6,7 @@
  */
 import * as Exit from "effect/Exit"
 import type { StoreError } from "../StoreError.ts"
-import type { Misses } from "../tree/Misses.ts"
+import type { Misses } from "../tree/read/Misses.ts"
 import type { Reply } from "./Actor.ts"
 import type { Loads } from "./Loads.ts"
 

@@ -4,7 +4,7 @@
  * What the effect is made of must be looked up inside of it, after the pin is there.
  */
 import * as Effect from "effect/Effect"
-import type { Epoch } from "../tree/Epoch.ts"
+import type { Epoch } from "../tree/memory/Epoch.ts"
 
 export const pinned = <Item, A, E, R>(
   epoch: Epoch<Item>,

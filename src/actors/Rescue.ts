@@ -5,9 +5,9 @@
  */
 import * as Effect from "effect/Effect"
 import type { StoreError } from "../StoreError.ts"
-import type { Purpose } from "../tree/Events.ts"
-import { State } from "../tree/MapTable.ts"
-import type { Pages } from "../tree/Pages.ts"
+import type { Purpose } from "../tree/memory/Events.ts"
+import { State } from "../tree/memory/MapTable.ts"
+import type { Pages } from "../tree/memory/Pages.ts"
 
 /** Loads each page with an image in one of these slots, which verifies it, and has it imaged anew. */
 export const rescue = (

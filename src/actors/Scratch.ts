@@ -2,7 +2,7 @@
  * The scratch file: writes what Versions spills, and reads it back for readers of the past.
  *
  * ```
- *   Idle ── check: more is held than its share ──▶ a run is on its way (`tree/Outgoing.ts`) ──▶ Idle
+ *   Idle ── check: more is held than its share ──▶ a run is on its way (`tree/past/Outgoing.ts`) ──▶ Idle
  *                                                     └── no room, or the disk refuses: what is held stays in memory;
  *                                                         above the budget the oldest pin expires
  * ```
@@ -20,13 +20,13 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Disk, DiskFile } from "../disk/Disk.ts"
 import { Corrupted, StoreError, storeError } from "../StoreError.ts"
-import * as Block from "../tree/Block.ts"
-import { KeyScratch } from "../tree/KeyScratch.ts"
-import type { Part } from "../tree/Outgoing.ts"
-import { Outgoing } from "../tree/Outgoing.ts"
-import type { Hand } from "../tree/Recall.ts"
-import type { Wanted } from "../tree/Run.ts"
-import type { Versions } from "../tree/Versions.ts"
+import { KeyScratch } from "../tree/page/KeyScratch.ts"
+import * as Block from "../tree/past/Block.ts"
+import type { Part } from "../tree/past/Outgoing.ts"
+import { Outgoing } from "../tree/past/Outgoing.ts"
+import type { Hand } from "../tree/past/Recall.ts"
+import type { Wanted } from "../tree/past/Run.ts"
+import type { Versions } from "../tree/past/Versions.ts"
 import type { Fuse } from "./Fuse.ts"
 
 /** Its name in the store's directory. */

@@ -9,8 +9,8 @@
  */
 import type { RecordReader } from "../log/RecordReader.ts"
 import type { Generations } from "../tree/Generations.ts"
-import { Puts } from "../tree/Puts.ts"
 import type { Tree as Kernel } from "../tree/Tree.ts"
+import { Puts } from "../tree/write/Puts.ts"
 
 /** Fewer are put one by one. */
 const least = 8

@@ -22,7 +22,7 @@
  */
 import { invariant } from "../Invariant.ts"
 import type { StoreError } from "../StoreError.ts"
-import type { SessionEntry } from "../tree/Catalog.ts"
+import type { SessionEntry } from "../tree/file/Catalog.ts"
 
 /** What becomes of a serial. `lsn` is there where it is the last one: of older ones nothing more is remembered. */
 export type Answer =

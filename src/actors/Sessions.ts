@@ -25,7 +25,7 @@ import type { RecordWriter } from "../log/RecordWriter.ts"
 import type { Tail } from "../log/Tail.ts"
 import { Ended, LimitExceeded, SessionInUse, storeError } from "../StoreError.ts"
 import type { StoreError } from "../StoreError.ts"
-import type { SessionEntry } from "../tree/Catalog.ts"
+import type { SessionEntry } from "../tree/file/Catalog.ts"
 import { Serials } from "./Serials.ts"
 
 /** The serial that a transaction consumes. */

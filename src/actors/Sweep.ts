@@ -17,8 +17,8 @@ import { isViolation } from "../Invariant.ts"
 import { RecordReader } from "../log/RecordReader.ts"
 import { Gathered } from "../tree/Gathered.ts"
 import type { Generations } from "../tree/Generations.ts"
-import { most as mostPuts, Puts } from "../tree/Puts.ts"
 import type { Tree as Kernel } from "../tree/Tree.ts"
+import { most as mostPuts, Puts } from "../tree/write/Puts.ts"
 
 /** Fewer are put one by one. */
 const least = 8

@@ -142,7 +142,7 @@ export class RecordReader {
     return this.cursor
   }
 
-  /** Passes over so many writes, the last of which ends at `end`: whoever asks has visited them (`tree/Puts.ts`). */
+  /** Passes over so many writes, up to `end`: whoever asks has visited them (`tree/write/Puts.ts`). */
   pass(writes: number, end: number): void {
     this.seenWrites += writes
     this.cursor = end

@@ -176,7 +176,7 @@ export class RecordWriter {
     return this.write(Op.remove, 0, keyspace, key, NO_BYTES, 0)
   }
 
-  /** `reducer` is the id of the one that the keyspace declares (`tree/Fold.ts`): an operand means nothing without. */
+  /** `reducer`: id of the one that the keyspace declares (`tree/page/Fold.ts`); an operand means nothing without. */
   merge(keyspace: number, reducer: number, key: Uint8Array, operand: Uint8Array): number {
     invariant(reducer >= 0 && reducer <= MAX_REDUCER, "RecordWriter I1")
     return this.write(Op.merge, this.flagsOf(key, operand) | reducer << 4, keyspace, key, operand, 0)

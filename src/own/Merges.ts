@@ -1,7 +1,7 @@
 /**
  * Operands of a body: whether one stays an operand, or the body puts what comes of it.
  *
- * I1 An operand is handed over only where what comes of it stays in its leaf (`tree/Operand.ts`, I2).
+ * I1 An operand is handed over only where what comes of it stays in its leaf (`tree/page/Operand.ts`, I2).
  *
  * Whoever calls has seen to it that the body runs, and that its writes have the keyspace's layout.
  */
@@ -13,7 +13,7 @@ import type { Declared } from "../Machine.ts"
 import { folded } from "../Overlay.ts"
 import type { Row } from "../Row.ts"
 import type { StoreError } from "../StoreError.ts"
-import { grows, Reducer } from "../tree/Fold.ts"
+import { grows, Reducer } from "../tree/page/Fold.ts"
 import type { Write, WriteSet } from "../WriteSet.ts"
 import type { OwnView } from "./OwnView.ts"
 

@@ -23,8 +23,8 @@ import type { Source } from "../offline/Source.ts"
 import { isFault, readAt } from "../offline/Source.ts"
 import { Corrupted, FormatTooNew, storeError } from "../StoreError.ts"
 import type { StoreError } from "../StoreError.ts"
-import { checkSizes } from "../tree/Page.ts"
-import * as PageFileHeader from "../tree/PageFileHeader.ts"
+import * as PageFileHeader from "../tree/file/PageFileHeader.ts"
+import { checkSizes } from "../tree/page/Page.ts"
 import { Streams } from "./Streams.ts"
 
 export interface Plan {

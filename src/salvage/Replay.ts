@@ -17,7 +17,7 @@ import { RecordReader } from "../log/RecordReader.ts"
 import type { ScannedGroup } from "../log/ScanAnswer.ts"
 import { fileOffset, segmentName } from "../log/Segment.ts"
 import type { StoreError } from "../StoreError.ts"
-import type { Ranges } from "../tree/Ranges.ts"
+import type { Ranges } from "../tree/past/Ranges.ts"
 import { Streams } from "./Streams.ts"
 import type { Declared, Target } from "./Target.ts"
 

@@ -6,14 +6,14 @@
  */
 import type { MiniView } from "./AuditMini.ts"
 import { auditMini } from "./AuditMini.ts"
-import type { Bounds } from "./Bounds.ts"
-import { childrenOf, everything, fencesOf, isProper, separatorsOf } from "./Bounds.ts"
-import * as Inner from "./Inner.ts"
-import { State } from "./MapTable.ts"
-import * as Page from "./Page.ts"
-import { check, verify } from "./PageCheck.ts"
-import type { Pages } from "./Pages.ts"
-import type { Root } from "./Split.ts"
+import { State } from "./memory/MapTable.ts"
+import type { Pages } from "./memory/Pages.ts"
+import type { Root } from "./memory/Root.ts"
+import type { Bounds } from "./page/Bounds.ts"
+import { childrenOf, everything, fencesOf, isProper, separatorsOf } from "./page/Bounds.ts"
+import * as Inner from "./page/Inner.ts"
+import * as Page from "./page/Page.ts"
+import { check, verify } from "./page/PageCheck.ts"
 
 export interface Violation {
   readonly pageId: number

@@ -1,13 +1,13 @@
 /**
  * Looking at a mini-page beside its base page: whether what it says of that page is so.
  */
-import { KeyScratch } from "./KeyScratch.ts"
-import * as Leaf from "./Leaf.ts"
-import * as MiniPage from "./MiniPage.ts"
-import * as Page from "./Page.ts"
-import { checkMini } from "./PageCheck.ts"
-import type { Pages } from "./Pages.ts"
-import { compareKeys } from "./Search.ts"
+import type { Pages } from "./memory/Pages.ts"
+import { KeyScratch } from "./page/KeyScratch.ts"
+import * as Leaf from "./page/Leaf.ts"
+import * as MiniPage from "./page/MiniPage.ts"
+import * as Page from "./page/Page.ts"
+import { checkMini } from "./page/PageCheck.ts"
+import { compareKeys } from "./page/Search.ts"
 
 export interface MiniView {
   /** Bytes of its block. */

@@ -21,8 +21,8 @@
 import { Op, RecordType, WRITE_HEADER_BYTES, WriteFlag } from "../log/Record.ts"
 import type { RecordReader } from "../log/RecordReader.ts"
 import type { Generations } from "./Generations.ts"
-import type { Puts } from "./Puts.ts"
-import { compareKeys } from "./Search.ts"
+import { compareKeys } from "./page/Search.ts"
+import type { Puts } from "./write/Puts.ts"
 
 const headerWords = WRITE_HEADER_BYTES >>> 2
 

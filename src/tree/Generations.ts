@@ -8,8 +8,8 @@
  * I2 A tree belongs to one generation, or is being taken down, never both.
  */
 import { invariant } from "../Invariant.ts"
-import type { Beside, Catalog } from "./Catalog.ts"
-import type { Root } from "./Split.ts"
+import type { Beside, Catalog } from "./file/Catalog.ts"
+import type { Root } from "./memory/Root.ts"
 
 /** One life of a keyspace: from its creation or clearing to the next clearing or its drop. */
 export interface Generation {

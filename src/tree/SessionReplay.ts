@@ -12,7 +12,7 @@
  */
 import { Op } from "../log/Record.ts"
 import { RecordReader } from "../log/RecordReader.ts"
-import type { SessionEntry } from "./Catalog.ts"
+import type { SessionEntry } from "./file/Catalog.ts"
 
 /** Why a record cannot be where it is. */
 export interface Mismatch {

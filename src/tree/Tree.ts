@@ -17,39 +17,50 @@
  *
  * Must not know the disk, the clock, or who calls. A found value is valid until the next operation.
  */
-import { Absent, Again, Found, Missing, NoSpace, Replaced } from "./Answer.ts"
-import type { Batch } from "./Batch.ts"
-import { Consolidation } from "./Consolidate.ts"
-import type { MergeCounters } from "./Consolidate.ts"
-import type { Range } from "./Cursor.ts"
-import { pull } from "./Cursor.ts"
-import { Events } from "./Events.ts"
-import { Fill } from "./Fill.ts"
-import { freeSlice } from "./FreeTree.ts"
-import { Group } from "./GetMany.ts"
-import * as Inner from "./Inner.ts"
-import { InPlace } from "./InPlace.ts"
-import type { KeyScratch } from "./KeyScratch.ts"
-import * as Leaf from "./Leaf.ts"
-import { Lookup } from "./Lookup.ts"
-import type { TreeOptions } from "./Lookup.ts"
-import type { Many } from "./Many.ts"
-import { isInPlace, State, usedOnce } from "./MapTable.ts"
-import { MiniWriter } from "./MiniWriter.ts"
-import type { PromoteCounters } from "./MiniWriter.ts"
-import * as Page from "./Page.ts"
-import type { Puts } from "./Puts.ts"
-import { resolveFrom } from "./Resolve.ts"
-import type { Ground, Root } from "./Split.ts"
-import { ValueScratch } from "./ValueIn.ts"
-import type { ValueIn } from "./ValueIn.ts"
-import { Workbench } from "./Workbench.ts"
+import { Events } from "./memory/Events.ts"
+import { isInPlace, State, usedOnce } from "./memory/MapTable.ts"
+import type { Root } from "./memory/Root.ts"
+import * as Inner from "./page/Inner.ts"
+import type { KeyScratch } from "./page/KeyScratch.ts"
+import * as Leaf from "./page/Leaf.ts"
+import * as Page from "./page/Page.ts"
+import { ValueScratch } from "./page/ValueIn.ts"
+import type { ValueIn } from "./page/ValueIn.ts"
+import { Absent, Again, Found, Missing, NoSpace, Replaced } from "./read/Answer.ts"
+import type { Batch } from "./read/Batch.ts"
+import type { Range } from "./read/Cursor.ts"
+import { pull } from "./read/Cursor.ts"
+import { Group } from "./read/GetMany.ts"
+import { Lookup } from "./read/Lookup.ts"
+import type { TreeOptions } from "./read/Lookup.ts"
+import type { Many } from "./read/Many.ts"
+import { Consolidation } from "./write/Consolidate.ts"
+import type { MergeCounters } from "./write/Consolidate.ts"
+import { Fill } from "./write/Fill.ts"
+import { freeSlice } from "./write/FreeTree.ts"
+import { InPlace } from "./write/InPlace.ts"
+import { MiniWriter } from "./write/MiniWriter.ts"
+import type { PromoteCounters } from "./write/MiniWriter.ts"
+import type { Puts } from "./write/Puts.ts"
+import { resolveFrom } from "./write/Resolve.ts"
+import type { Ground } from "./write/Split.ts"
+import { Workbench } from "./write/Workbench.ts"
 
-export { Absent, Added, Found, inScratch, Missing, NoSpace, Removed, Replaced, Written } from "./Answer.ts"
-export { Kind } from "./Leaf.ts"
-export type { Hits, TreeOptions } from "./Lookup.ts"
-export type { Reference } from "./Reference.ts"
-export type { Root } from "./Split.ts"
+export type { Root } from "./memory/Root.ts"
+export { Kind } from "./page/Leaf.ts"
+export type { Reference } from "./page/Reference.ts"
+export {
+  Absent,
+  Added,
+  Found,
+  inScratch,
+  Missing,
+  NoSpace,
+  Removed,
+  Replaced,
+  Written
+} from "./read/Answer.ts"
+export type { Hits, TreeOptions } from "./read/Lookup.ts"
 
 export class Tree extends Lookup {
   readonly events: Events

@@ -149,7 +149,7 @@ export const disk: ReadonlyArray<Mutant> = [
   {
     name: "slot reused early",
     breaks: "A slot that the older checkpoint refers to is handed out.",
-    file: "tree/PageFile.ts",
+    file: "tree/file/PageFile.ts",
     find: "if ((this.version[slot] as number) > older) continue",
     replace: "if ((this.version[slot] as number) > older + 1) continue",
     caughtBy: { file: "pageFile" }
@@ -157,7 +157,7 @@ export const disk: ReadonlyArray<Mutant> = [
   {
     name: "slot reused at once",
     breaks: "A slot that a checkpoint was born with is free as soon as its page has moved on.",
-    file: "tree/PageFile.ts",
+    file: "tree/file/PageFile.ts",
     find: "if ((this.version[slot] as number) >= version)",
     replace: "if ((this.version[slot] as number) >= version - 1)",
     caughtBy: { file: "pageFile" }
@@ -165,7 +165,7 @@ export const disk: ReadonlyArray<Mutant> = [
   {
     name: "epoch not waited for",
     breaks: "A slot is written anew while somebody reads it.",
-    file: "tree/PageFile.ts",
+    file: "tree/file/PageFile.ts",
     find: "this.epoch.retire(slot)",
     replace: "this.release(slot)",
     caughtBy: { file: "pageFile" }
@@ -173,7 +173,7 @@ export const disk: ReadonlyArray<Mutant> = [
   {
     name: "block freed under a pin",
     breaks: "What is retired while the newest epoch has no pin does not wait for older pins.",
-    file: "tree/Epoch.ts",
+    file: "tree/memory/Epoch.ts",
     find: ": this.epochs[newest - 1]\n",
     replace: ": undefined\n",
     caughtBy: { file: "epoch" }

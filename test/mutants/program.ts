@@ -122,7 +122,7 @@ export const program: ReadonlyArray<Mutant> = [
   {
     name: "live record swept",
     breaks: "The janitor removes what has not expired yet.",
-    file: "tree/Expired.ts",
+    file: "tree/write/Expired.ts",
     find: "    if (expiry > now) this.next = Math.min(this.next, expiry)\n    else this.keys",
     replace: "    if (expiry > now) this.next = Math.min(this.next, expiry)\n    this.keys",
     caughtBy: { file: "expiry.sweep" }
@@ -162,7 +162,7 @@ export const program: ReadonlyArray<Mutant> = [
   {
     name: "memory of others not counted",
     breaks: "The pages do not give way for what others hold of the one budget.",
-    file: "tree/Budget.ts",
+    file: "tree/memory/Budget.ts",
     find: "const left = Math.floor((this.memoryBytes - this.counted) / arena.pageBytes)",
     replace: "const left = Math.floor(this.memoryBytes / arena.pageBytes)",
     caughtBy: { file: "budget" }
@@ -170,7 +170,7 @@ export const program: ReadonlyArray<Mutant> = [
   {
     name: "memory not given back",
     breaks: "What others held once stays theirs.",
-    file: "tree/Budget.ts",
+    file: "tree/memory/Budget.ts",
     find: "this.counted - Math.ceil(this.counted / forgetParts)",
     replace: "this.counted",
     caughtBy: { file: "budget" }

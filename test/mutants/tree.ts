@@ -7,7 +7,7 @@ export const tree: ReadonlyArray<Mutant> = [
   {
     name: "page checksum skipped",
     breaks: "An image with a flipped bit, or an older one of its page, is taken for the page.",
-    file: "tree/PageCheck.ts",
+    file: "tree/page/PageCheck.ts",
     find: "if (actual !== (checksum | 0) || claims !== actual) {",
     replace: "if (checksum === Infinity) {",
     caughtBy: { file: "page" }
@@ -15,7 +15,7 @@ export const tree: ReadonlyArray<Mutant> = [
   {
     name: "keys above the high fence pass",
     breaks: "A page with a key that belongs to its neighbour is believed.",
-    file: "tree/PageCheck.ts",
+    file: "tree/page/PageCheck.ts",
     find: "Page.slotBytes(words, p, count - 1), words, highAt, high) < 0",
     replace: "Page.slotBytes(words, p, count - 1), words, highAt, high) <= 0",
     caughtBy: { file: "page" }
@@ -23,7 +23,7 @@ export const tree: ReadonlyArray<Mutant> = [
   {
     name: "binary search one off",
     breaks: "A search by heads ends one place before the first that is not below.",
-    file: "tree/Search.ts",
+    file: "tree/page/Search.ts",
     find: "  return base - heads - (((words[base] as number) - head) >> 31)\n",
     replace: "  return base - heads\n",
     caughtBy: { file: "page" }
@@ -31,7 +31,7 @@ export const tree: ReadonlyArray<Mutant> = [
   {
     name: "shorter key not smaller",
     breaks: "Of two keys that agree as far as the shorter one goes, neither is the smaller.",
-    file: "tree/Search.ts",
+    file: "tree/page/Search.ts",
     find: "  return aBytes - bBytes\n",
     replace: "  return 0\n",
     caughtBy: { file: "page" }
@@ -39,7 +39,7 @@ export const tree: ReadonlyArray<Mutant> = [
   {
     name: "separator one off",
     breaks: "A key that equals a separator is looked for in the leaf before it.",
-    file: "tree/Inner.ts",
+    file: "tree/page/Inner.ts",
     find: "    if (order < 0) high = middle\n",
     replace: "    if (order <= 0) high = middle\n",
     caughtBy: { file: "inner" }
@@ -47,7 +47,7 @@ export const tree: ReadonlyArray<Mutant> = [
   {
     name: "range ends at the fence",
     breaks: "A range whose upper bound lies in a leaf takes all that is in the leaf.",
-    file: "tree/Way.ts",
+    file: "tree/read/Way.ts",
     find: "    way.to = index < 0 ? ~index : index\n",
     replace: "    way.to = index < 0 ? ~index : index + 1\n",
     caughtBy: { file: "cursor" }
@@ -55,7 +55,7 @@ export const tree: ReadonlyArray<Mutant> = [
   {
     name: "descending range begins a leaf too far",
     breaks: "An upper bound that is a separator leads to the leaf behind it.",
-    file: "tree/Way.ts",
+    file: "tree/read/Way.ts",
     find: "words, 0, upper.length) === 0) index--",
     replace: "words, 0, upper.length) < 0) index--",
     caughtBy: { file: "cursor" }
@@ -63,7 +63,7 @@ export const tree: ReadonlyArray<Mutant> = [
   {
     name: "records lost in a merge of leaves",
     breaks: "The first record of the right page is left out where two leaves become one.",
-    file: "tree/Merge.ts",
+    file: "tree/write/Merge.ts",
     find: "Leaf.append(left, p, second, 0, 0, Page.count(second, 0))",
     replace: "Leaf.append(left, p, second, 0, Math.min(1, Page.count(second, 0)), Page.count(second, 0))",
     caughtBy: { file: "tree", tests: "as a sorted map" }
@@ -71,7 +71,7 @@ export const tree: ReadonlyArray<Mutant> = [
   {
     name: "tombstone lost in a merge",
     breaks: "What was removed beside the base page is there again when the mini-page is merged.",
-    file: "tree/Consolidate.ts",
+    file: "tree/write/Consolidate.ts",
     find: "? this.inPlace.take(root, this.key, version)",
     replace: "? Absent",
     caughtBy: { file: "operand" }
@@ -79,7 +79,7 @@ export const tree: ReadonlyArray<Mutant> = [
   {
     name: "record counted twice in a merge",
     breaks: "A merged record is counted as that of the mini-page and of the base page.",
-    file: "tree/Consolidate.ts",
+    file: "tree/write/Consolidate.ts",
     find: "    root.count -= MiniPage.countAt(words, record)\n",
     replace: "",
     caughtBy: { file: "operand" }
@@ -87,7 +87,7 @@ export const tree: ReadonlyArray<Mutant> = [
   {
     name: "phantom kept after an insert",
     breaks: "A key that was known to be absent stays so although it was written.",
-    file: "tree/MiniWriter.ts",
+    file: "tree/write/MiniWriter.ts",
     find: "Leaf.replace(words, p, index, need, kind | flags << 8, value, from, expiry)",
     replace:
       "Leaf.replace(words, p, index, need, (before === Absent ? Kind.Phantom : kind) | flags << 8, value, from, expiry)",
@@ -96,7 +96,7 @@ export const tree: ReadonlyArray<Mutant> = [
   {
     name: "dirty records dropped with their second chance",
     breaks: "A mini-page that moves to the tail leaves its cold changes behind.",
-    file: "tree/Evict.ts",
+    file: "tree/memory/Evict.ts",
     find: "pages.move(id, dirty === 0 ? \"used\" : \"dirty or touched\", 0)",
     replace: "pages.move(id, \"touched\", 0)",
     caughtBy: { file: "miniFuzz", tests: "many small records" }
@@ -104,7 +104,7 @@ export const tree: ReadonlyArray<Mutant> = [
   {
     name: "dirty mini-page forgotten",
     breaks: "A mini-page without a second chance is let go with its changes.",
-    file: "tree/Evict.ts",
+    file: "tree/memory/Evict.ts",
     find: "    } else if (dirty === 0) {\n",
     replace: "    } else if (touched === 0) {\n",
     caughtBy: { file: "miniFuzz", tests: "many small records" }
@@ -112,7 +112,7 @@ export const tree: ReadonlyArray<Mutant> = [
   {
     name: "batch that reads the future",
     breaks: "Of many keys, one is given the record that was written at its reader's LSN.",
-    file: "tree/GetMany.ts",
+    file: "tree/read/GetMany.ts",
     find: "    if (Leaf.versionAt(words, record) >= at) return false\n",
     replace: "    if (Leaf.versionAt(words, record) > at) return false\n",
     caughtBy: { file: "getMany" }
@@ -120,7 +120,7 @@ export const tree: ReadonlyArray<Mutant> = [
   {
     name: "batch that takes what is near",
     breaks: "Of many keys, one is given the record where its search ended, whoever's that is.",
-    file: "tree/GetMany.ts",
+    file: "tree/read/GetMany.ts",
     find: "words, keyAt, slot >>> 16) !== 0) return false\n",
     replace: "words, keyAt, slot >>> 16) > 0) return false\n",
     caughtBy: { file: "getMany" }
@@ -128,7 +128,7 @@ export const tree: ReadonlyArray<Mutant> = [
   {
     name: "older version visible too soon",
     breaks: "A reader sees a record of a mini-page that was written at its own LSN.",
-    file: "tree/Lookup.ts",
+    file: "tree/read/Lookup.ts",
     find: "        if (Leaf.versionAt(words, record) < at) {\n",
     replace: "        if (Leaf.versionAt(words, record) <= at) {\n",
     caughtBy: { file: "operand" }
@@ -136,7 +136,7 @@ export const tree: ReadonlyArray<Mutant> = [
   {
     name: "version pruned too early",
     breaks: "A record that was current until the durable LSN, to which a failed log falls back, is dropped.",
-    file: "tree/Versions.ts",
+    file: "tree/past/Versions.ts",
     find: "(this.table.to[this.queueHead] as number) < lsn) {",
     replace: "(this.table.to[this.queueHead] as number) <= lsn) {",
     caughtBy: { file: "tree", tests: "reads the past" }
@@ -144,7 +144,7 @@ export const tree: ReadonlyArray<Mutant> = [
   {
     name: "pin one off",
     breaks: "A reader at the LSN at which a record was overwritten does not hold it.",
-    file: "tree/Pins.ts",
+    file: "tree/past/Pins.ts",
     find: "if ((this.pinned[middle] as Pin).lsn <= lsn) low = middle + 1",
     replace: "if ((this.pinned[middle] as Pin).lsn < lsn) low = middle + 1",
     caughtBy: { file: "versions" }
@@ -152,7 +152,7 @@ export const tree: ReadonlyArray<Mutant> = [
   {
     name: "displaced record not kept",
     breaks: "A write in place overwrites what a snapshot sees.",
-    file: "tree/InPlace.ts",
+    file: "tree/write/InPlace.ts",
     find: "    this.displace(root, words, p, index, key, version)\n    if (!cramped) {",
     replace: "    if (!cramped) {",
     caughtBy: { file: "tree", tests: "reads the past" }
@@ -160,7 +160,7 @@ export const tree: ReadonlyArray<Mutant> = [
   {
     name: "cut not saved before a change",
     breaks: "A checkpoint holds what was written after its cut.",
-    file: "tree/Changes.ts",
+    file: "tree/memory/Changes.ts",
     find:
       "    if ((state & State.Cut) !== 0) this.save(this.copy(id, this.inFlight, \"cut\"), State.Cut)\n    map.generation",
     replace: "    if ((state & State.Cut) !== 0) this.clearCut(id, State.Cut)\n    map.generation",
@@ -169,7 +169,7 @@ export const tree: ReadonlyArray<Mutant> = [
   {
     name: "mini-page of the cut not saved before a change",
     breaks: "A checkpoint holds changes beside a base page that came after its cut.",
-    file: "tree/Changes.ts",
+    file: "tree/memory/Changes.ts",
     find: "    if ((state & State.CutMini) !== 0) this.saveMini(id)\n    this.markChanged(id, changingMini)",
     replace: "    if ((state & State.CutMini) !== 0) this.noMini(id)\n    this.markChanged(id, changingMini)",
     caughtBy: { file: "pages" }
@@ -177,7 +177,7 @@ export const tree: ReadonlyArray<Mutant> = [
   {
     name: "late image takes the page's place",
     breaks: "An image that was taken before a change counts as the page.",
-    file: "tree/Changes.ts",
+    file: "tree/memory/Changes.ts",
     find: "const newest = map.generation[id] === image.generation && (state & State.Imaged) !== 0",
     replace: "const newest = map.generation[id] !== 0 || (state & State.Imaged) !== 0",
     caughtBy: { file: "pages" }
@@ -185,7 +185,7 @@ export const tree: ReadonlyArray<Mutant> = [
   {
     name: "changes of a failed checkpoint forgotten",
     breaks: "What a checkpoint that failed had covered is missing in the next one.",
-    file: "tree/Changes.ts",
+    file: "tree/memory/Changes.ts",
     find: "      this.markChanged(id, State.Changed | ((state & State.Mini) !== 0 ? State.Unpacked : 0))\n",
     replace: "",
     caughtBy: { file: "pages" }
@@ -201,7 +201,7 @@ export const tree: ReadonlyArray<Mutant> = [
   {
     name: "sequence past its leaf",
     breaks: "Puts that ascend are written to a leaf though they lie above its high fence.",
-    file: "tree/Fill.ts",
+    file: "tree/write/Fill.ts",
     find: "      else high = middle\n    }\n    return low\n",
     replace: "      else high = middle\n    }\n    return puts.count\n",
     caughtBy: { file: "fill" }
@@ -209,7 +209,7 @@ export const tree: ReadonlyArray<Mutant> = [
   {
     name: "closed leaf too full",
     breaks: "The fence that closes a leaf is not counted among what is in it.",
-    file: "tree/Fill.ts",
+    file: "tree/write/Fill.ts",
     find: "return paddedWords(fence) - records * (prefix >>> 2)",
     replace: "return -records * (prefix >>> 2)",
     caughtBy: { file: "fill" }
@@ -217,7 +217,7 @@ export const tree: ReadonlyArray<Mutant> = [
   {
     name: "equal keys ascend",
     breaks: "A record of the log that puts a key twice makes two records of a leaf.",
-    file: "tree/Puts.ts",
+    file: "tree/write/Puts.ts",
     find: "if (order >= 0) return -1",
     replace: "if (order > 0) return -1",
     caughtBy: { file: "fill" }
@@ -226,7 +226,7 @@ export const tree: ReadonlyArray<Mutant> = [
     name: "unseen pages taken for checked ones",
     breaks:
       "A page that an earlier life or somebody else has written is believed once its checksum is right.",
-    file: "tree/MapTable.ts",
+    file: "tree/memory/MapTable.ts",
     find: "    this.packChecksum[id] = packChecksum\n    this.state[id] = 0\n",
     replace: "    this.packChecksum[id] = packChecksum\n    this.state[id] = State.Checked\n",
     caughtBy: { file: "pages" }
@@ -234,7 +234,7 @@ export const tree: ReadonlyArray<Mutant> = [
   {
     name: "another's place believed",
     breaks: "A page that is sound in itself is taken for the one that its parents lead to.",
-    file: "tree/Lineage.ts",
+    file: "tree/memory/Lineage.ts",
     find:
       "    if (way === elsewhere) return stray(\"a page where its parents say\", \"one of another place\")\n",
     replace: "",
@@ -244,7 +244,7 @@ export const tree: ReadonlyArray<Mutant> = [
     name: "root of an ended tree refused",
     breaks:
       "A tree that is cleared before anybody has read it is never taken down, and the store says that it is damaged.",
-    file: "tree/Lineage.ts",
+    file: "tree/memory/Lineage.ts",
     find: "(own === dropped ? this.isKnown(treeId) : own !== treeId)",
     replace: "own !== (this.isKnown(treeId) ? treeId : dropped)",
     caughtBy: { file: "rot.places" }
@@ -268,7 +268,7 @@ export const tree: ReadonlyArray<Mutant> = [
   {
     name: "leaf split at another place",
     breaks: "Puts that come before a record are built into its leaf behind it.",
-    file: "tree/Fill.ts",
+    file: "tree/write/Fill.ts",
     find: "      if (order >= 0) break\n      filled",
     replace: "      if (order > 0) break\n      filled",
     caughtBy: { file: "sweep" }
@@ -276,7 +276,7 @@ export const tree: ReadonlyArray<Mutant> = [
   {
     name: "hint of another tree believed",
     breaks: "A key is found in a leaf of another tree, where one with the same hash was found.",
-    file: "tree/Leaf.ts",
+    file: "tree/page/Leaf.ts",
     find: "if (words[p + 3] !== treeId || Page.level(words, p) !== 0) return false",
     replace: "if (Page.level(words, p) !== 0) return false",
     caughtBy: { file: "hints" }
@@ -284,7 +284,7 @@ export const tree: ReadonlyArray<Mutant> = [
   {
     name: "hint believed without the prefix",
     breaks: "A key is found in a leaf that does not store what it differs in.",
-    file: "tree/Leaf.ts",
+    file: "tree/page/Leaf.ts",
     find: "if (words[from + word] !== key.words[word]) return false",
     replace: "if (words[from + word] === undefined) return false",
     caughtBy: { file: "hints" }
@@ -292,7 +292,7 @@ export const tree: ReadonlyArray<Mutant> = [
   {
     name: "hint of a leaf that is not in place",
     breaks: "A leaf that was evicted, or has a mini-page, is read where it was.",
-    file: "tree/Hints.ts",
+    file: "tree/read/Hints.ts",
     find: "if (place === 0 || !isInPlace(map.state[id] as number)) return 0",
     replace: "if (place === 0 || (map.block[id] as number) < 0) return 0",
     caughtBy: { file: "hints" }
@@ -300,7 +300,7 @@ export const tree: ReadonlyArray<Mutant> = [
   {
     name: "expiry forgotten where a record is overwritten at once",
     breaks: "The janitor does not learn that a record of the leaf expires.",
-    file: "tree/InPlace.ts",
+    file: "tree/write/InPlace.ts",
     find:
       "const need = Leaf.neededWords(words, p, key.length, value.length, expiry)\n    if (expiry !== Infinity) pages.deadlines.note(id, expiry)",
     replace: "const need = Leaf.neededWords(words, p, key.length, value.length, expiry)",

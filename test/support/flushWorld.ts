@@ -14,11 +14,11 @@ import type { Image as DiskImage } from "../../src/disk/FaultDisk.ts"
 import { resolve } from "../../src/Limits.ts"
 import { Closed, storeError } from "../../src/StoreError.ts"
 import type { StoreError } from "../../src/StoreError.ts"
-import { Arena } from "../../src/tree/Arena.ts"
-import type { Place } from "../../src/tree/MapChunk.ts"
-import { PageFile } from "../../src/tree/PageFile.ts"
-import type { SealedImage } from "../../src/tree/PageFile.ts"
-import { Pages } from "../../src/tree/Pages.ts"
+import { PageFile } from "../../src/tree/file/PageFile.ts"
+import type { SealedImage } from "../../src/tree/file/PageFile.ts"
+import { Arena } from "../../src/tree/memory/Arena.ts"
+import type { Place } from "../../src/tree/memory/MapChunk.ts"
+import { Pages } from "../../src/tree/memory/Pages.ts"
 
 export const pageBytes = 1024
 const resolved = resolve({ pageBytes })

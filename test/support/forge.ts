@@ -14,9 +14,9 @@ import {
 } from "../../src/log/Superblock.ts"
 import type { Superblock } from "../../src/log/Superblock.ts"
 import { chooseSuperblock } from "../../src/log/SuperblockChoice.ts"
-import * as Catalog from "../../src/tree/Catalog.ts"
-import * as MapChunk from "../../src/tree/MapChunk.ts"
-import * as Page from "../../src/tree/Page.ts"
+import * as Catalog from "../../src/tree/file/Catalog.ts"
+import * as MapChunk from "../../src/tree/memory/MapChunk.ts"
+import * as Page from "../../src/tree/page/Page.ts"
 
 const chunkHeaderBytes = 32
 

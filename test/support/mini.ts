@@ -1,12 +1,12 @@
 /**
  * Mini-pages by themselves, made of random records, and what is in one as text.
  */
-import { KeyScratch } from "../../src/tree/KeyScratch.ts"
-import * as Leaf from "../../src/tree/Leaf.ts"
-import * as MiniPage from "../../src/tree/MiniPage.ts"
-import * as Page from "../../src/tree/Page.ts"
-import type { Image } from "../../src/tree/Pages.ts"
-import { ValueScratch } from "../../src/tree/ValueIn.ts"
+import type { Image } from "../../src/tree/memory/Pages.ts"
+import { KeyScratch } from "../../src/tree/page/KeyScratch.ts"
+import * as Leaf from "../../src/tree/page/Leaf.ts"
+import * as MiniPage from "../../src/tree/page/MiniPage.ts"
+import * as Page from "../../src/tree/page/Page.ts"
+import { ValueScratch } from "../../src/tree/page/ValueIn.ts"
 import type { Random } from "./random.ts"
 import { bytes } from "./world.ts"
 

@@ -1,7 +1,7 @@
 /**
  * What the built-in reducers should make of values, in the plainest way there is; and values for them.
  */
-import { Reducer } from "../../src/tree/Fold.ts"
+import { Reducer } from "../../src/tree/page/Fold.ts"
 import type { Random } from "./random.ts"
 
 const numberOf = (bytes: Uint8Array): bigint => Buffer.from(bytes).readBigUInt64BE() - 2n ** 63n

@@ -5,8 +5,8 @@
  * links of its free blocks. `check` compares all of it.
  */
 import { assert } from "@effect/vitest"
-import { Arena } from "../../src/tree/Arena.ts"
-import { Ring } from "../../src/tree/Ring.ts"
+import { Arena } from "../../src/tree/memory/Arena.ts"
+import { Ring } from "../../src/tree/memory/Ring.ts"
 
 const Live = 1
 const Free = 2

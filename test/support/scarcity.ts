@@ -2,7 +2,7 @@
  * Hardly any memory for a world: the ring has a few frames beside the inner pages and the reserve, however many inner
  * pages there are, so that everything that can happen to a leaf happens all the time.
  */
-import { State } from "../../src/tree/MapTable.ts"
+import { State } from "../../src/tree/memory/MapTable.ts"
 import { NoSpace } from "../../src/tree/Tree.ts"
 import type { World } from "./world.ts"
 

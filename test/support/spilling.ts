@@ -2,12 +2,12 @@
  * A kernel whose older versions go to a scratch file when a test says so, and are read back as a store does it.
  */
 import { assert } from "@effect/vitest"
-import * as Block from "../../src/tree/Block.ts"
-import type { Range } from "../../src/tree/Cursor.ts"
-import { Batch } from "../../src/tree/Cursor.ts"
-import { KeyScratch } from "../../src/tree/KeyScratch.ts"
-import { Outgoing } from "../../src/tree/Outgoing.ts"
-import type { Wanted } from "../../src/tree/Run.ts"
+import { KeyScratch } from "../../src/tree/page/KeyScratch.ts"
+import * as Block from "../../src/tree/past/Block.ts"
+import { Outgoing } from "../../src/tree/past/Outgoing.ts"
+import type { Wanted } from "../../src/tree/past/Run.ts"
+import type { Range } from "../../src/tree/read/Cursor.ts"
+import { Batch } from "../../src/tree/read/Cursor.ts"
 import type { Root } from "../../src/tree/Tree.ts"
 import { Absent, inScratch, Kind, Missing } from "../../src/tree/Tree.ts"
 import type { Row } from "./treeModel.ts"

@@ -6,9 +6,9 @@
 import type { Machine } from "../../src/Machine.ts"
 import { audit } from "../../src/tree/Audit.ts"
 import type { Report } from "../../src/tree/Audit.ts"
-import { Batch } from "../../src/tree/Batch.ts"
-import * as Page from "../../src/tree/Page.ts"
-import { verify } from "../../src/tree/PageCheck.ts"
+import * as Page from "../../src/tree/page/Page.ts"
+import { verify } from "../../src/tree/page/PageCheck.ts"
+import { Batch } from "../../src/tree/read/Batch.ts"
 import type { Root } from "../../src/tree/Tree.ts"
 
 const everything = {

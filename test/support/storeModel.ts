@@ -4,7 +4,7 @@
  * Keys and values are strings with one char per byte. States share what they have in common and never change, so that
  * every commit's state can be kept.
  */
-import { Reducer } from "../../src/tree/Fold.ts"
+import { Reducer } from "../../src/tree/page/Fold.ts"
 import type { Random } from "./random.ts"
 import { foldOf, valueFor } from "./reducers.ts"
 

@@ -21,6 +21,11 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["StoreError", "Invariant", "Limits", "Telemetry", "Key", "key/"],
   ["disk/", "Codec", "Options"],
   ["log/"],
+  ["tree/page/"],
+  ["tree/memory/"],
+  ["tree/file/", "tree/past/"],
+  ["tree/read/"],
+  ["tree/write/"],
   ["tree/"],
   ["actors/"],
   ["offline/"],
@@ -76,7 +81,7 @@ interface Node {
 }
 
 export interface Source {
-  /** Relative to `src`, as in `tree/Page.ts`. */
+  /** Relative to `src`, as in `tree/page/Page.ts`. */
   readonly path: string
   readonly text: string
 }
@@ -112,7 +117,7 @@ export function parse(source: Source): Parsed {
 }
 
 const nameOf = (path: string): string =>
-  path.includes("/") ? `${path.split("/")[0]}/` : path.replace(/\.ts$/, "")
+  path.includes("/") ? path.slice(0, path.lastIndexOf("/") + 1) : path.replace(/\.ts$/, "")
 const floorOf = (path: string): number => floors.findIndex((names) => names.includes(nameOf(path)))
 const isKernel = (path: string): boolean => path.startsWith("log/") || path.startsWith("tree/")
 

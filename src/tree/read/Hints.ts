@@ -1,0 +1,161 @@
+/**
+ * A hash index in front of the trees: in which leaf, and where in it, a key was found last.
+ *
+ * The way down costs a search of every node on it. Where a key was found a short time ago it most likely still is, and
+ * whether it is there the leaf says: a key that stands in a leaf of a tree stands nowhere else in that tree. So nothing
+ * here is ever kept up to date. What has moved, was split, evicted or freed is found not to be there, and the search
+ * goes down the usual way.
+ *
+ * An entry (words); two of them are a set:
+ *
+ * | word | field                                                                                       |
+ * |-----:|---------------------------------------------------------------------------------------------|
+ * |    0 | hash of tree id and key                                                                      |
+ * |    1 | place: off of the record in its page, in words; in the bits above its page id; 0 = no entry   |
+ *
+ * ```
+ *   no table ── a tree is high enough ──▶ asked ── most of what is asked for is in vain (`weigh`) ──▶ resting
+ *                                           ▲                                                           │
+ *                                           └───────────────── so many keys later ──────────────────────┘
+ * ```
+ *
+ * I1 A place is advice. A key is there only if the page is a leaf of its tree, in place, and has the whole key; the off
+ *    says no more than which lines of memory to touch.
+ *
+ * Rejected: an index of all keys, which every split and each removal would have to keep right; asking it for the
+ * keys of `GetMany.ts`, whose ways down overlap: that took as long as before; and noting where writes have replaced a
+ * record that no read had found: overwriting half a million and a million keys in turn became a tenth slower.
+ */
+import { isInPlace } from "../memory/MapTable.ts"
+import type { Pages } from "../memory/Pages.ts"
+import type { Root } from "../memory/Root.ts"
+import type { KeyScratch } from "../page/KeyScratch.ts"
+import * as Leaf from "../page/Leaf.ts"
+import * as Page from "../page/Page.ts"
+import { hashOf } from "../past/VersionTable.ts"
+
+/** The table takes as much as this part of the arena, beside it. */
+const parts = 64
+
+const setWords = 4
+
+/** Where all nodes above the leaves are in the processor's caches, the way down is as short. */
+const levelLeast = 3
+
+export class Hints {
+  /** Reads and writes are weighed apart: reads fill the table, writes only use it. */
+  readonly reads = new Gate()
+  readonly writes = new Gate()
+  /** The slot at which the key was found. */
+  index = 0
+  /** Trees are asked for whose root is at this level or above. */
+  private readonly level: number
+  private readonly pages: Pages
+  private readonly pageBits: number
+  private words = new Int32Array(0)
+  /** For the word of a set. */
+  private mask = 0
+  /** Of the key asked for last; 0 where it was not asked for. */
+  private hash = 0
+
+  constructor(pages: Pages, level = levelLeast) {
+    this.pages = pages
+    this.level = level
+    this.pageBits = Math.log2(pages.arena.pageWords)
+  }
+
+  get bytes(): number {
+    return this.words.length * 4
+  }
+
+  /** The leaf where a key is, in place, at slot `index`; 0 where that is not known. */
+  find(root: Root, key: KeyScratch, gate: Gate): number {
+    this.hash = 0
+    if (!this.isHigh(root) || !gate.isOpen()) return 0
+    if (this.words.length === 0) this.allocate()
+    this.hash = hashOf(root.treeId, key.words, key.length)
+    const id = this.look(root, key)
+    if (id === 0) gate.inVain++
+    else gate.found++
+    return id
+  }
+
+  private isHigh(root: Root): boolean {
+    const { arena, map } = this.pages
+    const address = map.block[root.page] as number
+    return address >= 0
+      && Page.level(arena.words[address >>> arena.shift] as Int32Array, address & arena.mask) >= this.level
+  }
+
+  private look({ treeId }: Root, key: KeyScratch): number {
+    const { arena, map } = this.pages
+    const place = this.placeOf(this.hash)
+    const id = place >>> this.pageBits
+    if (place === 0 || !isInPlace(map.state[id] as number)) return 0
+    const address = map.block[id] as number
+    const words = arena.words[address >>> arena.shift] as Int32Array
+    const p = address & arena.mask
+    Leaf.touchRecord(words, p, place & arena.pageWords - 1, arena.pageWords)
+    if (!Leaf.mayHave(words, p, treeId, key)) return 0
+    this.index = Leaf.find(words, p, key)
+    return this.index < 0 ? 0 : id
+  }
+
+  private placeOf(hash: number): number {
+    const { words } = this
+    const at = hash & this.mask
+    if (words[at] === hash) return words[at + 1] as number
+    return words[at + 2] === hash ? words[at + 3] as number : 0
+  }
+
+  /** Notes where a read has found the key that was asked for last, if it was; of the two of its set the older goes. */
+  note(id: number, off: number): void {
+    const { hash, pageBits, words } = this
+    // There is no place for so high an id.
+    if (hash === 0 || id >>> 32 - pageBits !== 0) return
+    const at = hash & this.mask
+    if (words[at] !== hash) {
+      if (words[at + 3] === 0) this.reads.inVain--
+      words[at + 2] = words[at] as number
+      words[at + 3] = words[at + 1] as number
+      words[at] = hash
+    }
+    words[at + 1] = id << pageBits | off
+  }
+
+  private allocate(): void {
+    const { blocks, pageWords } = this.pages.arena
+    const sets = 2 ** Math.max(0, Math.floor(Math.log2(blocks * pageWords / parts / setWords)))
+    this.words = new Int32Array(sets * setWords)
+    this.mask = (sets - 1) * setWords
+  }
+}
+
+/** Keys of a window, at the end of which it is weighed; and those that are not asked for where it did not pay. */
+const windowKeys = 8_192
+const restKeys = 16 * windowKeys
+
+class Gate {
+  /** Keys that were where they were found last. */
+  found = 0
+  /** Keys of the window that were asked for in vain, but for those that took an entry that was free. */
+  inVain = 0
+  private left = windowKeys
+  private resting = 0
+
+  /** Whether a key is to be asked for. */
+  isOpen(): boolean {
+    if (this.resting > 0) {
+      this.resting--
+      return false
+    }
+    if (--this.left === 0) this.weigh()
+    return true
+  }
+
+  private weigh(): void {
+    if (this.inVain > windowKeys / 2) this.resting = restKeys
+    this.inVain = 0
+    this.left = windowKeys
+  }
+}
