@@ -4,7 +4,7 @@
  * I1 Whoever waits for anything is told, and nothing is accepted any more.
  */
 import * as Effect from "effect/Effect"
-import type { Fuse } from "./actors/Fuse.ts"
+import type { Fuse } from "./actors/loop/Fuse.ts"
 import type { Parts } from "./Doors.ts"
 import { Closed, storeError } from "./StoreError.ts"
 import type { StoreError } from "./StoreError.ts"

@@ -1,11 +1,12 @@
 /**
- * What a store that opens already has of guarded keyspaces (`actors/Guarded.ts`): their names, read from its tree.
+ * What a store that opens already has of guarded keyspaces (`actors/commit/Guarded.ts`): their names, read from its
+ * tree.
  *
  * I1 All of them are known before the first commit of a program is taken.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { states } from "./actors/Guarded.ts"
+import { states } from "./actors/commit/Guarded.ts"
 import type { Machine } from "./Doors.ts"
 import type { StoreError } from "./StoreError.ts"
 import { Batch } from "./tree/read/Cursor.ts"

@@ -5,8 +5,8 @@
  * inspection logs those.
  */
 import * as Effect from "effect/Effect"
-import type { Damage } from "./actors/Damage.ts"
-import type { Report as Shortage } from "./actors/Shortage.ts"
+import type { Damage } from "./actors/files/Damage.ts"
+import type { Report as Shortage } from "./actors/files/Shortage.ts"
 import type { Costs } from "./Costs.ts"
 import { costs } from "./Costs.ts"
 import type { Segment } from "./log/Segment.ts"

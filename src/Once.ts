@@ -7,8 +7,8 @@
  * I1 Whoever has entered the line leaves it, however it ends.
  */
 import * as Effect from "effect/Effect"
-import type { Answer, Place } from "./actors/Serials.ts"
-import type { SerialUse } from "./actors/Sessions.ts"
+import type { Answer, Place } from "./actors/commit/Serials.ts"
+import type { SerialUse } from "./actors/commit/Sessions.ts"
 import type { Durability } from "./Limits.ts"
 import type { Session } from "./Session.ts"
 import type { StoreError } from "./StoreError.ts"

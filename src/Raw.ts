@@ -11,7 +11,7 @@
  */
 import * as Exit from "effect/Exit"
 import { crc32 } from "node:zlib"
-import type { KeyspaceIntent } from "./actors/Intent.ts"
+import type { KeyspaceIntent } from "./actors/commit/Intent.ts"
 import type { Message } from "./actors/Wal.ts"
 import type { Declared, Machine } from "./Machine.ts"
 import { Corrupted, LimitExceeded, Overloaded, storeError } from "./StoreError.ts"

@@ -10,7 +10,7 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { ReadSet } from "./actors/ReadSet.ts"
+import { ReadSet } from "./actors/commit/ReadSet.ts"
 import type { Durability } from "./Limits.ts"
 import type { Declared, Machine } from "./Machine.ts"
 import { foldedRow, overlay, rowOf } from "./Overlay.ts"

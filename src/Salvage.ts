@@ -11,7 +11,7 @@
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import { isOfIndexes } from "./actors/Guarded.ts"
+import { isOfIndexes } from "./actors/commit/Guarded.ts"
 import { Disk } from "./disk/Disk.ts"
 import * as NodeDisk from "./disk/NodeDisk.ts"
 import type { ScannedGroup, ScanVerdict } from "./log/ScanAnswer.ts"

@@ -11,7 +11,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import type { Serials } from "./actors/Serials.ts"
+import type { Serials } from "./actors/commit/Serials.ts"
 import type { Machine } from "./Machine.ts"
 import { Store } from "./Store.ts"
 import type { SessionInUse, StoreError } from "./StoreError.ts"

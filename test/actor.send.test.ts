@@ -4,7 +4,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Actor from "../src/actors/Actor.ts"
+import * as Actor from "../src/actors/loop/Actor.ts"
 import { Closed, storeError } from "../src/StoreError.ts"
 import type { StoreError } from "../src/StoreError.ts"
 import { Schedule } from "./support/schedule.ts"

@@ -264,7 +264,7 @@ describe("docs/format.md", () => {
     "Codec.ts",
     "Key.ts",
     "Reducer.ts",
-    "actors/Directory.ts",
+    "actors/files/Directory.ts",
     "indexes/Lane.ts",
     "log/Group.ts",
     "log/RecordForm.ts",

@@ -2,8 +2,8 @@
  * What record an intent becomes, read back from the log.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Names } from "../src/actors/Intent.ts"
-import type { Intent, KeyspaceIntent } from "../src/actors/Intent.ts"
+import { Names } from "../src/actors/commit/Intent.ts"
+import type { Intent, KeyspaceIntent } from "../src/actors/commit/Intent.ts"
 import { GROUP_HEADER_BYTES, GroupKind } from "../src/log/Group.ts"
 import { decodeDefinition, readForms } from "../src/log/RecordForm.ts"
 import type { Write } from "../src/log/RecordForm.ts"

@@ -5,7 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberSet from "effect/FiberSet"
-import { Lanes } from "../src/actors/Lanes.ts"
+import { Lanes } from "../src/actors/loop/Lanes.ts"
 import { Schedule } from "./support/schedule.ts"
 
 const jobs = 3

@@ -3,8 +3,8 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { Promised } from "../src/actors/Promised.ts"
-import { Waiters } from "../src/actors/Waiters.ts"
+import { Promised } from "../src/actors/commit/Promised.ts"
+import { Waiters } from "../src/actors/commit/Waiters.ts"
 import { FaultDisk, layer } from "../src/disk/FaultDisk.ts"
 import * as Raw from "../src/Raw.ts"
 import { Closed, StoreError, storeError } from "../src/StoreError.ts"

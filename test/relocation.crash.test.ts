@@ -6,7 +6,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import type { Move } from "../src/actors/Request.ts"
+import type { Move } from "../src/actors/commit/Request.ts"
 import type { Disk } from "../src/disk/Disk.ts"
 import { FaultDisk, layer } from "../src/disk/FaultDisk.ts"
 import * as Store from "../src/Store.ts"

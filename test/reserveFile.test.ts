@@ -3,8 +3,8 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { Reserve } from "../src/actors/Reserve.ts"
-import { ReserveFile } from "../src/actors/ReserveFile.ts"
+import { Reserve } from "../src/actors/files/Reserve.ts"
+import { ReserveFile } from "../src/actors/files/ReserveFile.ts"
 import { Disk } from "../src/disk/Disk.ts"
 import * as MemoryDisk from "../src/disk/MemoryDisk.ts"
 import { SEGMENT_HEADER_BYTES } from "../src/log/Segment.ts"

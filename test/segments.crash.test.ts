@@ -4,7 +4,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { leftovers, Segments } from "../src/actors/Segments.ts"
+import { leftovers, Segments } from "../src/actors/files/Segments.ts"
 import { atOnce, Disk } from "../src/disk/Disk.ts"
 import type { DiskFile } from "../src/disk/Disk.ts"
 import { FaultDisk, layer } from "../src/disk/FaultDisk.ts"

@@ -5,7 +5,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import { Segments } from "../src/actors/Segments.ts"
+import { Segments } from "../src/actors/files/Segments.ts"
 import { Disk } from "../src/disk/Disk.ts"
 import type { Fault, Observed } from "../src/disk/FaultDisk.ts"
 import { FaultDisk, layer } from "../src/disk/FaultDisk.ts"

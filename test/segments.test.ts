@@ -4,7 +4,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { Segments } from "../src/actors/Segments.ts"
+import { Segments } from "../src/actors/files/Segments.ts"
 import { Disk } from "../src/disk/Disk.ts"
 import * as MemoryDisk from "../src/disk/MemoryDisk.ts"
 import type { Segment } from "../src/log/Segment.ts"

@@ -3,8 +3,8 @@
  * his.
  */
 import { assert, describe, it } from "@effect/vitest"
-import type { Answer, Place } from "../src/actors/Serials.ts"
-import { Serials } from "../src/actors/Serials.ts"
+import type { Answer, Place } from "../src/actors/commit/Serials.ts"
+import { Serials } from "../src/actors/commit/Serials.ts"
 import { Closed, storeError } from "../src/StoreError.ts"
 import { random } from "./support/random.ts"
 

@@ -3,8 +3,8 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Exit from "effect/Exit"
-import type { Serials } from "../src/actors/Serials.ts"
-import { Sessions } from "../src/actors/Sessions.ts"
+import type { Serials } from "../src/actors/commit/Serials.ts"
+import { Sessions } from "../src/actors/commit/Sessions.ts"
 import { defaults } from "../src/Limits.ts"
 import { RecordReader } from "../src/log/RecordReader.ts"
 import type { SessionEntry } from "../src/tree/file/Catalog.ts"

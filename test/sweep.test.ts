@@ -5,7 +5,7 @@
  * `HEARTWOOD_SEED=n` replays one seed, `HEARTWOOD_FIGURES=1` prints what was tried.
  */
 import { afterAll, assert, describe, it } from "@effect/vitest"
-import { Sweep } from "../src/actors/Sweep.ts"
+import { Sweep } from "../src/actors/apply/Sweep.ts"
 import { Tree } from "../src/actors/Tree.ts"
 import type { BufferMode } from "../src/Limits.ts"
 import { RecordType } from "../src/log/Record.ts"

@@ -2,7 +2,7 @@
  * Who waits for the log: completed in its order, each once, and never by each other.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Waiters } from "../src/actors/Waiters.ts"
+import { Waiters } from "../src/actors/commit/Waiters.ts"
 import { Closed, storeError } from "../src/StoreError.ts"
 import type { StoreError } from "../src/StoreError.ts"
 import { random } from "./support/random.ts"

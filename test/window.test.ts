@@ -2,8 +2,8 @@
  * The conflict window, against a list of everything that was written.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { ReadSet } from "../src/actors/ReadSet.ts"
-import { Window } from "../src/actors/Window.ts"
+import { ReadSet } from "../src/actors/commit/ReadSet.ts"
+import { Window } from "../src/actors/commit/Window.ts"
 import { random } from "./support/random.ts"
 import type { Random } from "./support/random.ts"
 import { seeds } from "./support/recorder.ts"

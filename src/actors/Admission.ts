@@ -8,7 +8,7 @@
 import type { Limits } from "../Limits.ts"
 import type { StoreError } from "../StoreError.ts"
 import type { Pages } from "../tree/memory/Pages.ts"
-import type { Reserve } from "./Reserve.ts"
+import type { Reserve } from "./files/Reserve.ts"
 
 /** Checkpoints that fail in a row, a second apart, before nobody waits for the next one: one may have had bad luck. */
 const failuresMost = 3

@@ -26,12 +26,12 @@ import type { Place } from "../tree/memory/MapChunk.ts"
 import type { Pages } from "../tree/memory/Pages.ts"
 import type { Misses } from "../tree/read/Misses.ts"
 import type { Root, Tree } from "../tree/Tree.ts"
-import * as Actor from "./Actor.ts"
-import { LoadMany } from "./LoadMany.ts"
-import type { LoadCounters, Loaded } from "./Loads.ts"
-import { Loads } from "./Loads.ts"
-import type { Merge, Written } from "./Room.ts"
-import { Room } from "./Room.ts"
+import { LoadMany } from "./buffer/LoadMany.ts"
+import type { LoadCounters, Loaded } from "./buffer/Loads.ts"
+import { Loads } from "./buffer/Loads.ts"
+import type { Merge, Written } from "./buffer/Room.ts"
+import { Room } from "./buffer/Room.ts"
+import * as Actor from "./loop/Actor.ts"
 
 export type Message =
   | {

@@ -34,10 +34,10 @@ import type { ChunkTable } from "../tree/file/ChunkTable.ts"
 import type { PageFile, SealedImage as Image } from "../tree/file/PageFile.ts"
 import type { Place } from "../tree/memory/MapChunk.ts"
 import type { Pages } from "../tree/memory/Pages.ts"
-import * as Actor from "./Actor.ts"
-import { CutWriter } from "./CutWriter.ts"
-import * as LoopTime from "./LoopTime.ts"
-import type { Trigger } from "./Triggers.ts"
+import { CutWriter } from "./checkpoint/CutWriter.ts"
+import type { Trigger } from "./checkpoint/Triggers.ts"
+import * as Actor from "./loop/Actor.ts"
+import * as LoopTime from "./loop/LoopTime.ts"
 
 /** How far a session has come in a checkpoint: it holds its serials up to this one, and none above. */
 export interface CommitPoint {

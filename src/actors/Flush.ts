@@ -24,7 +24,7 @@ import type { PageFile, SealedImage as Image } from "../tree/file/PageFile.ts"
 import { cutTo } from "../tree/file/Shrink.ts"
 import type { Place } from "../tree/memory/MapChunk.ts"
 import type { Pages } from "../tree/memory/Pages.ts"
-import * as Actor from "./Actor.ts"
+import * as Actor from "./loop/Actor.ts"
 
 /** How often an image is tried in another slot before its job fails. */
 const attemptsMax = 3

@@ -16,12 +16,12 @@ import { invariant } from "../Invariant.ts"
 import type { Limits } from "../Limits.ts"
 import type { SealedGroup, Tail } from "../log/Tail.ts"
 import { StoreError } from "../StoreError.ts"
-import { GroupSpan } from "./GroupSpan.ts"
-import type { OneWrite } from "./LogWriter.ts"
-import { Promised } from "./Promised.ts"
-import type { Message } from "./Request.ts"
-import type { Segments } from "./Segments.ts"
-import { Waiters } from "./Waiters.ts"
+import { GroupSpan } from "./commit/GroupSpan.ts"
+import { Promised } from "./commit/Promised.ts"
+import type { Message } from "./commit/Request.ts"
+import { Waiters } from "./commit/Waiters.ts"
+import type { OneWrite } from "./files/LogWriter.ts"
+import type { Segments } from "./files/Segments.ts"
 
 export interface Options {
   readonly limits: Limits

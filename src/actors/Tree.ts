@@ -30,12 +30,12 @@ import { writeReference } from "../tree/page/Reference.ts"
 import { ValueAt } from "../tree/page/ValueIn.ts"
 import type { Tree as Kernel } from "../tree/Tree.ts"
 import { Absent, Kind, Missing, NoSpace } from "../tree/Tree.ts"
-import type { Reply } from "./Actor.ts"
-import { Charges } from "./Charges.ts"
-import { Sequences } from "./Sequences.ts"
-import type { Options as SliceOptions } from "./Slices.ts"
-import { Slices } from "./Slices.ts"
-import type { Sweep } from "./Sweep.ts"
+import { Charges } from "./apply/Charges.ts"
+import { Sequences } from "./apply/Sequences.ts"
+import type { Options as SliceOptions } from "./apply/Slices.ts"
+import { Slices } from "./apply/Slices.ts"
+import type { Sweep } from "./apply/Sweep.ts"
+import type { Reply } from "./loop/Actor.ts"
 
 export interface Options {
   readonly kernel: Kernel

@@ -8,10 +8,10 @@
  * ```
  *
  * From the commit of `begin` on, every writer keeps the shadows (`Kept.ts`) and whoever does not is refused
- * (`actors/Guarded.ts`). So a record is in a shadow because it was written since, or because the slice that read it
- * added it, and a slice that adds what is there already changes nothing (online index building after Mohan and Narang,
- * "Algorithms for creating indexes for very large tables without quiescing updates", 1992; serializable slices need no
- * side file).
+ * (`actors/commit/Guarded.ts`). So a record is in a shadow because it was written since, or because the slice that read
+ * it added it, and a slice that adds what is there already changes nothing (online index building after Mohan and
+ * Narang, "Algorithms for creating indexes for very large tables without quiescing updates", 1992; serializable slices
+ * need no side file).
  *
  * I1 `begin`, each slice and the swap are a transaction each; what they decide on is read in it.
  */

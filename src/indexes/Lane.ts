@@ -2,7 +2,7 @@
  * A lane: the physical map of one index, from index keys to the keys of records.
  *
  * An index has one lane, and a second one while it is built anew beside the one that is read. Lanes are keyspaces whose
- * layout nothing else can declare (`actors/Guarded.ts`).
+ * layout nothing else can declare (`actors/commit/Guarded.ts`).
  *
  * | index      | key                                             | value                  |
  * |------------|-------------------------------------------------|------------------------|
@@ -18,7 +18,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import { layoutOfIndexes } from "../actors/Guarded.ts"
+import { layoutOfIndexes } from "../actors/commit/Guarded.ts"
 import * as Codec from "../Codec.ts"
 import { Form } from "../Form.ts"
 import * as Key from "../Key.ts"

@@ -18,7 +18,7 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
-import { layoutOfIndexes, states as declaredStates } from "../actors/Guarded.ts"
+import { layoutOfIndexes, states as declaredStates } from "../actors/commit/Guarded.ts"
 import * as Codec from "../Codec.ts"
 import { Form } from "../Form.ts"
 import * as Key from "../Key.ts"

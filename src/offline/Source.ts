@@ -6,7 +6,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { openReadOnly, pagesName } from "../actors/Directory.ts"
+import { openReadOnly, pagesName } from "../actors/files/Directory.ts"
 import type { Disk, DiskFile } from "../disk/Disk.ts"
 import { decodeSegment, parseSegmentName, SEGMENT_HEADER_BYTES } from "../log/Segment.ts"
 import type { DecodedSegment, Segment } from "../log/Segment.ts"

@@ -5,7 +5,7 @@
  */
 import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type { RangeRead } from "../actors/ReadSet.ts"
+import type { RangeRead } from "../actors/commit/ReadSet.ts"
 import type { OwnWrites } from "../Overlay.ts"
 import { after } from "../Overlay.ts"
 import type { Range } from "../Row.ts"

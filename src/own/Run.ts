@@ -7,8 +7,8 @@
  *
  * I1 The pieces of a run lie in the order of its writes: by keyspace, then by key.
  */
-import type { KeyspaceIntent } from "../actors/Intent.ts"
-import type { Appended } from "../actors/Streams.ts"
+import type { KeyspaceIntent } from "../actors/commit/Intent.ts"
+import type { Appended } from "../actors/commit/Streams.ts"
 import { invariant } from "../Invariant.ts"
 import type { PiecePlace } from "../log/Pieces.ts"
 import { writeBytes } from "../log/Record.ts"

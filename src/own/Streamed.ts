@@ -12,7 +12,7 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Semaphore from "effect/Semaphore"
-import { Stream } from "../actors/Streams.ts"
+import { Stream } from "../actors/commit/Streams.ts"
 import type { Machine } from "../Machine.ts"
 import type { StoreError } from "../StoreError.ts"
 import type { WriteSet } from "../WriteSet.ts"

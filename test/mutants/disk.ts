@@ -7,7 +7,7 @@ export const disk: ReadonlyArray<Mutant> = [
   {
     name: "log sync dropped",
     breaks: "A commit is acknowledged as synced, and its group was only written.",
-    file: "actors/LogWriter.ts",
+    file: "actors/files/LogWriter.ts",
     find: ": file.sync\n",
     replace: ": Effect.void\n",
     caughtBy: { file: "segments.crash" }
@@ -16,7 +16,7 @@ export const disk: ReadonlyArray<Mutant> = [
     name: "log write not durable",
     breaks:
       "A commit is acknowledged as synced, and the one write that was to make it so was an ordinary one.",
-    file: "actors/LogWriter.ts",
+    file: "actors/files/LogWriter.ts",
     find: "file.writeDurably(buffers, position)",
     replace: "file.write(buffers, position)",
     caughtBy: { file: "segments.crash" }
@@ -25,7 +25,7 @@ export const disk: ReadonlyArray<Mutant> = [
     name: "unsynced groups left out of a durable write",
     breaks:
       "A commit is acknowledged as synced, and a mark before it that was never synced breaks the chain to it.",
-    file: "actors/LogWriter.ts",
+    file: "actors/files/LogWriter.ts",
     find: "const all = this.groups.length === 0 ? groups : [...this.groups, ...groups]",
     replace: "const all = groups",
     caughtBy: { file: "segments.crash" }
@@ -33,7 +33,7 @@ export const disk: ReadonlyArray<Mutant> = [
   {
     name: "directory sync dropped",
     breaks: "A segment is written to before its name is durable.",
-    file: "actors/Segments.ts",
+    file: "actors/files/Segments.ts",
     find: "        isRecycled ? this.takingSpare(named) : named,\n        disk.syncDirectory(directory)\n",
     replace: "        isRecycled ? this.takingSpare(named) : named,\n        Effect.void\n",
     caughtBy: { file: "segments.crash" }
@@ -41,7 +41,7 @@ export const disk: ReadonlyArray<Mutant> = [
   {
     name: "spare renamed before its header is synced",
     breaks: "A recycled segment gets its name with the header of an older life.",
-    file: "actors/Segments.ts",
+    file: "actors/files/Segments.ts",
     find: "        Effect.andThen(file.sync),\n",
     replace: "",
     caughtBy: { file: "segments.crash" }
@@ -49,7 +49,7 @@ export const disk: ReadonlyArray<Mutant> = [
   {
     name: "seal before the next segment",
     breaks: "A seal promises a segment that a crash leaves without a name.",
-    file: "actors/Segments.ts",
+    file: "actors/files/Segments.ts",
     find: "        if (next !== undefined) yield* this.create(next)\n",
     replace: "",
     caughtBy: { file: "segments.crash" }
@@ -57,7 +57,7 @@ export const disk: ReadonlyArray<Mutant> = [
   {
     name: "segment recycled while its old name may come back",
     breaks: "A crash gives a recycled file, with another header by now, its old name back.",
-    file: "actors/Segments.ts",
+    file: "actors/files/Segments.ts",
     find: "        disk.syncDirectory(directory)\n      )\n      const kept",
     replace: "        Effect.void\n      )\n      const kept",
     caughtBy: { file: "segments.crash" }
@@ -65,7 +65,7 @@ export const disk: ReadonlyArray<Mutant> = [
   {
     name: "walked segment given up",
     breaks: "A segment goes while it is read through.",
-    file: "actors/Segments.ts",
+    file: "actors/files/Segments.ts",
     find: "        if (segment.sequence === this.walked) break\n",
     replace: "",
     caughtBy: { file: "segments" }
@@ -141,7 +141,7 @@ export const disk: ReadonlyArray<Mutant> = [
   {
     name: "superblock not confirmed",
     breaks: "What is opened may be a superblock that only the page cache has.",
-    file: "actors/Restore.ts",
+    file: "actors/opening/Restore.ts",
     find: "Effect.andThen(file.write([bytes], superblockOffset(newest.slot)), file.sync)",
     replace: "Effect.asVoid(Effect.sync(() => superblockOffset(newest.slot) + bytes.length))",
     caughtBy: { file: "olderCheckpoint" }
@@ -198,7 +198,7 @@ export const disk: ReadonlyArray<Mutant> = [
     name: "reserve taken from the log",
     breaks:
       "An eviction on a full disk takes the space of a segment that the log has begun, and the store fails.",
-    file: "actors/Reserve.ts",
+    file: "actors/files/Reserve.ts",
     find: "const mayGo = this.segmentsLeft > (this.tailBytes < spareTailBytes ? 1 : 0)",
     replace: "const mayGo = true",
     caughtBy: { file: "reserveFile" }
@@ -214,7 +214,7 @@ export const disk: ReadonlyArray<Mutant> = [
   {
     name: "whole reserve taken for gone",
     breaks: "A store that is opened on a full disk takes no commits any more, whatever is removed.",
-    file: "actors/ReserveFile.ts",
+    file: "actors/files/ReserveFile.ts",
     find: "missing > Math.max(0, room)",
     replace: "missing > room",
     caughtBy: { file: "reserveFile" }

@@ -39,7 +39,7 @@ export const log: ReadonlyArray<Mutant> = [
   {
     name: "large value checksum skipped",
     breaks: "A large value that has rotten in the log is answered.",
-    file: "actors/Values.ts",
+    file: "actors/files/Values.ts",
     find: "if (bytes !== undefined && actual === checksum >>> 0)",
     replace: "if (bytes !== undefined)",
     caughtBy: { file: "relocation.damage" }
@@ -71,7 +71,7 @@ export const log: ReadonlyArray<Mutant> = [
   {
     name: "adopted tail not rewritten",
     breaks: "What only the page cache had is built upon after a crash.",
-    file: "actors/Recovery.ts",
+    file: "actors/opening/Recovery.ts",
     find: "if (mode === \"readWrite\") yield* adopted.rewrite(end, opened)",
     replace: "adopted.takeDurable(end.durableLsn)",
     caughtBy: { file: "simulation" }
@@ -79,7 +79,7 @@ export const log: ReadonlyArray<Mutant> = [
   {
     name: "replay from the wrong cut",
     breaks: "Records that the checkpoint holds are applied to it again.",
-    file: "actors/Recovery.ts",
+    file: "actors/opening/Recovery.ts",
     find: "      storeId,\n      cut,\n",
     replace: "      storeId,\n      cut: roots.older?.cut ?? cut,\n",
     caughtBy: { file: "storeReopen" }
@@ -87,7 +87,7 @@ export const log: ReadonlyArray<Mutant> = [
   {
     name: "pieces below the cut not gathered",
     breaks: "A transaction whose pieces a checkpoint parts cannot be replayed.",
-    file: "actors/Gather.ts",
+    file: "actors/opening/Gather.ts",
     find: "if (firsts.length === 0) return",
     replace: "if (firsts.length >= 0) return",
     caughtBy: { file: "streams" }
@@ -136,7 +136,7 @@ export const log: ReadonlyArray<Mutant> = [
   {
     name: "waiter forgotten",
     breaks: "Of those that wait for one sync one is never answered.",
-    file: "actors/Waiters.ts",
+    file: "actors/commit/Waiters.ts",
     find: "this.waiting[durability] = waiters.slice(count)",
     replace: "this.waiting[durability] = waiters.slice(count + 1)",
     caughtBy: { file: "waiters", hangs: "may hang" }
@@ -144,7 +144,7 @@ export const log: ReadonlyArray<Mutant> = [
   {
     name: "waiter answered twice",
     breaks: "Who was answered is answered again.",
-    file: "actors/Waiters.ts",
+    file: "actors/commit/Waiters.ts",
     find: "this.waiting[durability] = waiters.slice(count)",
     replace: "this.waiting[durability] = waiters.slice(count - 1)",
     caughtBy: { file: "waiters", hangs: "may hang" }
@@ -153,7 +153,7 @@ export const log: ReadonlyArray<Mutant> = [
     name: "covered values hold the log",
     breaks:
       "What is overwritten in mini-pages only is not merged, and base pages go on holding segments of the log.",
-    file: "actors/Relocation.ts",
+    file: "actors/upkeep/Relocation.ts",
     find: "return Effect.ignore(this.options.merge(leaves))",
     replace: "return Effect.void",
     caughtBy: { file: "relocation", tests: "two checkpoints" }

@@ -7,7 +7,7 @@ export const program: ReadonlyArray<Mutant> = [
   {
     name: "wrong range validated",
     breaks: "A range that was read is validated as if it were empty.",
-    file: "actors/Window.ts",
+    file: "actors/commit/Window.ts",
     find: "block.has(space, lower, upper, at)",
     replace: "block.has(space, lower, lower, at)",
     caughtBy: { file: "window" }
@@ -15,7 +15,7 @@ export const program: ReadonlyArray<Mutant> = [
   {
     name: "no range validated",
     breaks: "What was inserted into a range that was read is not noticed.",
-    file: "actors/Window.ts",
+    file: "actors/commit/Window.ts",
     find: "    for (const range of ranges) if (this.isWritten(range, at)) return this.names[range.space]\n",
     replace:
       "    if (ranges.length < 0) return this.names[this.isWritten(ranges[0] as RangeRead, at) ? 0 : 1]\n",
@@ -24,7 +24,7 @@ export const program: ReadonlyArray<Mutant> = [
   {
     name: "conflict one off",
     breaks: "A commit at the LSN of a snapshot, which does not see it, is in no conflict with it.",
-    file: "actors/Window.ts",
+    file: "actors/commit/Window.ts",
     find: "if ((block.lsns[index] as number) < at) return -1",
     replace: "if ((block.lsns[index] as number) <= at) return -1",
     caughtBy: { file: "window" }
@@ -32,7 +32,7 @@ export const program: ReadonlyArray<Mutant> = [
   {
     name: "clear in no conflict",
     breaks: "Who read from a keyspace that was cleared since may commit.",
-    file: "actors/Window.ts",
+    file: "actors/commit/Window.ts",
     find: "    this.whole[space] = lsn\n",
     replace: "    this.whole[space] = Math.min(lsn, 0)\n",
     caughtBy: { file: "window" }
@@ -40,7 +40,7 @@ export const program: ReadonlyArray<Mutant> = [
   {
     name: "window forgets too early",
     breaks: "Commits are forgotten that an open transaction must be validated against.",
-    file: "actors/Window.ts",
+    file: "actors/commit/Window.ts",
     find: "(this.blocks[count] as Block).newest < lsn) count++",
     replace: "(this.blocks[count] as Block).newest < lsn + 512) count++",
     caughtBy: { file: "window" }
@@ -56,7 +56,7 @@ export const program: ReadonlyArray<Mutant> = [
   {
     name: "turn does not hold others back",
     breaks: "Somebody commits in between while a transaction that lost twice has the turn.",
-    file: "actors/Turns.ts",
+    file: "actors/commit/Turns.ts",
     find: "    return this.held !== undefined\n",
     replace: "    return false\n",
     caughtBy: { file: "contention" }
@@ -64,7 +64,7 @@ export const program: ReadonlyArray<Mutant> = [
   {
     name: "retry not woken",
     breaks: "A body that waits for a range to change sleeps on when something is written there.",
-    file: "actors/Watch.ts",
+    file: "actors/commit/Watch.ts",
     find: "if (waiter.reads.ranges.some((range) => covers(range, space, key))) this.rouse(waiter)",
     replace: "if (!waiter.reads.ranges.some((range) => covers(range, space, key))) this.rouse(waiter)",
     caughtBy: { file: "contention", hangs: "may hang" }
@@ -81,7 +81,7 @@ export const program: ReadonlyArray<Mutant> = [
   {
     name: "serial accepted twice",
     breaks: "The last serial of a session is taken again by whoever opens it next.",
-    file: "actors/Sessions.ts",
+    file: "actors/commit/Sessions.ts",
     find: "new Serials(known ?? { id: 0, name, serial: 0, lsn: 0, millis: 0 })",
     replace:
       "new Serials(known === undefined ? { id: 0, name, serial: 0, lsn: 0, millis: 0 } : { ...known, serial: Math.max(0, known.serial - 1) })",
@@ -130,7 +130,7 @@ export const program: ReadonlyArray<Mutant> = [
   {
     name: "large value relocated without looking",
     breaks: "A value that was overwritten since comes back when its old place is emptied.",
-    file: "actors/Charges.ts",
+    file: "actors/apply/Charges.ts",
     find: "    if (!same) return Absent\n",
     replace: "",
     caughtBy: { file: "charges" }
@@ -138,7 +138,7 @@ export const program: ReadonlyArray<Mutant> = [
   {
     name: "old place given up under a reader",
     breaks: "The old place of a value that was moved goes while somebody is about to read it.",
-    file: "actors/Charges.ts",
+    file: "actors/apply/Charges.ts",
     find: "        else moved.push({ treeId, base, bytes, since })\n",
     replace: "        else generations.dropLarge(treeId, base, bytes)\n",
     caughtBy: { file: "charges" }
@@ -191,7 +191,7 @@ export const program: ReadonlyArray<Mutant> = [
   {
     name: "job given to a lane unseen",
     breaks: "A lane that was taken off between its look for a job and its rest sleeps on.",
-    file: "actors/Lanes.ts",
+    file: "actors/loop/Lanes.ts",
     find: "    if (this.jobs.length > 0) return resume(Effect.void)\n",
     replace: "",
     caughtBy: { file: "lanes", hangs: "may hang" }

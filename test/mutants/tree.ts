@@ -193,7 +193,7 @@ export const tree: ReadonlyArray<Mutant> = [
   {
     name: "loaded although the page moved on",
     breaks: "An image is installed that is not the page's any more.",
-    file: "actors/Loads.ts",
+    file: "actors/buffer/Loads.ts",
     find: "else if (map.generation[pageId] === generation && (purpose",
     replace: "else if (generation >= 0 && (purpose",
     caughtBy: { file: "buffer" }
@@ -260,7 +260,7 @@ export const tree: ReadonlyArray<Mutant> = [
   {
     name: "record that passes a sweep",
     breaks: "A record that is applied by itself is applied before those that were gathered.",
-    file: "actors/Sweep.ts",
+    file: "actors/apply/Sweep.ts",
     find: "    this.settle()\n    this.lsn = reader.lsn\n",
     replace: "    this.lsn = reader.lsn\n",
     caughtBy: { file: "sweep" }

@@ -4,10 +4,10 @@
  * The engine has no switch for any of them: methods are replaced for as long as a test runs, and put back.
  */
 import * as Exit from "effect/Exit"
-import { hashOf, ReadSet } from "../../src/actors/ReadSet.ts"
-import type { RangeRead } from "../../src/actors/ReadSet.ts"
-import { Sessions } from "../../src/actors/Sessions.ts"
-import { Window } from "../../src/actors/Window.ts"
+import { hashOf, ReadSet } from "../../src/actors/commit/ReadSet.ts"
+import type { RangeRead } from "../../src/actors/commit/ReadSet.ts"
+import { Sessions } from "../../src/actors/commit/Sessions.ts"
+import { Window } from "../../src/actors/commit/Window.ts"
 import { Running } from "../../src/Running.ts"
 import { View } from "../../src/View.ts"
 import { WriteSet } from "../../src/WriteSet.ts"

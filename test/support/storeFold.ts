@@ -6,7 +6,7 @@
  */
 import * as Effect from "effect/Effect"
 import { crc32 } from "node:zlib"
-import { minis, restore, superblocks } from "../../src/actors/Restore.ts"
+import { minis, restore, superblocks } from "../../src/actors/opening/Restore.ts"
 import { Disk } from "../../src/disk/Disk.ts"
 import type { Image } from "../../src/disk/FaultDisk.ts"
 import type { Cut } from "../../src/log/Group.ts"

@@ -27,6 +27,12 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["tree/read/"],
   ["tree/write/"],
   ["tree/"],
+  ["actors/loop/"],
+  ["actors/commit/", "actors/checkpoint/", "actors/buffer/"],
+  ["actors/files/"],
+  ["actors/apply/"],
+  ["actors/opening/"],
+  ["actors/upkeep/"],
   ["actors/"],
   ["offline/"],
   ["Doors"],
@@ -52,7 +58,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
 ]
 /** `Key` is the door of `key/`: the two are one room. */
 const rooms: Record<string, string> = { Key: "key/" }
-/** Only `Machine` wires them; what else stands in `actors/` is a part of one. */
+/** Only `Machine` wires them; what else stands in `actors/` is a part of one, as are the rooms below. */
 const actors = ["Wal", "Tree", "Buffer", "Flush", "Checkpoint", "Janitor"]
 
 /** What would let time, chance or the surroundings into the kernel, or make it wait. */
@@ -146,7 +152,7 @@ export function floorProblems(file: Parsed): ReadonlyArray<string> {
 }
 
 export function actorProblems(file: Parsed): ReadonlyArray<string> {
-  if (!file.path.startsWith("actors/")) return []
+  if (nameOf(file.path) !== "actors/") return []
   return relative(file).filter(({ path }) => actors.some((actor) => path === `actors/${actor}.ts`))
     .map(({ line, path }) => `${file.path}:${line}: imports the actor ${path}: Store.ts wires actors`)
 }

@@ -2,7 +2,7 @@
  * How the page file becomes shorter: which slots are to be emptied, and how long the file is to be.
  *
  * Images are copied from the end of the file into free slots further down; when no retained checkpoint refers to the
- * old ones any more, the end is free and is cut off. Pure decisions; the work is in `actors/Mover.ts` and
+ * old ones any more, the end is free and is cut off. Pure decisions; the work is in `actors/checkpoint/Mover.ts` and
  * `actors/Flush.ts`.
  *
  * I1 For every live slot at `from` or above there is a free one below, beyond those that the checkpoint takes anyway.

@@ -10,7 +10,7 @@
  * I1 A slot belongs to one run, or is free.
  * I2 A run is here while a pin S has from < S ≤ to, and no longer.
  *
- * It must not write, wait, or know where the file is (`actors/Scratch.ts`).
+ * It must not write, wait, or know where the file is (`actors/files/Scratch.ts`).
  */
 import { invariant } from "../../Invariant.ts"
 import { widerBytes } from "../memory/Columns.ts"
