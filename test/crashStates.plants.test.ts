@@ -12,7 +12,12 @@ import type { Work } from "./support/crashWork.ts"
 const plants: ReadonlyArray<
   readonly [what: string, work: Work, fault: Omit<Fault, "outcome">, message: RegExp]
 > = [
-  ["of the log", commits, { operation: "sync", path: /log-/, times: 2 }, /log-\d+ is damaged|acknowledged/],
+  [
+    "of the log",
+    commits,
+    { operation: "sync", path: /log-/, times: 2 },
+    /log-\d+ is damaged|acknowledged|was durable up to/
+  ],
   [
     "of the page file",
     checkpoints,

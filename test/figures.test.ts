@@ -60,7 +60,7 @@ describe("the lines of the sources", () => {
   it("are added up by folder, and all of them", () => {
     assert.deepStrictEqual(linesOf(map).map((line) => line.trim().replaceAll(/ +/g, " ")), [
       "T1 src 50.0 % of 20 lines",
-      "T1 src/tree 100.0 % of 30 lines",
+      "T1 src/tree/page 100.0 % of 30 lines",
       "T1 all of it 80.0 % of 50 lines"
     ])
   })
