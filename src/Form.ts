@@ -233,7 +233,10 @@ export class Form<K, V, P> implements Declared {
     const key = this.key.decode(row.key, 0, row.key.length)
     if (key === undefined) return this.undecodedKey()
     try {
-      return entryOf(key, this.codec.decode(row.value), row)
+      const value = this.codec.decode(row.value)
+      // Of bytes the row is the entry itself: a scan makes no other object for each record.
+      const isEntry = (key as unknown) === row.key && (value as unknown) === row.value && !row.isLarge
+      return isEntry ? row as unknown as Entry<K, V> : entryOf(key, value, row)
     } catch (cause) {
       return this.undecoded(cause)
     }
