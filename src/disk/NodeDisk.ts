@@ -10,6 +10,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import fs from "node:fs"
+import { isAbsolute, resolve } from "node:path"
 import type { StoreError } from "../StoreError.ts"
 import { Bounce } from "./Bounce.ts"
 import type { Counters } from "./Counters.ts"
@@ -34,7 +35,7 @@ const flags: Record<OpenMode, number> = {
   readOnly: O_RDONLY | O_NOFOLLOW | O_NONBLOCK
 }
 
-/** The file system of this machine. Relative paths begin at the working directory. */
+/** The file system of this machine. Relative paths begin where the program stood when the first of them was used. */
 export const layer: Layer.Layer<Disk> = Layer.effect(Disk, Effect.sync(() => make(makeCounters())))
 
 const make = (counters: Counters): Disk["Service"] => {
@@ -43,27 +44,32 @@ const make = (counters: Counters): Disk["Service"] => {
     counted(nodeCall(operation, path, start))
   let made: Bounce | undefined
   const bounce = () => made ??= new Bounce()
+  // A program that changes its directory would go on in another one's store, without its lock.
+  let here: string | undefined
+  const at = (path: string): string =>
+    path === "" || isAbsolute(path) ? path : resolve(here ??= process.cwd(), path)
   return {
     counters,
     open: (path, options) =>
       Effect.suspend(() => {
         counters.opens++
-        return counted(openTransfer(path, options, bounce))
+        return counted(openTransfer(at(path), options, bounce))
       }).pipe(Effect.map((transfer) => new NodeFile(path, transfer, counters))),
-    kind: (path) => counted(kind(path)),
-    list: (path) => Effect.map(call<Array<string>>("list", path, (done) => fs.readdir(path, done)), sorted),
-    makeDirectory: (path) => counted(makeDirectory(path)),
-    rename: (from, to) => call<void>("rename", from, (done) => fs.rename(from, to, bare(done))),
-    unlink: (path) => call<void>("unlink", path, (done) => fs.unlink(path, bare(done))),
+    kind: (path) => counted(kind(at(path))),
+    list: (path) =>
+      Effect.map(call<Array<string>>("list", path, (done) => fs.readdir(at(path), done)), sorted),
+    makeDirectory: (path) => counted(makeDirectory(at(path))),
+    rename: (from, to) => call<void>("rename", from, (done) => fs.rename(at(from), at(to), bare(done))),
+    unlink: (path) => call<void>("unlink", path, (done) => fs.unlink(at(path), bare(done))),
     syncDirectory: (path) =>
       Effect.suspend(() => {
         counters.directorySyncs++
-        return counted(syncDirectory(path))
+        return counted(syncDirectory(at(path)))
       }),
-    lock: (path) => counted(lock(path)),
+    lock: (path) => counted(lock(at(path))),
     freeBytes: (path) =>
       Effect.map(
-        call<fs.StatsFs>("freeBytes", path, (done) => fs.statfs(path, done)),
+        call<fs.StatsFs>("freeBytes", path, (done) => fs.statfs(at(path), done)),
         ({ bavail, bsize }) => bavail * bsize
       )
   }

@@ -182,7 +182,7 @@ export const disk: ReadonlyArray<Mutant> = [
     name: "lock not taken",
     breaks: "Two processes open one store.",
     file: "disk/NodeDisk.ts",
-    find: "lock: (path) => counted(lock(path)),",
+    find: "lock: (path) => counted(lock(at(path))),",
     replace: "lock: (path) => Effect.asVoid(Effect.succeed([lock, path])),",
     caughtBy: { file: "refusals", tests: "another process" }
   },
