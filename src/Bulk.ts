@@ -9,20 +9,23 @@
  * I1 Entries are committed in their order, and an entry that comes twice has its last value.
  * I2 Once it answers, all of it is as durable as it was asked to be.
  *
- * For all or nothing there is `Tx.transact`, whose body may write more than memory holds. Rejected: making leaves
- * beside the log, which would make the log lie, and refusing keys that do not ascend, which are only slower.
+ * For all or nothing there are puts in `Tx.transact`, whose body may write more than memory holds. Rejected: making
+ * leaves beside the log, which would make the log lie, and refusing keys that do not ascend, which are only slower.
  */
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
+import { checkDurability } from "./Given.ts"
 import type { Keyspace } from "./Keyspace.ts"
 import type { Durability } from "./Limits.ts"
 import { inlinePairBytesOf } from "./Limits.ts"
 import { PackedPuts } from "./log/PackedPuts.ts"
 import type { Declared, Machine } from "./Machine.ts"
+import { Snapshot } from "./Snapshot.ts"
 import { Store } from "./Store.ts"
 import type { StoreError } from "./StoreError.ts"
-import { LimitExceeded, storeError } from "./StoreError.ts"
+import { LimitExceeded, Nested, storeError } from "./StoreError.ts"
 
 /** How far a load has come: what is counted here is committed, and no crash of the process loses it out of order. */
 export interface Progress {
@@ -47,22 +50,28 @@ const chunkEntries = 512
 /**
  * Puts all entries, later ones over earlier ones of the same key. Any order will do; ascending keys, as
  * `Keyspace.range` answers them, are the fastest. Fails with what the entries fail with, and with the store's errors;
- * what was committed by then stays.
+ * what was committed by then stays. Inside a transaction it fails with `Nested`.
  */
 export const load = <K, V, P, E = never, R = never>(
   keyspace: Keyspace<K, V, P>,
   entries: Iterable<readonly [K, V]> | Stream.Stream<readonly [K, V], E, R>,
   options: Options = {}
 ): Effect.Effect<Progress, E | StoreError, R | Store> =>
-  Store.use(({ machine }) =>
-    Effect.suspend(() => {
+  Effect.withFiber((fiber) => {
+    checkDurability(options.durability)
+    const { machine } = Context.getUnsafe(fiber.context, Store)
+    // It would commit beside the transaction, and in its exclusive turn wait for that to end.
+    if (Context.getOrUndefined(fiber.context, Snapshot)?.joins(machine) === true) {
+      return Effect.fail(storeError(new Nested({ what: "A bulk load" })))
+    }
+    return Effect.suspend(() => {
       const loader = new Loader(machine, keyspace, options)
       const loaded: Effect.Effect<void, E | StoreError, R> = Stream.isStream(entries)
         ? Stream.runForEachArray(entries, (some) => loader.putAll(some[Symbol.iterator]()))
         : Effect.suspend(() => loader.putAll(entries[Symbol.iterator]()))
       return Effect.andThen(loaded, Effect.suspend(() => loader.end))
     })
-  )
+  })
 
 class Loader<K, V, P> {
   private readonly machine: Machine

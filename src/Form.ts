@@ -5,7 +5,10 @@
  *
  * It must not know the store, nor what is done with the bytes.
  */
+import * as Arr from "effect/Array"
+import type * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
 import * as Codec from "./Codec.ts"
@@ -13,7 +16,7 @@ import * as Key from "./Key.ts"
 import { ranges } from "./Limits.ts"
 import type { Declared } from "./Machine.ts"
 import { FoldFailed } from "./Reducer.ts"
-import type { Columns, Range, Row } from "./Row.ts"
+import type { Columns, Range, Row, Scan } from "./Row.ts"
 import type { StoreError } from "./StoreError.ts"
 import { LimitExceeded, ReducerFailed, storeError, Undecodable, Unencodable } from "./StoreError.ts"
 import { compare } from "./WriteSet.ts"
@@ -56,7 +59,16 @@ export interface PutOptions {
 
 /** When what is written at `now` expires: Infinity where it stays. */
 export const expiryOf = (options: PutOptions | undefined, now: number): number =>
-  options?.ttl === undefined ? Infinity : now + Duration.toMillis(options.ttl)
+  options?.ttl === undefined ? Infinity : now + millisOf(options.ttl)
+
+/** What is no duration would be none, and the record gone at once. */
+const millisOf = (ttl: Duration.Input): number => {
+  const duration = Number.isNaN(ttl) ? Option.none() : Duration.fromInput(ttl)
+  if (Option.isSome(duration)) return Duration.toMillis(duration.value)
+  throw new RangeError(
+    `ttl is a duration such as "30 minutes" or a number of milliseconds, not ${String(ttl)}`
+  )
+}
 
 type Failed = Exit.Exit<never, StoreError>
 
@@ -201,6 +213,19 @@ export class Form<K, V, P> implements Declared {
     return Exit.succeed(values)
   }
 
+  protected entries(
+    keys: ReadonlyArray<K>,
+    rows: ReadonlyArray<Row | undefined>
+  ): Exit.Exit<Array<Option.Option<Entry<K, V>>>, StoreError> {
+    return Exit.map(
+      this.values(rows),
+      (values) =>
+        values.map((found, index) =>
+          Option.map(found, (value) => entryOf(keys[index] as K, value, rows[index] as Row))
+        )
+    )
+  }
+
   protected value(row: Row): Exit.Exit<Option.Option<V>, StoreError> {
     const value = this.decode(row)
     return "value" in value ? Exit.succeed(Option.some(value.value)) : value
@@ -279,8 +304,31 @@ export class Form<K, V, P> implements Declared {
   }
 }
 
-/** A count of rows; what is none counts as 0. */
-const wholeOf = (limit: number): number => limit > 0 ? Math.floor(limit) : 0
+/** A count of rows. */
+const wholeOf = (limit: number): number => {
+  if (Number.isNaN(limit)) throw new RangeError("limit is a number of entries, not NaN")
+  return limit > 0 ? Math.floor(limit) : 0
+}
+
+/** The rows of a scan, each as `decode` reads it. A chunk may be empty: its rows were removed by the one that reads. */
+export const decoded = <A extends { readonly key: unknown }>(
+  scan: Scan,
+  decode: (row: Row) => A | Failed
+): Effect.Effect<Arr.NonEmptyReadonlyArray<A>, StoreError | Cause.Done> => {
+  const pull: Effect.Effect<Arr.NonEmptyReadonlyArray<A>, StoreError | Cause.Done> = Effect.flatMap(
+    scan,
+    (rows) => {
+      const decoded: Array<A> = []
+      for (const row of rows) {
+        const entry = decode(row)
+        if (!("key" in entry)) return entry
+        decoded.push(entry)
+      }
+      return Arr.isReadonlyArrayNonEmpty(decoded) ? Exit.succeed(decoded) : pull
+    }
+  )
+  return pull
+}
 
 export const noValue = Exit.succeed(Option.none<never>())
 

@@ -7,7 +7,6 @@
  * Door to data, first of three files: this one turns keys and values into bytes (`Form.ts`), `Snapshot.ts` asks the
  * tree and waits for pages that are missing, `tree/read/Lookup.ts` finds the record.
  */
-import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -17,8 +16,11 @@ import * as Stream from "effect/Stream"
 import * as Codec from "./Codec.ts"
 import type { Stat } from "./Counts.ts"
 import * as Counts from "./Counts.ts"
+import type { WriteNext } from "./Decide.ts"
+import { decide } from "./Decide.ts"
 import type { Entry, PutOptions, RangeOptions } from "./Form.ts"
-import { entryOf, expiryOf, Form, isBytes, keyBytes, noValue } from "./Form.ts"
+import { decoded, entryOf, expiryOf, Form, isBytes, keyBytes, noValue } from "./Form.ts"
+import { checkKeyspaceName } from "./Given.ts"
 import * as Key from "./Key.ts"
 import type { Merging } from "./own/Merges.ts"
 import * as Raw from "./Raw.ts"
@@ -172,9 +174,7 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
     options?: { readonly usage?: Reducer.Named | undefined; readonly keepsIndexes?: boolean }
   ) {
     const usage = options?.usage
-    if (!name.isWellFormed() || Buffer.byteLength(name) > keyBytes) {
-      throw new RangeError(`a keyspace's name is well-formed text of at most ${keyBytes} bytes`)
-    }
+    checkKeyspaceName(name, keyBytes)
     // How values are framed is part of the layout: bytes read as JSON would be garbage. So is how they are folded.
     const layout = `${key.fingerprint} -> ${codec.format}${usage === undefined ? "" : ` by ${usage.layout}`}`
     super({ name, layout, reducer: usage?.id, keepsIndexes: options?.keepsIndexes }, key, codec)
@@ -205,12 +205,7 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
   ): Effect.Effect<Array<Option.Option<Entry<K, V>>>, StoreError, Snapshot> =>
     Effect.suspend(() => {
       const all = [...keys]
-      return Effect.flatMap(this.rowsOf(all), (rows) =>
-        Exit.map(this.values(rows), (values) =>
-          values.map((found, index) =>
-            Option.map(found, (value) =>
-              entryOf(all[index] as K, value, rows[index] as Row))
-          )))
+      return Effect.flatMap(this.rowsOf(all), (rows) => this.entries(all, rows))
     })
 
   readonly has = (key: K): Effect.Effect<boolean, StoreError, Snapshot> => this.find(key, "keys", isThere)
@@ -221,17 +216,10 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
     Snapshot.use((snapshot) => {
       const range = this.bounds({ ...options, limit: 1 }, "keys and values")
       if (Exit.isExit(range)) return range
-      const scan = snapshot.scan(this, range)
-      const pull: Effect.Effect<Option.Option<Entry<K, V>>, StoreError> = Effect.matchEffect(scan, {
-        // A chunk may be empty: its rows were removed by the transaction that reads.
-        onSuccess: ([row]) => {
-          if (row === undefined) return pull
-          const entry = this.entry(row)
-          return "key" in entry ? Exit.succeed(Option.some(entry)) : entry
-        },
+      return Effect.matchEffect(decoded(snapshot.scan(this, range), (row) => this.entry(row)), {
+        onSuccess: ([entry]) => Exit.succeed(Option.some(entry)),
         onFailure: (error) => Cause.isDone(error) ? noValue : Effect.fail(error)
       })
-      return pull
     })
 
   readonly range = (options: RangeOptions<K, P> = {}): Stream.Stream<Entry<K, V>, StoreError, Snapshot> =>
@@ -246,9 +234,7 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
   readonly put = (key: K, value: V, options?: PutOptions): Effect.Effect<void, StoreError, Tx> =>
     Tx.use((tx) => {
       const encoded = this.encodeKey(key)
-      if (!isBytes(encoded)) return encoded
-      const stored = this.encodeValue(value)
-      return isBytes(stored) ? tx.put(this, encoded, stored, expiryOf(options, tx.now)) : stored
+      return isBytes(encoded) ? this.write(tx, encoded, value, options) : encoded
     })
 
   readonly remove = (key: K): Effect.Effect<void, StoreError, Tx> =>
@@ -262,10 +248,11 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
     value: V,
     options?: PutOptions
   ): Effect.Effect<boolean, StoreError, Tx | Snapshot> =>
-    this.find(
+    this.decide(
       key,
       "keys",
-      (row) => row === undefined ? Effect.as(this.put(key, value, options), true) : no
+      options,
+      (row, write) => row === undefined ? Effect.as(write(Option.some(value)), true) : no
     )
 
   readonly replace = (
@@ -274,12 +261,13 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
     expected: number | undefined,
     options?: PutOptions
   ): Effect.Effect<void, StoreError | VersionMismatch, Tx | Snapshot> =>
-    this.find(
+    this.decide(
       key,
       "keys",
-      (row): Effect.Effect<void, StoreError | VersionMismatch, Tx> =>
+      options,
+      (row, write): Effect.Effect<void, StoreError | VersionMismatch> =>
         row?.lsn === expected
-          ? this.put(key, value, options)
+          ? write(Option.some(value))
           : Effect.fail(new VersionMismatch({ keyspace: this.name, expected, actual: row?.lsn }))
     )
 
@@ -288,10 +276,11 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
     f: (value: Option.Option<V>) => readonly [B, Option.Option<V>],
     options?: PutOptions
   ): Effect.Effect<B, StoreError, Tx | Snapshot> =>
-    Effect.flatMap(this.get(key), (value) => {
-      const [result, next] = f(value)
-      const write = Option.isSome(next) ? this.put(key, next.value, options) : this.remove(key)
-      return Effect.as(write, result)
+    this.decide(key, "keys and values", options, (row, write): Effect.Effect<B, StoreError> => {
+      const found = row === undefined ? noValue : this.value(row)
+      if (Exit.isFailure(found)) return Exit.failCause(found.cause)
+      const [result, next] = f(found.value)
+      return Effect.as(write(next), result)
     })
 
   readonly clear: Effect.Effect<void, StoreError, Tx> = Tx.use((tx) => tx.clear(this))
@@ -316,6 +305,42 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
     })
   }
 
+  /** What `answer` makes of a key's row, and writes of it, in one step. */
+  private decide<A, E>(
+    key: K,
+    columns: Columns,
+    options: PutOptions | undefined,
+    answer: (row: Row | undefined, write: WriteNext<V>) => Effect.Effect<A, E>
+  ): Effect.Effect<A, E | StoreError, Tx | Snapshot> {
+    return Effect.suspend(() => {
+      const encoded = this.encodeKey(key)
+      return isBytes(encoded) ?
+        decide(
+          this,
+          encoded,
+          columns,
+          (row, tx) =>
+            answer(
+              row,
+              (next) =>
+                Option.isSome(next) ? this.write(tx, encoded, next.value, options) : tx.remove(this, encoded)
+            )
+        ) :
+        encoded
+    })
+  }
+
+  /** Writes at once. */
+  private write(
+    tx: Tx["Service"],
+    encoded: Uint8Array,
+    value: V,
+    options: PutOptions | undefined
+  ): Effect.Effect<void, StoreError> {
+    const stored = this.encodeValue(value)
+    return isBytes(stored) ? tx.put(this, encoded, stored, expiryOf(options, tx.now)) : stored
+  }
+
   private rowsOf(keys: Iterable<K>): Effect.Effect<ReadonlyArray<Row | undefined>, StoreError, Snapshot> {
     return Snapshot.use((snapshot) => {
       const encoded = this.encodeKeys(keys)
@@ -331,21 +356,7 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
     return Stream.fromPull(Snapshot.use((snapshot) => {
       const range = this.bounds(options, columns)
       if (Exit.isExit(range)) return range
-      const scan = snapshot.scan(this, range)
-      const pull: Effect.Effect<Arr.NonEmptyReadonlyArray<A>, StoreError | Cause.Done> = Effect.flatMap(
-        scan,
-        (rows) => {
-          const decoded: Array<A> = []
-          for (const row of rows) {
-            const entry = decode(row)
-            if (!("key" in entry)) return entry
-            decoded.push(entry)
-          }
-          // A chunk may be empty: its rows were removed by the transaction that reads.
-          return Arr.isReadonlyArrayNonEmpty(decoded) ? Exit.succeed(decoded) : pull
-        }
-      )
-      return Effect.succeed(pull)
+      return Effect.succeed(decoded(snapshot.scan(this, range), decode))
     }))
   }
 }

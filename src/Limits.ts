@@ -9,6 +9,7 @@
 
 /** When a commit is acknowledged: applied, handed to the operating system, or synced. */
 export type Durability = "memory" | "buffered" | "synced"
+
 /** What is kept in memory of a leaf that does not fit as a whole: its records in use and its changes, or nothing. */
 export type BufferMode = "miniPages" | "pages"
 

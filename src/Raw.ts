@@ -13,6 +13,7 @@ import * as Exit from "effect/Exit"
 import { crc32 } from "node:zlib"
 import type { KeyspaceIntent } from "./actors/commit/Intent.ts"
 import type { Message } from "./actors/Wal.ts"
+import { checkLsn } from "./Given.ts"
 import type { Declared, Machine } from "./Machine.ts"
 import { Corrupted, LimitExceeded, Overloaded, storeError } from "./StoreError.ts"
 import type { StoreError } from "./StoreError.ts"
@@ -176,13 +177,16 @@ class Doors implements Raw {
 
   readonly awaitDurableUnsafe = (lsn: number): Promise<void> => {
     const failure = this.machine.unavailable()
-    return failure === undefined ? this.machine.promiseDurable(lsn) : Promise.reject(failure)
+    return failure === undefined ? this.machine.promiseDurable(checkLsn(lsn)) : Promise.reject(failure)
   }
 
   private commit(writes: ReadonlyArray<RawWrite>): number {
     const { limits, parts: { wal } } = this.machine
     this.check()
     for (const { key, value } of writes) {
+      if (!(key instanceof Uint8Array) || (value !== undefined && !(value instanceof Uint8Array))) {
+        throw noBytes()
+      }
       if (key.length > limits.keyBytes) throw exceeded("keyBytes", key.length, limits.keyBytes)
       const bytes = value?.length ?? 0
       if (bytes > limits.valueBytes) throw exceeded("valueBytes", bytes, limits.valueBytes)
@@ -280,3 +284,7 @@ const nothing = new Uint8Array(0)
 
 const exceeded = (limit: string, actual: number, maximum: number) =>
   storeError(new LimitExceeded({ limit, actual, maximum }))
+
+/** A program without types would store garbage, or stop the Wal in the middle of a group. */
+const noBytes = (): TypeError =>
+  new TypeError("keys are Uint8Arrays, and so are values but for undefined, which removes")

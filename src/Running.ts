@@ -84,8 +84,8 @@ export class Running {
     this.machine.window.end(this.at)
   }
 
-  joins(): boolean {
-    return this.running
+  joins(machine: Machine): boolean {
+    return this.running && machine === this.machine
   }
 
   get(keyspace: Declared, key: Uint8Array, columns: Columns): Effect.Effect<Row | undefined, StoreError> {
@@ -203,6 +203,10 @@ export class Running {
     if (row === undefined || expiry === undefined || write.reducer === undefined) return row
     if (isCurrent) this.writes.set(keyspace, { key: write.key, value: row.value.slice(), expiry })
     return row
+  }
+
+  seen({ name }: Declared, key: Uint8Array): () => boolean {
+    return this.own.seen(name, key)
   }
 
   /** Writes at once, as `remove` does: who calls it runs it. */

@@ -27,8 +27,8 @@ export type { Columns, Range, Row, Scan } from "./Row.ts"
 export class Snapshot extends Context.Service<Snapshot, {
   /** Exclusive: every commit below it is visible. */
   readonly at: number
-  /** Whether boundaries inside it read through it: so it is in a transaction, until that has ended. */
-  readonly joins: () => boolean
+  /** Whether boundaries of a store inside it read through it: so it is in a transaction of it, until that has ended. */
+  readonly joins: (machine: Machine) => boolean
   readonly get: (
     keyspace: Declared,
     key: Uint8Array,
@@ -148,7 +148,8 @@ const joined = (
 ): Snapshot["Service"] | undefined => {
   if (options?.at !== undefined || options?.snapshot !== undefined) return undefined
   const outer = Context.getOrUndefined(context, Snapshot)
-  return outer?.joins() === true ? outer : undefined
+  // A transaction of another store is none of this one's.
+  return outer?.joins(Context.getUnsafe(context, Store).machine) === true ? outer : undefined
 }
 
 /** Pins an LSN, the newest where none is given, and a time, which is now where none is given. */

@@ -26,6 +26,7 @@ import type { Report as Relocated } from "./actors/upkeep/Relocation.ts"
 import type { Disk } from "./disk/Disk.ts"
 import * as MemoryDisk from "./disk/MemoryDisk.ts"
 import * as NodeDisk from "./disk/NodeDisk.ts"
+import { checkLsn } from "./Given.ts"
 import * as Inspect from "./Inspect.ts"
 import * as Machine from "./Machine.ts"
 import type { Options } from "./Options.ts"
@@ -113,7 +114,7 @@ export const make = (
     return {
       visibleLsn: Effect.sync(machine.visible),
       durableLsn: Effect.sync(() => machine.parts.tail.durableLsn),
-      awaitDurable: machine.awaitDurable,
+      awaitDurable: (lsn) => Effect.suspend(() => machine.awaitDurable(checkLsn(lsn))),
       checkpoint: machine.checkpoint,
       events: Stream.fromPubSub(events),
       pageEvents: heard(machine.tree.events),

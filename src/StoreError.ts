@@ -285,10 +285,10 @@ export class TurnExpired extends Data.TaggedError("TurnExpired")<{ readonly mill
   }
 }
 
-/** A transaction of a session was begun inside another transaction. */
-export class Nested extends Data.TaggedError("Nested")<{ readonly session: string }> {
+/** What commits by itself was begun inside a transaction. */
+export class Nested extends Data.TaggedError("Nested")<{ readonly what: string }> {
   override get message(): string {
-    return `A transaction of session "${this.session}" cannot be part of another one: begin it outside`
+    return `${this.what} cannot be part of a transaction: begin it outside`
   }
 }
 

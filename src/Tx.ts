@@ -18,6 +18,7 @@ import type * as Exit from "effect/Exit"
 import * as Tracer from "effect/Tracer"
 import type { Commit, Options } from "./Attempt.ts"
 import { attempt } from "./Attempt.ts"
+import { checkDurability } from "./Given.ts"
 import type { Durability } from "./Limits.ts"
 import type { Declared } from "./Machine.ts"
 import type { Outcome } from "./Once.ts"
@@ -26,6 +27,7 @@ import type { Merging } from "./own/Merges.ts"
 import type { Running } from "./Running.ts"
 import type { Session } from "./Session.ts"
 import { Snapshot } from "./Snapshot.ts"
+import { stepOf } from "./Steps.ts"
 import { Store } from "./Store.ts"
 import type { Conflict, SerialGap, StoreError } from "./StoreError.ts"
 import { Nested, storeError } from "./StoreError.ts"
@@ -45,6 +47,8 @@ export class Tx extends Context.Service<Tx, {
     expiry?: number
   ) => Effect.Effect<void, StoreError>
   readonly remove: (keyspace: Declared, key: Uint8Array) => Effect.Effect<void, StoreError>
+  /** Asks later whether what the body has written of a key now is still all: its fibers write beside each other. */
+  readonly seen: (keyspace: Declared, key: Uint8Array) => () => boolean
   readonly merge: (keyspace: Merging, key: Uint8Array, operand: Uint8Array) => Effect.Effect<void, StoreError>
   readonly clear: (keyspace: Declared) => Effect.Effect<void, StoreError>
   readonly drop: (keyspace: Declared) => Effect.Effect<void, StoreError>
@@ -102,7 +106,10 @@ export const transact: Transact =
   <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | StoreError, Outside<R>> =>
     Effect.map(bounded(options, self), (committed) => committed.value)
 
-/** The same, answering the LSN beside the value. */
+/**
+ * The same, answering the LSN beside the value. Inside another transaction nothing is committed yet: the LSN is then
+ * that of the snapshot, and what it wrote has the LSN that the outermost one answers.
+ */
 export const commit: CommitWith =
   (options: Options = {}) =>
   <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<Commit<A>, E | StoreError, Outside<R>> =>
@@ -124,8 +131,9 @@ export const once = ({ durability, serial, session }: OnceOptions) =>
 ): Effect.Effect<Outcome<A>, E | SerialGap | StoreError, Exclude<R, Snapshot | Tx>> =>
   Effect.withFiber((fiber) => {
     const { machine } = session
-    if (Context.getOrUndefined(fiber.context, Snapshot)?.joins() === true) {
-      return Effect.fail(storeError(new Nested({ session: session.name })))
+    checkDurability(durability)
+    if (Context.getOrUndefined(fiber.context, Snapshot)?.joins(machine) === true) {
+      return Effect.fail(storeError(new Nested({ what: `A transaction of session "${session.name}"` })))
     }
     const expected = { session, serial, durability: durability ?? machine.durability }
     return traced(
@@ -144,13 +152,14 @@ const bounded = <A, E, R>(
   self: Effect.Effect<A, E, R>
 ): Effect.Effect<Commit<A>, E | StoreError, Outside<R>> => {
   const { attempts = 1, durability } = options
+  checkDurability(durability)
   if (!Number.isInteger(attempts) || attempts < 1) {
     throw new RangeError("attempts is a whole number of at least 1: how often the body may run")
   }
   return Effect.withFiber((fiber) => {
     const { machine } = Context.getUnsafe(fiber.context, Store)
     const outer = Context.getOrUndefined(fiber.context, Snapshot)
-    const run = outer?.joins() === true
+    const run = outer?.joins(machine) === true
       ? nested(self as Effect.Effect<A, E, Outside<R>>, durability, outer.at)
       : attempt(machine, options, bodyOf(self)) as Effect.Effect<Commit<A>, E | StoreError, Outside<R>>
     return traced(fiber.context, run)
@@ -192,17 +201,12 @@ const nested = <A, E, R>(
   })
 
 /**
- * Runs a step whose writes are discarded if it fails, so that the body may go on with something else. Steps that run
- * beside each other are not told apart: one that fails takes with it what the others wrote since it began.
+ * Runs a step whose writes are discarded if it fails, so that the body may go on with something else. Steps that fibers
+ * of a body begin beside each other run one after another; what a fiber writes beside a step, and outside of one, goes
+ * with the step if that fails.
  */
 export const savepoint = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R | Tx> =>
   Tx.use((tx) => stepOf(tx, self))
-
-const stepOf = <A, E, R>(tx: Tx["Service"], self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.suspend(() => {
-    const leave = tx.step()
-    return Effect.onExit(self, (exit) => Effect.sync(() => leave(exit)))
-  })
 
 /**
  * Gives up, and runs the transaction anew as soon as something that it has read is written: the composable blocking of

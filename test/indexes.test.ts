@@ -20,7 +20,7 @@ const waiting = <A, E, R>(body: Effect.Effect<A, E, R>) =>
     const { at } = snapshot
     return Effect.provideService(body, Snapshot.Snapshot, {
       at,
-      joins: () => snapshot.joins(),
+      joins: (machine) => snapshot.joins(machine),
       get: (...args) => Effect.andThen(Effect.yieldNow, snapshot.get(...args)),
       look: (...args) => Effect.andThen(Effect.yieldNow, snapshot.get(...args)),
       getMany: (...args) => snapshot.getMany(...args),

@@ -142,7 +142,10 @@ suite("a session", (test) => {
   test("cannot commit as a part of another transaction", () =>
     Effect.gen(function*() {
       const session = yield* Session.open("a")
-      assert.deepInclude(yield* refusal(write(once(session, 1))), { _tag: "Nested", session: "a" })
+      assert.deepInclude(yield* refusal(write(once(session, 1))), {
+        _tag: "Nested",
+        what: "A transaction of session \"a\""
+      })
       const inner = Tx.once({ session, serial: 1 })(once(session, 2))
       assert.strictEqual(yield* reasonOf(inner), "Nested")
       assert.strictEqual(session.serial, 0)

@@ -11,11 +11,11 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import { expiryOf } from "../Form.ts"
 import type { Entry, Keyspace, PutOptions } from "../Keyspace.ts"
 import { Snapshot } from "../Snapshot.ts"
+import * as Steps from "../Steps.ts"
 import { DuplicateKey, IndexNotReady, storeError, Unindexed } from "../StoreError.ts"
 import type { StoreError } from "../StoreError.ts"
 import { savepoint, Tx } from "../Tx.ts"
@@ -53,14 +53,8 @@ interface Change<K> {
 }
 
 /** One write at a time in each transaction. */
-const turns = new WeakMap<Tx["Service"], Semaphore.Semaphore>()
-
 const inTurn = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R | Tx> =>
-  Tx.use((tx) => {
-    let turn = turns.get(tx)
-    if (turn === undefined) turns.set(tx, turn = Semaphore.makeUnsafe(1))
-    return turn.withPermit(self)
-  })
+  Tx.use((tx) => Steps.inTurn(tx, self))
 
 export class Kept<K, V, P> {
   /** The records; what is written here must be kept in the lanes too. */

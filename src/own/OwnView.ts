@@ -47,9 +47,15 @@ export class OwnView {
   /** Asks later whether what is said of a key now is still so. */
   seen(name: string, key: Uint8Array): () => boolean {
     const { body } = this
-    const write = body.writes.find(name)?.get(key)
+    const own = body.writes.find(name)
+    const write = own?.get(key)
+    const cleared = own?.cleared === true
     const generation = body.streamed?.generation
-    return () => body.writes.find(name)?.get(key) === write && body.streamed?.generation === generation
+    return () => {
+      const now = body.writes.find(name)
+      return now?.get(key) === write && (now?.cleared === true) === cleared &&
+        body.streamed?.generation === generation
+    }
   }
 
   /** The writes to a keyspace, for a scan. */

@@ -19,7 +19,7 @@ const commentColumns = 120
  */
 const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["StoreError", "Invariant", "Limits", "Telemetry", "Key", "key/"],
-  ["disk/", "Codec", "Options"],
+  ["disk/", "Codec", "Options", "Given"],
   ["log/"],
   ["tree/page/"],
   ["tree/memory/"],
@@ -45,11 +45,12 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["Store"],
   ["ByKey"],
   ["Snapshot", "Session", "Counts", "WriteSet", "Reducer"],
-  ["Overlay", "Form", "Once"],
+  ["Overlay", "Form", "Once", "Steps"],
   ["own/"],
   ["Running"],
   ["Attempt"],
   ["Tx"],
+  ["Decide"],
   ["Keyspace"],
   ["indexes/", "salvage/", "testing/"],
   ["Indexes", "Bulk", "Verify", "Salvage", "Log", "Flags", "testing"],
