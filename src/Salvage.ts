@@ -6,7 +6,7 @@
  * the keys in the ranges that the report lists. It is made by ordinary transactions, so it is as sound as any; versions
  * and LSNs are its own.
  *
- * I1 Nothing is written to the damaged store.
+ * I1 Nothing is written to the damaged store. Its lock is shared, which takes no right to write either.
  * I2 Every key of the state at that LSN has its value in the new store, or lies in a range that is listed.
  */
 import * as Clock from "effect/Clock"
@@ -39,7 +39,7 @@ export { Watcher }
 export type { Finding, Progress }
 
 export interface Options {
-  /** The damaged store. It must not be open. */
+  /** The damaged store. It must not be open, and cannot be opened meanwhile. */
   readonly from: string
   /** The directory of the new store: empty, or not there yet. */
   readonly to: string
@@ -99,6 +99,7 @@ export const salvageDisk = (options: Options): Effect.Effect<Report, StoreError,
   Effect.scoped(Effect.gen(function*() {
     const { from, to } = options
     const disk = yield* Disk
+    yield* Source.keepOut(disk, from)
     const source = yield* Source.open(disk, from)
     const findings = new Findings(options.findings ?? 1000)
     const plan = yield* Plan.make(source, findings.add)
@@ -130,7 +131,10 @@ const expectEmpty = (disk: Disk["Service"], to: string): Effect.Effect<void, Sto
     return yield* Effect.fail(storeError(new InvalidOptions({ problems })))
   })
 
-/** A store that somebody has open moves on, and what was read of it is of two moments. */
+/**
+ * A store that somebody has open moves on, and what was read of it is of two moments. The lock keeps all out, but a
+ * copy or a damaged store may have none.
+ */
 const expectUnchanged = (source: Source.Source): Effect.Effect<void, StoreError> =>
   Effect.flatMap(Source.hasMoved(source), (moved) =>
     moved

@@ -93,6 +93,12 @@ export const atOnce = (job: () => void): Effect.Effect<void, StoreError> =>
     }
   })
 
+/**
+ * How a lock is held. `"alone"`: by one, who may write. `"shared"`: by any number who only read, and who keep out
+ * whoever wants it alone.
+ */
+export type LockMode = "alone" | "shared"
+
 /** What a path names. A symbolic link is `"other"`, wherever it leads. */
 export type Kind = "missing" | "file" | "directory" | "other"
 
@@ -143,11 +149,12 @@ export class Disk extends Context.Service<Disk, {
   /** Makes the names in a directory durable: creations, renames and unlinks since the last sync. */
   readonly syncDirectory: (path: string) => Effect.Effect<void, StoreError>
   /**
-   * Holds the lock file `path` (created where missing) exclusively, across fibers, threads and processes,
-   * until the scope closes or the process ends in whatever way. Held elsewhere: `Locked`, with the owner's
-   * process id. Nothing but `lock` may open that file.
+   * Holds the lock file `path`, `"alone"` unless `mode` says otherwise, across fibers, threads and processes, until
+   * the scope closes or the process ends in whatever way. Held elsewhere in a mode that does not go with it: `Locked`,
+   * with the process id of the owner where one has it alone. Alone, the file is created where missing; shared, nothing
+   * is written anywhere, and a file that is missing is `ENOENT`. Nothing but `lock` may open that file.
    */
-  readonly lock: (path: string) => Effect.Effect<void, StoreError, Scope.Scope>
+  readonly lock: (path: string, mode?: LockMode) => Effect.Effect<void, StoreError, Scope.Scope>
   /** Bytes that a writer may still add to the file system of this directory. */
   readonly freeBytes: (directory: string) => Effect.Effect<number, StoreError>
   readonly counters: Readonly<Counters>

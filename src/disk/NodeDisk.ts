@@ -66,7 +66,7 @@ const make = (counters: Counters): Disk["Service"] => {
         counters.directorySyncs++
         return counted(syncDirectory(at(path)))
       }),
-    lock: (path) => counted(lock(at(path))),
+    lock: (path, mode = "alone") => counted(lock(at(path), mode)),
     freeBytes: (path) =>
       Effect.map(
         call<fs.StatsFs>("freeBytes", path, (done) => fs.statfs(at(path), done)),

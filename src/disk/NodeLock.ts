@@ -6,6 +6,9 @@
  * threads and this one, and the kernel ends it with the process, whatever ends that. Nothing is ever written
  * to that database.
  *
+ * Who shares the lock holds a read transaction on a descriptor that cannot write: it goes with others of its kind, and
+ * shuts out an exclusive one or is shut out by it. A file system that is mounted read-only will do.
+ *
  * The owner's process id stands in a side file, `<path>.pid`, never in the lock file: a POSIX lock is dropped
  * when any descriptor of its file is closed in the same process, so nobody may open the lock file but SQLite.
  * The side file is news, not truth: it may be missing, or name a process that died.
@@ -21,18 +24,21 @@ import { dirname } from "node:path"
 import type { DatabaseSync } from "node:sqlite"
 import { DiskFailed, Locked, StoreError, storeError } from "../StoreError.ts"
 import { codeOf, diskFailed, SystemError } from "./Disk.ts"
+import type { LockMode } from "./Disk.ts"
 
 /** See `Disk.lock`. */
-export const lock = (path: string): Effect.Effect<void, StoreError, Scope.Scope> =>
+export const lock = (path: string, mode: LockMode): Effect.Effect<void, StoreError, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.suspend(() => {
       try {
-        return Effect.succeed(acquire(path))
+        const database = mode === "alone" ? acquire(path) : share(path)
+        held.add(database)
+        return Effect.succeed(database)
       } catch (cause) {
         return Effect.fail(cause instanceof StoreError ? cause : diskFailed("lock", path, cause))
       }
     }),
-    (database) => Effect.sync(() => release(path, database))
+    (database) => Effect.sync(() => release(path, mode, database))
   ).pipe(Effect.asVoid)
 
 /**
@@ -44,7 +50,7 @@ const held = new Set<DatabaseSync>()
 
 const acquire = (path: string): DatabaseSync => {
   const existed = refuseOthers(path)
-  const database = begin(path)
+  const database = begin(path, "alone")
   try {
     // By path, not by descriptor (see above). SQLite creates the file as the umask has it.
     if (!existed) fs.chmodSync(path, 0o600)
@@ -52,9 +58,14 @@ const acquire = (path: string): DatabaseSync => {
     database.close()
     throw cause
   }
-  held.add(database)
   leavePid(path)
   return database
+}
+
+/** No process id is left: that would write, and who shares is no owner. */
+const share = (path: string): DatabaseSync => {
+  if (!refuseOthers(path)) throw new SystemError("ENOENT")
+  return begin(path, "shared")
 }
 
 /** Answers whether the lock file exists; SQLite would follow a symbolic link. */
@@ -66,24 +77,30 @@ const refuseOthers = (path: string): boolean => {
   return stats !== undefined
 }
 
-/** The exclusive transaction. */
-const begin = (path: string): DatabaseSync => {
+/** What makes a transaction hold the lock. The journal is in memory: else one file more would stand beside the lock. */
+const statements: Record<LockMode, string> = {
+  alone: "PRAGMA journal_mode = MEMORY; PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE",
+  // Only what reads takes the lock; there is nothing to be read.
+  shared: "BEGIN; SELECT 1 FROM sqlite_schema"
+}
+
+/** The transaction. */
+const begin = (path: string, mode: LockMode): DatabaseSync => {
   let database: DatabaseSync | undefined
   try {
     const { DatabaseSync } = process.getBuiltinModule("node:sqlite")
-    database = new DatabaseSync(path)
-    // The journal in memory: else one file more would stand beside the lock.
-    database.exec("PRAGMA journal_mode = MEMORY; PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE")
+    database = new DatabaseSync(path, { readOnly: mode === "shared" })
+    database.exec(statements[mode])
     return database
   } catch (cause) {
     database?.close()
-    throw refusal(path, cause)
+    throw refusal(path, mode, cause)
   }
 }
 
-const release = (path: string, database: DatabaseSync): void => {
+const release = (path: string, mode: LockMode, database: DatabaseSync): void => {
   try {
-    fs.unlinkSync(pidPath(path))
+    if (mode === "alone") fs.unlinkSync(pidPath(path))
   } catch {
     // Gone with its directory, perhaps; the lock is what counts.
   }
@@ -133,21 +150,22 @@ const isAlive = (pid: number): boolean => {
 const codes: Record<number, string> = { 7: "ENOMEM", 8: "EROFS", 10: "EIO", 13: "ENOSPC" }
 
 /** What SQLite's refusal means for a lock. */
-const refusal = (path: string, cause: unknown): StoreError => {
+const refusal = (path: string, mode: LockMode, cause: unknown): StoreError => {
   if (!(cause instanceof Error && "errcode" in cause && typeof cause.errcode === "number")) {
     return diskFailed("lock", path, cause)
   }
   const primary = cause.errcode & 0xff
   if (primary === 5 || primary === 6) return storeError(new Locked({ path, pid: readPid(path) }))
-  const code = codes[primary] ?? (primary === 14 ? codeOfDirectory(path) : `SQLITE_${primary}`)
+  const code = codes[primary] ?? (primary === 14 ? codeOfPath(path, mode) : `SQLITE_${primary}`)
   return storeError(new DiskFailed({ operation: "lock", path, code, cause }))
 }
 
 /** Why a file could not be opened or created, which SQLite does not tell. */
-const codeOfDirectory = (path: string): string => {
+const codeOfPath = (path: string, mode: LockMode): string => {
+  const { R_OK, W_OK, X_OK } = fs.constants
   try {
-    fs.accessSync(dirname(path), fs.constants.W_OK | fs.constants.X_OK)
-    fs.accessSync(path, fs.constants.R_OK | fs.constants.W_OK)
+    fs.accessSync(dirname(path), mode === "alone" ? W_OK | X_OK : X_OK)
+    fs.accessSync(path, mode === "alone" ? R_OK | W_OK : R_OK)
     return "SQLITE_14"
   } catch (cause) {
     return codeOf(cause)

@@ -8,7 +8,7 @@
  * A file lives as long as a name or an open handle leads to it.
  */
 import { Content } from "./Content.ts"
-import type { Kind, OpenMode } from "./Disk.ts"
+import type { Kind, LockMode, OpenMode } from "./Disk.ts"
 import { codeOf, SystemError } from "./Disk.ts"
 
 /** A file, apart from its names. */
@@ -73,7 +73,8 @@ export class Volume {
    */
   capacityBytes = Infinity
   private readonly journal: Journal
-  private readonly locks = new Set<string>()
+  /** Who holds each lock: one alone, or so many together. */
+  private readonly locks = new Map<string, "alone" | number>()
 
   constructor(root: DirectoryNode = new DirectoryNode(), journal: Journal = silent) {
     this.root = root
@@ -195,16 +196,20 @@ export class Volume {
     this.journal.syncedDirectory(this.directory(path))
   }
 
-  /** Creates the lock file where missing and answers how to let go of it; `undefined` while it is held. */
-  lock(path: string): (() => void) | undefined {
+  /** Holds a lock file (see `Disk.lock`) and answers how to let go of it; `undefined` while that cannot be. */
+  lock(path: string, mode: LockMode): (() => void) | undefined {
     const { directory, name, node } = this.locate(path)
     if (node instanceof DirectoryNode) throw new SystemError("EISDIR")
     const key = parts(path).join("/")
-    if (this.locks.has(key)) return undefined
+    if (node === undefined && mode === "shared") throw new SystemError("ENOENT")
+    const holders = this.locks.get(key) ?? 0
+    if (holders === "alone" || (mode === "alone" && holders > 0)) return undefined
     if (node === undefined) this.set([{ directory, name, node: new FileNode() }])
-    this.locks.add(key)
+    this.locks.set(key, mode === "alone" ? mode : holders + 1)
     return () => {
-      this.locks.delete(key)
+      const held = this.locks.get(key)
+      if (typeof held === "number" && held > 1) this.locks.set(key, held - 1)
+      else this.locks.delete(key)
     }
   }
 

@@ -80,9 +80,9 @@ export const fromVolume = (current: () => Volume, runner: Runner): Disk["Service
         counters.directorySyncs++
         volume.syncDirectory(path)
       }),
-    lock: (path) =>
+    lock: (path, mode = "alone") =>
       Effect.acquireRelease(
-        onPath("lock", path, (volume) => volume.lock(path)).pipe(
+        onPath("lock", path, (volume) => volume.lock(path, mode)).pipe(
           Effect.flatMap((release) =>
             release === undefined
               ? Effect.fail(storeError(new Locked({ path, pid: process.pid })))

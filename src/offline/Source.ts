@@ -2,11 +2,12 @@
  * The files of a store that nobody runs, or that somebody else runs: opened to be read, never to be written.
  *
  * What is missing or cannot be read is found and told, not failed for, unless this process is to blame (it may not read
- * the files, or has too many open). No lock is taken: that would write.
+ * the files, or has too many open). `open` takes no lock, so that one may look beside an owner; who cannot bear one
+ * calls `keepOut` before.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { openReadOnly, pagesName } from "../actors/files/Directory.ts"
+import * as Directory from "../actors/files/Directory.ts"
 import type { Disk, DiskFile } from "../disk/Disk.ts"
 import { decodeSegment, parseSegmentName, SEGMENT_HEADER_BYTES } from "../log/Segment.ts"
 import type { DecodedSegment, Segment } from "../log/Segment.ts"
@@ -105,6 +106,16 @@ export const readAt = (
   )
 }
 
+/**
+ * Shares the lock of a store, so that nobody opens it meanwhile, and writes nothing for that. `Locked` where it is
+ * open. A lock file that is missing or damaged keeps nobody out and is no reason to stop: it may be part of what was
+ * lost.
+ */
+export const keepOut = (
+  disk: Disk["Service"],
+  directory: string
+): Effect.Effect<void, StoreError, Scope.Scope> => Effect.asVoid(tolerate(Directory.keepOut(disk, directory)))
+
 /** Opens all files of a store. Fails where there is no store, and where this process may not look. */
 export const open = (
   disk: Disk["Service"],
@@ -123,7 +134,7 @@ export const open = (
     const slots = [slotAt(0), slotAt(1)] as const
     const choice = chooseSuperblock(...slots)
     const storeId = choice._tag === "Chosen" ? choice.superblock.storeId : undefined
-    const pages = yield* openFile(disk, `${directory}/${pagesName}`)
+    const pages = yield* openFile(disk, `${directory}/${Directory.pagesName}`)
     const segments: Array<SegmentFile> = []
     for (const name of yield* disk.list(directory)) {
       const sequence = parseSegmentName(name)
@@ -162,7 +173,7 @@ const openSuperblocks = (
     bytes: 0,
     fault: fault("a superblock", actual)
   })
-  return openReadOnly(disk, directory).pipe(
+  return Directory.openReadOnly(disk, directory).pipe(
     Effect.flatMap((file) => Effect.map(file.size, (bytes) => ({ path, file, bytes, fault: undefined }))),
     Effect.catchIf(
       ({ reason }) => reason._tag === "Corrupted" && reason.path === path,

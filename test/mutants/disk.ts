@@ -182,8 +182,8 @@ export const disk: ReadonlyArray<Mutant> = [
     name: "lock not taken",
     breaks: "Two processes open one store.",
     file: "disk/NodeDisk.ts",
-    find: "lock: (path) => counted(lock(at(path))),",
-    replace: "lock: (path) => Effect.asVoid(Effect.succeed([lock, path])),",
+    find: "lock: (path, mode = \"alone\") => counted(lock(at(path), mode)),",
+    replace: "lock: (path, mode) => Effect.asVoid(Effect.succeed([lock, path, mode])),",
     caughtBy: { file: "refusals", tests: "another process" }
   },
   {

@@ -20,7 +20,7 @@ import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import type * as Scope from "effect/Scope"
 import { dirname } from "node:path"
-import type { Disk, DiskFile, OpenOptions } from "../../disk/Disk.ts"
+import type { Disk, DiskFile, LockMode, OpenOptions } from "../../disk/Disk.ts"
 import { GROUP_HEADER_BYTES } from "../../log/Group.ts"
 import { FIRST_LSN } from "../../log/Lsn.ts"
 import type { Incarnation } from "../../log/Record.ts"
@@ -76,7 +76,7 @@ export const open = (options: Options): Effect.Effect<DiskFile, StoreError, Scop
       return yield* notAStore(directory, `a ${kind === "file" ? "file" : "special file"}`)
     }
     yield* survey(disk, directory)
-    yield* lock(disk, directory)
+    yield* lock(disk, directory, "alone")
     if ((yield* survey(disk, directory)) === "none") yield* create(options)
     // A marker that outlived its store would, should `super` ever get lost, pass for a store that was never finished.
     for (const name of [...leftovers, scratchName, creatingName]) {
@@ -97,6 +97,12 @@ export const openReadOnly = (
     if ((yield* survey(disk, directory)) === "none") return yield* notAStore(directory, "an empty directory")
     return yield* openFile(disk, `${directory}/${SUPERBLOCK_FILE}`, { mode: "readOnly" })
   })
+
+/** Keeps owners out, and writes nothing. `Locked` where there is one. */
+export const keepOut = (
+  disk: Disk["Service"],
+  directory: string
+): Effect.Effect<void, StoreError, Scope.Scope> => lock(disk, directory, "shared")
 
 /** How the page file is opened. */
 interface PagesOptions extends OpenOptions {
@@ -123,8 +129,12 @@ export const openPages = (
   })
 
 /** What is held is the store, wherever the lock file stands. */
-const lock = (disk: Disk["Service"], directory: string): Effect.Effect<void, StoreError, Scope.Scope> =>
-  Effect.mapError(disk.lock(`${directory}/${lockName}`), (error) =>
+const lock = (
+  disk: Disk["Service"],
+  directory: string,
+  mode: LockMode
+): Effect.Effect<void, StoreError, Scope.Scope> =>
+  Effect.mapError(disk.lock(`${directory}/${lockName}`, mode), (error) =>
     error.reason._tag === "Locked"
       ? storeError(new Locked({ path: directory, pid: error.reason.pid }))
       : error)
