@@ -12,10 +12,8 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as PubSub from "effect/PubSub"
-import * as Queue from "effect/Queue"
 import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import type { Report } from "./actors/Checkpoint.ts"
 import type { Trigger } from "./actors/checkpoint/Triggers.ts"
 import type { Damage } from "./actors/files/Damage.ts"
@@ -26,6 +24,7 @@ import type { Report as Relocated } from "./actors/upkeep/Relocation.ts"
 import type { Disk } from "./disk/Disk.ts"
 import * as MemoryDisk from "./disk/MemoryDisk.ts"
 import * as NodeDisk from "./disk/NodeDisk.ts"
+import { Feed } from "./Feed.ts"
 import { checkLsn } from "./Given.ts"
 import * as Inspect from "./Inspect.ts"
 import * as Machine from "./Machine.ts"
@@ -34,7 +33,7 @@ import { check } from "./Options.ts"
 import { series } from "./Series.ts"
 import type { StoreError } from "./StoreError.ts"
 import * as Telemetry from "./Telemetry.ts"
-import type { Event as PageEvent, Events as PageEvents } from "./tree/memory/Events.ts"
+import type { Event as PageEvent } from "./tree/memory/Events.ts"
 
 export type { Options } from "./Options.ts"
 export { config } from "./Options.ts"
@@ -64,11 +63,15 @@ export class Store extends Context.Service<Store, {
   readonly awaitDurable: (lsn: number) => Effect.Effect<void, StoreError>
   /** Takes a checkpoint and waits for it. Not needed for durability: it shortens recovery and frees the log. */
   readonly checkpoint: Effect.Effect<Report, StoreError>
-  /** What happens from now on. */
+  /**
+   * What happens from now on, up to the checkpoint at closing. Ends when the store is closed; who falls behind loses
+   * the oldest.
+   */
   readonly events: Stream.Stream<Event>
   /**
    * What happens to pages from now on: changes of the structure, and what goes between memory and disk. With counts,
-   * never with keys. Costs nothing while nobody listens; who falls behind loses the oldest.
+   * never with keys. Costs nothing while nobody listens; who falls behind loses the oldest. Ends when the
+   * store is closed.
    */
   readonly pageEvents: Stream.Stream<PageEvent>
   /**
@@ -94,8 +97,13 @@ export const make = (
   mode: Machine.Settings["mode"] = "readWrite"
 ): Effect.Effect<Store["Service"], StoreError, Disk | Scope.Scope> =>
   Effect.gen(function*() {
-    const events = yield* PubSub.sliding<Event>(eventsKept)
-    const tell = (event: Event): void => void PubSub.publishUnsafe(events, event)
+    const feed = new Feed()
+    // Before the machine has its own, so that it runs after: closing takes a checkpoint, and tells of it.
+    yield* Effect.addFinalizer(() => Effect.sync(() => feed.end()))
+    const listeners = new Set<(event: Event) => void>()
+    const tell = (event: Event): void => {
+      for (const listener of listeners) listener(event)
+    }
     const [took, machine] = yield* Effect.timed(Machine.open({
       directory: options.path,
       mode,
@@ -116,8 +124,11 @@ export const make = (
       durableLsn: Effect.sync(() => machine.parts.tail.durableLsn),
       awaitDurable: (lsn) => Effect.suspend(() => machine.awaitDurable(checkLsn(lsn))),
       checkpoint: machine.checkpoint,
-      events: Stream.fromPubSub(events),
-      pageEvents: heard(machine.tree.events),
+      events: feed.stream(eventsKept, (listener) => {
+        listeners.add(listener)
+        return () => void listeners.delete(listener)
+      }),
+      pageEvents: feed.stream(pageEventsKept, (listener) => machine.tree.events.listen(listener)),
       stat: Effect.sync(() => Inspect.stat(machine)),
       inspect: Effect.suspend(() => {
         const failure = machine.unavailable()
@@ -126,17 +137,6 @@ export const make = (
       machine
     }
   })
-
-/** A listener for as long as the stream is read. */
-const heard = (events: PageEvents): Stream.Stream<PageEvent> =>
-  Stream.unwrap(Effect.gen(function*() {
-    const queue = yield* Queue.sliding<PageEvent>(pageEventsKept)
-    yield* Effect.acquireRelease(
-      Effect.sync(() => events.listen((event) => void Queue.offerUnsafe(queue, event))),
-      (stop) => Effect.sync(stop)
-    )
-    return Stream.fromQueue(queue)
-  }))
 
 /** A store on any disk. */
 export const layerDisk = (options: Options): Layer.Layer<Store, StoreError, Disk> =>

@@ -41,7 +41,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["Machine"],
   ["Costs"],
   ["Row"],
-  ["Inspect", "Raw", "Series", "View"],
+  ["Feed", "Inspect", "Raw", "Series", "View"],
   ["Store"],
   ["ByKey"],
   ["Snapshot", "Session", "Counts", "WriteSet", "Reducer"],
