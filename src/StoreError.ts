@@ -15,7 +15,7 @@ export class DiskFailed extends Data.TaggedError("DiskFailed")<{
   readonly path: string
   /**
    * The system's code (`"EIO"`, `"ENOSPC"`, …); `"SHORT"` where a transfer ended early, `"NODIRECT"` where the
-   * system's cache was to be bypassed and cannot be.
+   * system's cache was to be bypassed and cannot be, `"NOSQLITE"` where this Node has no `node:sqlite` to lock with.
    */
   readonly code: string
   readonly cause?: unknown
@@ -41,6 +41,7 @@ const advice: Record<string, string> = {
   EIO: "the device failed; check it, then open the store again: recovery keeps every acknowledged commit",
   NODIRECT: "this file system or platform cannot bypass the system's cache; set systemCache to \"avoid\" or "
     + "\"use\", or choose another path",
+  NOSQLITE: "this Node has no node:sqlite, which holds the lock; run the program on Node 22.19 or newer",
   SHORT: "the file ended early or the disk took only part of the data; check the disk, then open again",
   default: "check the path and the disk, then open the store again"
 }

@@ -21,6 +21,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import fs from "node:fs"
 import { dirname } from "node:path"
+import type * as Sqlite from "node:sqlite"
 import type { DatabaseSync } from "node:sqlite"
 import { DiskFailed, Locked, StoreError, storeError } from "../StoreError.ts"
 import { codeOf, diskFailed, SystemError } from "./Disk.ts"
@@ -77,6 +78,14 @@ const refuseOthers = (path: string): boolean => {
   return stats !== undefined
 }
 
+/** Types say that it is there; a Node that is too old has no such module, or no way to ask for it. */
+const sqlite = (): typeof Sqlite => {
+  const ask: ((id: "node:sqlite") => typeof Sqlite | undefined) | undefined = process.getBuiltinModule
+  const module = ask?.("node:sqlite")
+  if (module === undefined) throw new SystemError("NOSQLITE")
+  return module
+}
+
 /** What makes a transaction hold the lock. The journal is in memory: else one file more would stand beside the lock. */
 const statements: Record<LockMode, string> = {
   alone: "PRAGMA journal_mode = MEMORY; PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE",
@@ -88,7 +97,7 @@ const statements: Record<LockMode, string> = {
 const begin = (path: string, mode: LockMode): DatabaseSync => {
   let database: DatabaseSync | undefined
   try {
-    const { DatabaseSync } = process.getBuiltinModule("node:sqlite")
+    const { DatabaseSync } = sqlite()
     database = new DatabaseSync(path, { readOnly: mode === "shared" })
     database.exec(statements[mode])
     return database
