@@ -332,8 +332,11 @@ export type Resolved =
   | { readonly _tag: "Valid"; readonly limits: Limits }
   | { readonly _tag: "Invalid"; readonly problems: ReadonlyArray<string> }
 
-/** Completes and checks limits; every problem is one sentence that names the limits and says what to do. */
-export function resolve(options: Options = {}): Resolved {
+/**
+ * Completes and checks limits; every problem is one sentence that names the limits and says what to do. `worded` has
+ * such sentences for limits that were asked for in other words, and are no numbers because of that.
+ */
+export function resolve(options: Options = {}, worded: ReadonlyMap<string, string> = new Map()): Resolved {
   const { checkpoint, ...plain } = options
   const given = new Map<string, unknown>(Object.entries(plain))
   for (const [name, value] of Object.entries(checkpoint ?? {})) given.set(`checkpoint.${name}`, value)
@@ -346,7 +349,7 @@ export function resolve(options: Options = {}): Resolved {
     else if (fits(ranges[name], value)) sound[name] = value
     else {
       unsound.add(name)
-      problems.push(`${name} is ${String(value)}: make it ${wording(ranges[name])}`)
+      problems.push(worded.get(name) ?? `${name} is ${String(value)}: make it ${wording(name)}`)
     }
   }
   const numbers = completed(sound)
@@ -365,9 +368,13 @@ const fits = (range: Range, value: unknown): value is number =>
   typeof value === "number" && Number.isSafeInteger(value) && value >= range.least && value <= range.most
   && (range.powerOfTwo === undefined || Math.log2(value) % 1 === 0)
 
-const wording = (range: Range): string =>
-  `${range.powerOfTwo === undefined ? "a whole number" : "a power of two"} of ${range.unit} `
-  + `from ${range.least} to ${range.most}`
+/** What a limit may be. */
+export const wording = (name: Name): string => {
+  const { least, most, powerOfTwo, unit }: Range = ranges[name]
+  return `${
+    powerOfTwo === undefined ? "a whole number" : "a power of two"
+  } of ${unit} from ${least} to ${most}`
+}
 
 function nested(numbers: Numbers): Limits {
   const flat: Record<string, unknown> = {}

@@ -103,15 +103,79 @@ export const toLimits = (options: Options): LimitOptions => {
 export const check = (options: Options): Effect.Effect<LimitOptions, StoreError> =>
   Effect.suspend(() => {
     const asked = toLimits(options)
-    const problems = [...words(options), ...contradictions(options)]
+    const problems = [...strangers(options), ...words(options), ...contradictions(options)]
     const small = tooSmall(options.systemCache, asked.pageBytes)
     if (small !== undefined) problems.push(small)
-    const resolved = Limits_.resolve(asked)
+    const resolved = Limits_.resolve(asked, unread(options))
     if (resolved._tag === "Invalid") problems.push(...resolved.problems)
     return problems.length === 0
       ? Effect.succeed(asked)
       : Effect.fail(storeError(new InvalidOptions({ problems })))
   })
+
+/** Complete, as the compiler sees to. */
+const known: { readonly [N in keyof Required<Options>]: true } = {
+  path: true,
+  memory: true,
+  durability: true,
+  buffer: true,
+  systemCache: true,
+  syncThread: true,
+  pageSize: true,
+  segmentSize: true,
+  undurable: true,
+  checkpoint: true,
+  limits: true
+}
+const knownOfCheckpoint: { readonly [N in keyof Required<NonNullable<Options["checkpoint"]>>]: true } = {
+  logBytes: true,
+  interval: true,
+  leafRecords: true,
+  records: true
+}
+
+/** Options that there are not: an option whose name is wrong would else be the default, and nobody would know. */
+const strangers = (options: Options): ReadonlyArray<string> => [
+  ...unknown("", options, known),
+  ...unknown("checkpoint.", options.checkpoint, knownOfCheckpoint)
+]
+
+const unknown = (prefix: string, given: object | undefined, known: object): ReadonlyArray<string> =>
+  Object.entries(given ?? {}).filter(([name, value]) => value !== undefined && !Object.hasOwn(known, name))
+    .map(([name]) => `there is no option ${prefix}${name}: ${instead(prefix, name, known)}`)
+
+const instead = (prefix: string, name: string, known: object): string => {
+  if (/^read-?only$/i.test(name)) return "open the store with Store.layerReadOnly"
+  if (Object.hasOwn(Limits_.ranges, prefix + name)) return `it is a limit, give it as limits.${prefix}${name}`
+  return `correct its name to one of ${Object.keys(known).join(", ")}`
+}
+
+/** What is wrong with sizes and durations that are none, by the limit that each stands for. */
+const unread = (options: Options): ReadonlyMap<string, string> => {
+  const { checkpoint } = options
+  const sizes: ReadonlyArray<readonly [string, Limits_.Name, ByteSize.Input | undefined]> = [
+    ["memory", "memoryBytes", options.memory],
+    ["pageSize", "pageBytes", options.pageSize],
+    ["segmentSize", "segmentBytes", options.segmentSize],
+    ["undurable", "undurableBytes", options.undurable],
+    ["checkpoint.logBytes", "checkpoint.logBytes", checkpoint?.logBytes]
+  ]
+  const problems = new Map<string, string>()
+  const tell = (option: string, limit: Limits_.Name, input: unknown, example: string): void => {
+    const accepted = `${Limits_.wording(limit)}, or text with a unit, as in "${example}"`
+    problems.set(limit, `${option} is ${shown(input)}: make it ${accepted}`)
+  }
+  for (const [option, limit, input] of sizes) {
+    if (Number.isNaN(bytes(input))) tell(option, limit, input, limit === "pageBytes" ? "4 KiB" : "64 MiB")
+  }
+  if (Number.isNaN(millis(checkpoint?.interval))) {
+    tell("checkpoint.interval", "checkpoint.intervalMillis", checkpoint?.interval, "5 minutes")
+  }
+  return problems
+}
+
+/** What was given, as it is written in a program. */
+const shown = (input: unknown): string => typeof input === "string" ? JSON.stringify(input) : String(input)
 
 /** What is wrong with options that are words. Types rule it out; JavaScript and configuration do not. */
 const words = ({ buffer, durability, path, syncThread, systemCache }: Options): ReadonlyArray<string> => {
@@ -237,7 +301,16 @@ export type Single = { readonly [K in keyof typeof single]: Config.Success<(type
 
 /** Options as they are given one by one. */
 export const grouped = ({ interval, leafRecords, logBytes, records, ...rest }: Single): Options => ({
-  ...rest,
+  // No others: the values of a command have its own flags among them.
+  path: rest.path,
+  memory: rest.memory,
+  durability: rest.durability,
+  buffer: rest.buffer,
+  systemCache: rest.systemCache,
+  syncThread: rest.syncThread,
+  pageSize: rest.pageSize,
+  segmentSize: rest.segmentSize,
+  undurable: rest.undurable,
   checkpoint: { interval, leafRecords, logBytes, records }
 })
 

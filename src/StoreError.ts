@@ -8,6 +8,7 @@
  * A violated invariant is not here: it is a defect (see `Invariant.ts`).
  */
 import * as Data from "effect/Data"
+import { diskAdvice } from "./Advice.ts"
 
 /** The operating system refused an operation on a file of the store. */
 export class DiskFailed extends Data.TaggedError("DiskFailed")<{
@@ -21,29 +22,8 @@ export class DiskFailed extends Data.TaggedError("DiskFailed")<{
   readonly cause?: unknown
 }> {
   override get message(): string {
-    return `Could not ${this.operation} ${this.path} (${this.code}): ${advice[this.code] ?? advice.default}`
+    return `Could not ${this.operation} ${this.path} (${this.code}): ${diskAdvice(this.code)}`
   }
-}
-
-const advice: Record<string, string> = {
-  EACCES: "give this user permission to read and write the directory and everything in it",
-  EPERM: "give this user permission to read and write the directory and everything in it",
-  EROFS: "the file system is mounted read-only; mount it writable or choose another path",
-  ENOSPC: "the disk is full; free some space, then open the store again",
-  EDQUOT: "the disk quota is used up; free some space, then open the store again",
-  EMFILE: "this process has too many open files; raise its limit (ulimit -n)",
-  ENFILE: "the system has too many open files; raise its limit",
-  ENOENT: "the path does not exist; create its parent directory or correct the path",
-  ENOTDIR: "part of the path is a file; a store needs a directory",
-  EISDIR: "a directory stands where a file of the store should be; choose another path",
-  ELOOP: "the path is a symbolic link, which a store does not follow; name the real path",
-  EEXIST: "something of that name is in the way; choose another path",
-  EIO: "the device failed; check it, then open the store again: recovery keeps every acknowledged commit",
-  NODIRECT: "this file system or platform cannot bypass the system's cache; set systemCache to \"avoid\" or "
-    + "\"use\", or choose another path",
-  NOSQLITE: "this Node has no node:sqlite, which holds the lock; run the program on Node 22.19 or newer",
-  SHORT: "the file ended early or the disk took only part of the data; check the disk, then open again",
-  default: "check the path and the disk, then open the store again"
 }
 
 /**
@@ -118,12 +98,12 @@ export class FormatTooNew extends Data.TaggedError("FormatTooNew")<{
   }
 }
 
-/** Options that cannot hold together; all contradictions at once. */
+/** Options that cannot hold, alone or together; all that is wrong at once. */
 export class InvalidOptions
   extends Data.TaggedError("InvalidOptions")<{ readonly problems: ReadonlyArray<string> }>
 {
   override get message(): string {
-    return `The options of the store contradict each other; correct each of these: ${
+    return `Options of the store are wrong, or contradict each other; correct each of these: ${
       this.problems.join("; ")
     }`
   }

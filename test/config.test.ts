@@ -96,7 +96,7 @@ describe("the environment", () => {
     ["HEARTWOOD_CHECKPOINT_RECORDS", "10", /make checkpoint.leafRecords at most checkpoint.records/],
     ["HEARTWOOD_CHECKPOINT_INTERVAL", "0.5 millis", /checkpoint.intervalMillis is 0.5/],
     ["HEARTWOOD_CHECKPOINT_INTERVAL", "Infinity", /checkpoint.intervalMillis is Infinity/],
-    ["HEARTWOOD_UNDURABLE", "9007199254740993 GiB", /undurableBytes is NaN: make it a whole number of bytes/]
+    ["HEARTWOOD_UNDURABLE", "9007199254740993 GiB", /undurable is 967\d+: make it a whole number/]
   ]
   for (const [variable, value, message] of contradictory) {
     it.effect(`${variable}=${value} is well-formed and wrong`, () =>
@@ -107,6 +107,47 @@ describe("the environment", () => {
         assert.match(error.message, message)
       }))
   }
+
+  const memories: ReadonlyArray<readonly [unknown, string]> = [
+    ["12 parsecs", "\"12 parsecs\""],
+    ["1048576", "\"1048576\""],
+    [-1, "-1"],
+    [true, "true"],
+    [{}, "[object Object]"]
+  ]
+  for (const [memory, shown] of memories) {
+    it.effect(`memory: ${shown} is refused by its own name, with what is accepted`, () =>
+      Effect.gen(function*() {
+        const error = yield* Effect.flip(Options.check({ path: "/data", memory: memory as "1 MiB" }))
+        assert.strictEqual(
+          error.message,
+          "Options of the store are wrong, or contradict each other; correct each of these: "
+            + `memory is ${shown}: make it a whole number of bytes from 8192 to 1099511627776, `
+            + "or text with a unit, as in \"64 MiB\""
+        )
+      }))
+  }
+
+  const strangers: ReadonlyArray<readonly [string, object, RegExp]> = [
+    ["mem", { mem: "1 MiB" }, /there is no option mem: correct its name to one of path, memory, /],
+    ["a limit", { keyBytes: 100 }, /there is no option keyBytes: it is a limit, give it as limits.keyBytes/],
+    ["readonly", { readonly: true }, /there is no option readonly: .*Store.layerReadOnly/],
+    ["toString", { toString: 1 }, /there is no option toString/],
+    ["one of checkpoint", { checkpoint: { every: 5 } }, /there is no option checkpoint.every: .*interval/]
+  ]
+  for (const [name, given, message] of strangers) {
+    it.effect(`an option that there is not, ${name}, is refused`, () =>
+      Effect.gen(function*() {
+        const error = yield* Effect.flip(Options.check({ path: "/data", ...given }))
+        assert.strictEqual(error.reason._tag, "InvalidOptions")
+        assert.match(error.message, message)
+      }))
+  }
+
+  it("other flags of a command are no options", () => {
+    const single = { path: "/data", port: 80 } as unknown as Options.Single
+    assert.notProperty(Options.grouped(single), "port")
+  })
 
   it.live("opens a store", () =>
     Effect.scoped(Effect.gen(function*() {

@@ -316,8 +316,8 @@ describe("opening", () => {
             /durability is "sync": make it one of memory, buffered, synced/,
             /memory is 1048576 and limits.memoryBytes is 2097152: give one of them/,
             /pageBytes is 3072: make it a power of two/,
-            /segmentBytes is NaN: make it a whole number of bytes/,
-            /checkpoint.intervalMillis is NaN: make it a whole number of milliseconds/,
+            /segmentSize is "12 parsecs": make it a whole number of bytes from 4096 to .*, as in "64 MiB"/,
+            /checkpoint.interval is "soon": make it a whole number of milliseconds .*, as in "5 minutes"/,
             /make checkpoint.leafRecords at most checkpoint.records/,
             /keyBytes is 1: make it/,
             /there is no limit nonsense/

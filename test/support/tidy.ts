@@ -18,6 +18,7 @@ const commentColumns = 120
  * slash at its end is a directory.
  */
 const floors: ReadonlyArray<ReadonlyArray<string>> = [
+  ["Advice"],
   ["StoreError", "Invariant", "Limits", "Telemetry", "Key", "key/"],
   ["disk/", "Codec", "Options", "Given"],
   ["log/"],
