@@ -26,3 +26,34 @@ const byCode: Record<string, string> = {
 
 /** What to do where the system refused an operation on a file. */
 export const diskAdvice = (code: string): string => byCode[code] ?? byCode["default"] ?? ""
+
+/** What a key takes, by the word of its layout. */
+const taken: ReadonlyArray<readonly [word: string, takes: string]> = [
+  ["u32", "a whole number from 0 to 2^32 - 1"],
+  ["u64", "a bigint from 0 to 2^64 - 1"],
+  ["int", "a safe integer"],
+  ["timestamp", "a DateTime.Utc in whole milliseconds"],
+  ["float", "a number that is not NaN"],
+  ["bool", "true or false"],
+  ["uuid", "the text of a UUID"],
+  ["string", "well-formed text"],
+  ["bytes", "a Uint8Array"],
+  ["tuple", "an array with a value for each of its parts"]
+]
+
+/** What fits a key of that layout, which a refused one cannot be quoted to show. */
+export const keyAdvice = (layout: string): string => {
+  const words = new Set(layout.split(/\W+/))
+  return taken.filter(([word]) => words.has(word)).map(([word, takes]) => `${takes} for ${word}`).join(", ")
+}
+
+/** What to do where something is beyond a limit. */
+export const limitAdvice = (limit: string, maximum: number): string => {
+  if (limit !== "keyBytes") return "make it smaller, or raise the limit where docs/tuning.md allows it"
+  return maximum < longestKey
+    ? `make the key shorter, or raise limits.keyBytes as far as the page size of the store lets it`
+    : "make the key shorter, as no store takes longer ones, and those with small pages not even these"
+}
+
+/** Bytes of the longest key that any store takes: `ranges.keyBytes.most` of `Limits.ts`, which is a floor above. */
+const longestKey = 1_024

@@ -169,7 +169,8 @@ export class Form<K, V, P> implements Declared {
     const length = encode(scratch)
     if (length >= 0) return scratch.slice(0, length)
     if (length !== Key.Full) {
-      return Exit.fail(storeError(new Unencodable({ keyspace: this.name, what: "key" })))
+      const layout = this.key.fingerprint
+      return Exit.fail(storeError(new Unencodable({ keyspace: this.name, what: "key", layout })))
     }
     // How long it would be is worth knowing, and worth an allocation only now.
     let actual: number = length

@@ -8,7 +8,7 @@
  * A violated invariant is not here: it is a defect (see `Invariant.ts`).
  */
 import * as Data from "effect/Data"
-import { diskAdvice } from "./Advice.ts"
+import { diskAdvice, keyAdvice, limitAdvice } from "./Advice.ts"
 
 /** The operating system refused an operation on a file of the store. */
 export class DiskFailed extends Data.TaggedError("DiskFailed")<{
@@ -117,8 +117,8 @@ export class LimitExceeded extends Data.TaggedError("LimitExceeded")<{
   readonly maximum: number
 }> {
   override get message(): string {
-    return `${this.limit} is limited to ${this.maximum} and this needs ${this.actual}: `
-      + "make it smaller, or raise the limit where docs/tuning.md allows it"
+    const advice = limitAdvice(this.limit, this.maximum)
+    return `${this.limit} is limited to ${this.maximum} and this needs ${this.actual}: ${advice}`
   }
 }
 
@@ -135,13 +135,19 @@ export class Undecodable extends Data.TaggedError("Undecodable")<{
   }
 }
 
-/** A value handed in does not encode with the declared schema. */
+/** A key or a value handed in does not encode as it is declared. */
 export class Unencodable extends Data.TaggedError("Unencodable")<{
   readonly keyspace: string
   readonly what: "key" | "value"
+  /** How keys are declared, where one does not encode: the fingerprint of the keyspace's `Key`. */
+  readonly layout?: string
   readonly cause?: unknown
 }> {
   override get message(): string {
+    if (this.layout !== undefined) {
+      return `The key does not encode for keyspace "${this.keyspace}", whose keys are ${this.layout}: `
+        + `pass ${keyAdvice(this.layout)}`
+    }
     return `The ${this.what} does not encode for keyspace "${this.keyspace}": `
       + "pass one that fits its declaration"
   }

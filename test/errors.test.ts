@@ -44,6 +44,20 @@ const writeFile = (at: string, text: string) =>
   })
 const makeDirectory = (at: string) => Effect.flatMap(Disk, (disk) => disk.makeDirectory(at))
 
+const Keys = {
+  U32: Key.U32,
+  U64: Key.U64,
+  Int: Key.Int,
+  Timestamp: Key.Timestamp,
+  Float: Key.Float,
+  Bool: Key.Bool,
+  Uuid: Key.Uuid,
+  String: Key.String,
+  Bytes: Key.Bytes,
+  Tuple: Key.Tuple(Key.String, Key.U32),
+  Desc: Key.Desc(Key.Timestamp)
+}
+
 suite("in use", (test) => {
   const Numbers = Keyspace.make("words", { key: Key.Int, value: Schema.String })
   const Strict = Keyspace.make("words", { key: Key.String, value: Schema.Literal("B") })
@@ -61,8 +75,12 @@ suite("in use", (test) => {
       for (
         const one of [read(Words.get(long)), read(Words.getMany(["a", long])), write(Words.put(long, ""))]
       ) {
-        assert.deepInclude(yield* refusal(one), { limit: "keyBytes", actual: 5_000, maximum: 1_024 })
+        const error = yield* refusal(one)
+        assert.deepInclude(error, { limit: "keyBytes", actual: 5_000, maximum: 1_024 })
+        assert.match(error.message, /no store takes longer ones/)
       }
+      const own = yield* refusal(put("k".repeat(keyBytes + 1)))
+      assert.match(own.message, /raise limits.keyBytes as far as the page size/)
       assert.deepStrictEqual(yield* readAll, [])
       yield* put("k".repeat(keyBytes))
     }))
@@ -73,7 +91,29 @@ suite("in use", (test) => {
       for (const one of [read(Numbers.get(0.5)), write(Numbers.put(NaN, "")), ...reads]) {
         assert.deepInclude(yield* refusal(one), { _tag: "Unencodable", what: "key", keyspace: "words" })
       }
+      const Pairs = Keyspace.make("pairs", {
+        key: Key.Tuple(Key.String, Key.Desc(Key.Int)),
+        value: Schema.String
+      })
+      const error = yield* refusal(write(Pairs.put(["secret", 0.5], "")))
+      assert.strictEqual(
+        error.message,
+        "The key does not encode for keyspace \"pairs\", whose keys are tuple(string,desc(int)): pass "
+          + "a safe integer for int, well-formed text for string, an array with a value for each of its parts for tuple"
+      )
     }))
+
+  for (const [name, key] of Object.entries(Keys)) {
+    test(`a key that no type allows, of ${name}`, () =>
+      Effect.gen(function*() {
+        const Others = Keyspace.make("others", { key: key as Key.Key<unknown>, value: Schema.String })
+        for (const bad of [undefined, null, {}, Symbol("key"), () => 1, [undefined], new Date(NaN)]) {
+          const error = yield* refusal(write(Others.put(bad, "")))
+          assert.deepInclude(error, { _tag: "Unencodable", what: "key", layout: key.fingerprint })
+          assert.notInclude(error.message, "pass :")
+        }
+      }))
+  }
 
   test("a value that its schema refuses", () =>
     Effect.gen(function*() {
