@@ -47,6 +47,27 @@ export const keyAdvice = (layout: string): string => {
   return taken.filter(([word]) => words.has(word)).map(([word, takes]) => `${takes} for ${word}`).join(", ")
 }
 
+/** What became of a stored value of that version, and what to do about it. */
+export const valueAdvice = (
+  version: number,
+  why: "newer" | "range" | "step" | "unmigrated" | undefined
+): string => {
+  switch (why) {
+    case "newer":
+      return "was written by a newer declaration than this program's: upgrade the program"
+    case "range":
+      return "is a number out of range, as a sum may become: put another one in its place, or merge it back"
+    case "step":
+      return "does not decode, as a declared migrate step threw: correct that step (`cause` is what it threw)"
+    case "unmigrated":
+      return `does not decode: declare a migrate step from version ${version}`
+    default:
+      return version === 0
+        ? "does not decode: correct its declaration"
+        : "does not decode: correct the schema or its migrate steps, or declare a version and a step to it"
+  }
+}
+
 /** What to do where something is beyond a limit. */
 export const limitAdvice = (limit: string, maximum: number): string => {
   if (limit !== "keyBytes") return "make it smaller, or raise the limit where docs/tuning.md allows it"

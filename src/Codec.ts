@@ -51,6 +51,12 @@ export const isCodec = <A, E>(
   value: Codec<A> | Schema.ConstraintCodec<A, E, never, never>
 ): value is Codec<A> => TypeId in value
 
+/**
+ * Why a stored value does not decode, where it is not the schema that refuses it: a newer declaration wrote it, it is
+ * no number that its codec holds, a step threw, or none leads from its version.
+ */
+export type Why = "newer" | "range" | "step" | "unmigrated"
+
 /** A value that does not encode or decode. `problem` says where and why, never what the value holds. */
 export class CodecFailed {
   readonly _tag = "CodecFailed"
@@ -59,9 +65,14 @@ export class CodecFailed {
    */
   readonly version: number
   readonly problem: string
-  constructor(version: number, problem: string) {
+  readonly why: Why | undefined
+  /** What a step of the program's own threw. It is not quoted: the program knows what its errors say. */
+  readonly cause: unknown
+  constructor(version: number, problem: string, why?: Why, cause?: unknown) {
     this.version = version
     this.problem = problem
+    this.why = why
+    this.cause = cause
   }
   toString(): string {
     return this.problem
@@ -115,7 +126,10 @@ const number = (
   },
   decode(stored) {
     const value = stored.length === 8 ? take(stored, 0) : undefined
-    if (value === undefined) throw new CodecFailed(0, `it is not a safe number of Codec.${format}`)
+    if (value === undefined) {
+      const why = stored.length === 8 ? "range" : undefined
+      throw new CodecFailed(0, `it is not a safe number of Codec.${format}`, why)
+    }
     return value
   }
 })
@@ -207,8 +221,10 @@ export function schema<A, E>(
       let data = wire.read(payload)
       if (from < version) {
         const first = version - steps.length
-        if (from < first) throw new CodecFailed(from, `no step leads from version ${from} to ${from + 1}`)
-        for (let at = from - first; at < steps.length; at++) data = steps[at]?.(data)
+        if (from < first) {
+          throw new CodecFailed(from, `no step leads from version ${from} to ${from + 1}`, "unmigrated")
+        }
+        for (let at = from - first; at < steps.length; at++) data = stepped(steps[at], data, from, first + at)
       }
       return accepted(decode(data), from)
     }
@@ -250,7 +266,7 @@ export function make<A>(options: {
     decode(stored) {
       const from = versionOf(stored)
       if (from > version) {
-        throw new CodecFailed(from, `version ${from} is newer than the declared version ${version}`)
+        throw new CodecFailed(from, `version ${from} is newer than the declared version ${version}`, "newer")
       }
       try {
         return options.decode(stored.subarray(from < 0x80 ? 1 : 2), from)
@@ -258,6 +274,16 @@ export function make<A>(options: {
         throw failed(from, "decoding", error)
       }
     }
+  }
+}
+
+/** What a step makes of the data of a value that version `from` wrote. */
+function stepped(step: Step["bivariant"] | undefined, data: unknown, from: number, at: number): unknown {
+  try {
+    return step?.(data)
+  } catch (error) {
+    const name = error instanceof Error ? error.name : typeof error
+    throw new CodecFailed(from, `the step from version ${at} to ${at + 1} threw a ${name}`, "step", error)
   }
 }
 

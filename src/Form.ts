@@ -243,7 +243,9 @@ export class Form<K, V, P> implements Declared {
   private undecoded(cause: unknown): Failed {
     if (cause instanceof FoldFailed) return this.unfolded(cause)
     if (!(cause instanceof Codec.CodecFailed)) throw cause
-    return Exit.fail(storeError(new Undecodable({ keyspace: this.name, version: cause.version, cause })))
+    const { version, why } = cause
+    const thrown = why === "step" ? cause.cause : cause
+    return Exit.fail(storeError(new Undecodable({ keyspace: this.name, version, why, cause: thrown })))
   }
 
   private unfolded({ cause, reducer }: FoldFailed): Failed {

@@ -8,7 +8,7 @@
  * A violated invariant is not here: it is a defect (see `Invariant.ts`).
  */
 import * as Data from "effect/Data"
-import { diskAdvice, keyAdvice, limitAdvice } from "./Advice.ts"
+import { diskAdvice, keyAdvice, limitAdvice, valueAdvice } from "./Advice.ts"
 
 /** The operating system refused an operation on a file of the store. */
 export class DiskFailed extends Data.TaggedError("DiskFailed")<{
@@ -125,13 +125,19 @@ export class LimitExceeded extends Data.TaggedError("LimitExceeded")<{
 /** A stored value does not fit the declared schema. */
 export class Undecodable extends Data.TaggedError("Undecodable")<{
   readonly keyspace: string
-  /** Version of the value's codec that wrote it. */
+  /** Version of the value's codec that wrote it; 0 where it has none. */
   readonly version: number
+  /**
+   * Why, where it is not the schema that refuses it: a newer declaration wrote it, it is a number out of range, a
+   * migrate step threw, or there is none from its version.
+   */
+  readonly why?: "newer" | "range" | "step" | "unmigrated" | undefined
+  /** What the migrate step threw, as it is; else where in the value it went wrong. */
   readonly cause?: unknown
 }> {
   override get message(): string {
-    return `A value of keyspace "${this.keyspace}", written with codec version ${this.version}, `
-      + "does not decode: declare a migrate step from that version, or correct the schema"
+    const version = this.version === 0 ? "" : `, written with codec version ${this.version},`
+    return `A value of keyspace "${this.keyspace}"${version} ${valueAdvice(this.version, this.why)}`
   }
 }
 

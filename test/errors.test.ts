@@ -8,6 +8,7 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as path from "node:path"
 import { crc32 } from "node:zlib"
+import * as Codec from "../src/Codec.ts"
 import { Disk } from "../src/disk/Disk.ts"
 import { FaultDisk } from "../src/disk/FaultDisk.ts"
 import type { Image } from "../src/disk/FaultDisk.ts"
@@ -132,6 +133,46 @@ suite("in use", (test) => {
       assert.strictEqual(yield* reasonOf(read(Stream.runCollect(Strict.range()))), "Undecodable")
       assert.strictEqual(yield* reasonOf(read(Strict.get("b"))), "done")
       assert.deepStrictEqual(yield* readAll, ["a=A", "b=B"])
+    }))
+
+  test("a migrate step that throws is told from one that is missing, and keeps what it threw", () =>
+    Effect.gen(function*() {
+      const thrown = new Error("secret")
+      const step = (): never => {
+        throw thrown
+      }
+      const migrated = (version: number, migrate: Codec.Options["migrate"] & {}) =>
+        Keyspace.make("words", { key: Key.String, value: Codec.schema(Schema.String, { version, migrate }) })
+      yield* put("a")
+      const failed = yield* refusal(read(migrated(2, { 1: step }).get("a")))
+      assert.deepInclude(failed, { _tag: "Undecodable", version: 1, why: "step", cause: thrown })
+      assert.match(failed.message, /a declared migrate step threw: correct that step/)
+      assert.notInclude(failed.message, "secret")
+      const error = yield* Effect.flip(read(migrated(2, { 1: step }).get("a")))
+      assert.strictEqual(error.cause, thrown)
+      const missing = yield* refusal(read(migrated(3, { 2: step }).get("a")))
+      assert.deepInclude(missing, { _tag: "Undecodable", version: 1, why: "unmigrated" })
+      assert.match(missing.message, /declare a migrate step from version 1$/)
+    }))
+
+  test("a value of a newer declaration asks for a newer program", () =>
+    Effect.gen(function*() {
+      const value = Codec.schema(Schema.String, { version: 2, migrate: { 1: (old) => old } })
+      yield* write(Keyspace.make("words", { key: Key.String, value }).put("a", "b"))
+      const error = yield* refusal(read(Words.get("a")))
+      assert.deepInclude(error, { _tag: "Undecodable", version: 2, why: "newer" })
+      assert.match(error.message, /written by a newer declaration .*: upgrade the program$/)
+    }))
+
+  test("a sum beyond safe integers is out of range", () =>
+    Effect.gen(function*() {
+      const Sums = Keyspace.make("sums", { key: Key.String, value: Codec.int, reducer: "sum" })
+      yield* write(Sums.put("a", Number.MAX_SAFE_INTEGER))
+      yield* write(Sums.merge("a", 1))
+      const error = yield* refusal(read(Sums.get("a")))
+      assert.deepInclude(error, { _tag: "Undecodable", why: "range" })
+      assert.match(error.message, /A value of keyspace "sums" is a number out of range/)
+      assert.notMatch(error.message, /migrate|900719925474/)
     }))
 
   test("another key layout", () =>
