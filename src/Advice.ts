@@ -68,6 +68,28 @@ export const valueAdvice = (
   }
 }
 
+/** Who has a store open, and what to do about it. */
+export const ownerAdvice = (pid: number | undefined): string => {
+  if (pid === process.pid) {
+    return "this process already: keep the layer that opened it in a constant, and provide that one "
+      + "everywhere (layers are shared by reference, so a second Store.layer(…) opens a second time)"
+  }
+  const owner = pid === undefined ? "another process" : `process ${pid}`
+  return `${owner}: close it there, or open it here with Store.layerReadOnly`
+}
+
+/** Why nothing is read at an LSN; `visible` is known where it is not that versions are gone. */
+export const snapshotAdvice = (requested: number, oldest: number, visible: number | undefined): string => {
+  if (visible === undefined) {
+    return `No versions are kept for LSN ${requested} (the oldest is ${oldest}): `
+      + "hold a snapshot for as long as you refer to it, and raise snapshotDiskBytes if it expired while "
+      + "it was held"
+  }
+  return requested > visible && Number.isSafeInteger(requested)
+    ? `LSN ${requested} is not there yet (the newest is ${visible}): read without "at", or later`
+    : `${requested} is not an LSN: pass one that a commit, a snapshot or Store.visibleLsn has answered`
+}
+
 /** What to do where something is beyond a limit. */
 export const limitAdvice = (limit: string, maximum: number): string => {
   if (limit !== "keyBytes") return "make it smaller, or raise the limit where docs/tuning.md allows it"

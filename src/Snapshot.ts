@@ -93,7 +93,7 @@ export const make = (
  * Runs an effect against one snapshot. Its writes are a type error: nothing here provides `Tx`. Inside a transaction,
  * and without an LSN, it reads through the transaction, so that own writes are seen and what is read is validated.
  *
- * Fails with `SnapshotExpired` where nothing keeps `at`, or nothing keeps it any more, and with `Ended` in a fiber that
+ * Fails with `SnapshotExpired` where nothing keeps `at`, no more or not yet, and with `Ended` in a fiber that
  * outlives it and for a snapshot that is held no longer.
  */
 export const read = (options?: ReadOptions) =>
@@ -167,7 +167,11 @@ export const open = (
   // What is not durable keeps every version; below, only what is pinned keeps its own.
   const kept = (bound >= versions.pins.durable && bound <= visible) || versions.isPinned(bound)
   if (!kept) {
-    return Exit.fail(storeError(new SnapshotExpired({ requested: bound, oldest: versions.oldestPin() })))
+    const was = bound <= visible && bound >= 0 && Number.isInteger(bound)
+    const oldest = versions.oldestPin()
+    return Exit.fail(
+      storeError(new SnapshotExpired({ requested: bound, oldest, ...(was ? {} : { visible }) }))
+    )
   }
   if (versions.pins.readers >= openSnapshots) {
     const actual = versions.pins.readers + 1

@@ -8,7 +8,7 @@
  * A violated invariant is not here: it is a defect (see `Invariant.ts`).
  */
 import * as Data from "effect/Data"
-import { diskAdvice, keyAdvice, limitAdvice, valueAdvice } from "./Advice.ts"
+import { diskAdvice, keyAdvice, limitAdvice, ownerAdvice, snapshotAdvice, valueAdvice } from "./Advice.ts"
 
 /** The operating system refused an operation on a file of the store. */
 export class DiskFailed extends Data.TaggedError("DiskFailed")<{
@@ -72,17 +72,22 @@ export class Locked extends Data.TaggedError("Locked")<{
   readonly pid: number | undefined
 }> {
   override get message(): string {
-    const owner = this.pid === undefined ? "another process" : `process ${this.pid}`
-    return `${this.path} is open in ${owner}: close it there, or open it here with Store.layerReadOnly`
+    return `${this.path} is open in ${ownerAdvice(this.pid)}`
   }
 }
 
 /** The directory holds something that is not a store. */
-export class NotAStore
-  extends Data.TaggedError("NotAStore")<{ readonly path: string; readonly found: string }>
-{
+export class NotAStore extends Data.TaggedError("NotAStore")<{
+  readonly path: string
+  readonly found: string
+  /** Whether it was to be opened by a reader only, who makes no store. */
+  readonly readOnly?: boolean
+}> {
   override get message(): string {
-    return `${this.path} is not a store (found ${this.found}): name an empty directory or an existing store`
+    const advice = this.readOnly === true
+      ? "name an existing store, or let Store.layer make one there first"
+      : "name an empty directory or an existing store"
+    return `${this.path} is not a store (found ${this.found}): ${advice}`
   }
 }
 
@@ -248,15 +253,18 @@ export class Defective
   }
 }
 
-/** The snapshot asked for is older than what open snapshots keep, or had to go while it was open. */
+/**
+ * The snapshot asked for is older than what open snapshots keep, or had to go while it was open; or there is none yet,
+ * or never will be.
+ */
 export class SnapshotExpired extends Data.TaggedError("SnapshotExpired")<{
   readonly requested: number
   readonly oldest: number
+  /** Exclusive bound of what is visible, where something above it was asked for, or no LSN at all. */
+  readonly visible?: number
 }> {
   override get message(): string {
-    return `No versions are kept for LSN ${this.requested} (the oldest is ${this.oldest}): `
-      + "hold a snapshot for as long as you refer to it, and raise snapshotDiskBytes if it expired while "
-      + "it was held"
+    return snapshotAdvice(this.requested, this.oldest, this.visible)
   }
 }
 

@@ -18,7 +18,7 @@ import * as Snapshot from "../src/Snapshot.ts"
 import * as Store from "../src/Store.ts"
 import * as Tx from "../src/Tx.ts"
 import * as Broken from "./support/broken.ts"
-import { reasonOf, refusal, suite } from "./support/stores.ts"
+import { directory as temporary, reasonOf, refusal, suite } from "./support/stores.ts"
 
 const { Words, options, outcome, put, readAll, refused } = Broken
 const abc = ["a=A", "b=B", "c=C"]
@@ -225,6 +225,8 @@ suite("in use", (test) => {
           const error = yield* refusal(Effect.provide(Effect.void, Layer.fresh(open())))
           assert.deepInclude(error, { _tag: "Locked", pid: process.pid })
           assert.notInclude(error.message, "/lock")
+          assert.match(error.message, /is open in this process already: keep the layer .* in a constant/)
+          assert.notMatch(error.message, /close it there|layerReadOnly/)
           yield* put("b")
         }),
         open()
@@ -233,7 +235,45 @@ suite("in use", (test) => {
     }))
 })
 
+suite("an LSN that nothing was read at", (test) => {
+  test("is not there yet, or is none", () =>
+    Effect.gen(function*() {
+      yield* put("a")
+      const visible = yield* (yield* Store.Store).visibleLsn
+      const at = (lsn: number) => refusal(Words.get("a").pipe(Snapshot.read({ at: lsn })))
+      const early = yield* at(visible + 8)
+      assert.deepInclude(early, { _tag: "SnapshotExpired", requested: visible + 8, visible })
+      assert.include(early.message, `LSN ${visible + 8} is not there yet (the newest is ${visible})`)
+      for (const lsn of [NaN, -1, 0.5, Infinity, -Infinity]) {
+        assert.match((yield* at(lsn)).message, /is not an LSN: pass one that a commit, /)
+      }
+    }))
+
+  test("and was once: its versions are gone", () =>
+    Effect.gen(function*() {
+      const store = yield* Store.Store
+      yield* put("a")
+      const old = yield* store.visibleLsn
+      yield* put("b")
+      yield* store.checkpoint
+      const error = yield* refusal(Words.get("a").pipe(Snapshot.read({ at: old })))
+      assert.notProperty(error, "visible")
+      assert.match(error.message, /No versions are kept for LSN/)
+    }))
+})
+
 describe("opening", () => {
+  it.live("for reading only, where no store is", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const empty = yield* temporary
+      for (const [at, found] of [[empty, "an empty directory"], [`${empty}/none`, "nothing"]] as const) {
+        const asked = Effect.provide(Effect.void, Store.layerReadOnly({ path: at }))
+        const error = yield* refusal(asked)
+        assert.deepInclude(error, { _tag: "NotAStore", found, readOnly: true })
+        assert.match(error.message, /: name an existing store, or let Store.layer make one there first$/)
+      }
+    })))
+
   it.effect("a foreign directory", () =>
     Broken.onDisk(
       undefined,

@@ -93,8 +93,9 @@ export const openReadOnly = (
 ): Effect.Effect<DiskFile, StoreError, Scope.Scope> =>
   Effect.gen(function*() {
     const kind = yield* disk.kind(directory)
-    if (kind !== "directory") return yield* notAStore(directory, kind === "missing" ? "nothing" : `a ${kind}`)
-    if ((yield* survey(disk, directory)) === "none") return yield* notAStore(directory, "an empty directory")
+    const refuse = (found: string) => notAStore(directory, found, true)
+    if (kind !== "directory") return yield* refuse(kind === "missing" ? "nothing" : `a ${kind}`)
+    if ((yield* survey(disk, directory, true)) === "none") return yield* refuse("an empty directory")
     return yield* openFile(disk, `${directory}/${SUPERBLOCK_FILE}`, { mode: "readOnly" })
   })
 
@@ -143,12 +144,18 @@ const openFile = (disk: Disk["Service"], path: string, options: OpenOptions) =>
   Effect.acquireRelease(disk.open(path, options), (file) => file.close)
 
 /** Looks at what there is: a store, or nothing that a new one would overwrite. */
-const survey = (disk: Disk["Service"], directory: string): Effect.Effect<"store" | "none", StoreError> =>
+const survey = (
+  disk: Disk["Service"],
+  directory: string,
+  readOnly = false
+): Effect.Effect<"store" | "none", StoreError> =>
   Effect.gen(function*() {
     const names = yield* disk.list(directory)
     if (names.includes(SUPERBLOCK_FILE)) return "store"
     const strangers = names.filter((name) => !isOurs(name))
-    if (strangers.length > 0) return yield* notAStore(directory, `${strangers.length} other files`)
+    if (strangers.length > 0) {
+      return yield* notAStore(directory, `${strangers.length} other files`, readOnly)
+    }
     // While a store is made, it has files of each kind; else they are what is left of one.
     const left = names.filter((name) => name === pagesName || parseSegmentName(name) !== undefined)
     return left.length === 0 || names.includes(creatingName)
@@ -238,8 +245,8 @@ export const randomIncarnation: Effect.Effect<Incarnation> = Effect.map(
   ([low, high]) => ({ low: (low | 1) >>> 0, high })
 )
 
-const notAStore = (path: string, found: string): Effect.Effect<never, StoreError> =>
-  Effect.fail(storeError(new NotAStore({ path, found })))
+const notAStore = (path: string, found: string, readOnly = false): Effect.Effect<never, StoreError> =>
+  Effect.fail(storeError(new NotAStore({ path, found, readOnly })))
 
 const missing = (path: string): Effect.Effect<never, StoreError> =>
   Effect.fail(storeError(new Corrupted({ path, offset: 0, expected: "a file", actual: "nothing" })))
