@@ -25,7 +25,7 @@ const byCode: Record<string, string> = {
 }
 
 /** What to do where the system refused an operation on a file. */
-export const diskAdvice = (code: string): string => byCode[code] ?? byCode["default"] ?? ""
+export const disk = (code: string): string => byCode[code] ?? byCode["default"] ?? ""
 
 /** What a key takes, by the word of its layout. */
 const taken: ReadonlyArray<readonly [word: string, takes: string]> = [
@@ -42,13 +42,13 @@ const taken: ReadonlyArray<readonly [word: string, takes: string]> = [
 ]
 
 /** What fits a key of that layout, which a refused one cannot be quoted to show. */
-export const keyAdvice = (layout: string): string => {
+export const key = (layout: string): string => {
   const words = new Set(layout.split(/\W+/))
   return taken.filter(([word]) => words.has(word)).map(([word, takes]) => `${takes} for ${word}`).join(", ")
 }
 
 /** What became of a stored value of that version, and what to do about it. */
-export const valueAdvice = (
+export const value = (
   version: number,
   why: "newer" | "range" | "step" | "unmigrated" | undefined
 ): string => {
@@ -69,17 +69,17 @@ export const valueAdvice = (
 }
 
 /** Who has a store open, and what to do about it. */
-export const ownerAdvice = (pid: number | undefined): string => {
+export const owner = (pid: number | undefined): string => {
   if (pid === process.pid) {
     return "this process already: keep the layer that opened it in a constant, and provide that one "
       + "everywhere (layers are shared by reference, so a second Store.layer(…) opens a second time)"
   }
-  const owner = pid === undefined ? "another process" : `process ${pid}`
-  return `${owner}: close it there, or open it here with Store.layerReadOnly`
+  const other = pid === undefined ? "another process" : `process ${pid}`
+  return `${other}: close it there, or open it here with Store.layerReadOnly`
 }
 
 /** Why nothing is read at an LSN; `visible` is known where it is not that versions are gone. */
-export const snapshotAdvice = (requested: number, oldest: number, visible: number | undefined): string => {
+export const snapshot = (requested: number, oldest: number, visible: number | undefined): string => {
   if (visible === undefined) {
     return `No versions are kept for LSN ${requested} (the oldest is ${oldest}): `
       + "hold a snapshot for as long as you refer to it, and raise snapshotDiskBytes if it expired while "
@@ -90,11 +90,17 @@ export const snapshotAdvice = (requested: number, oldest: number, visible: numbe
     : `${requested} is not an LSN: pass one that a commit, a snapshot or Store.visibleLsn has answered`
 }
 
+/** What a build met that may not go on, and how it does. */
+export const build = (keyspace: string, index: string, record: number): string =>
+  `Record ${record} of keyspace "${keyspace}", in the order of keys, has a key of its unique index `
+  + `"${index}" that another record has: change or remove one of them, and run Index.build again, `
+  + "which goes on where it was"
+
 /** What to do where something is beyond a limit. */
-export const limitAdvice = (limit: string, maximum: number): string => {
-  if (limit !== "keyBytes") return "make it smaller, or raise the limit where docs/tuning.md allows it"
+export const limit = (name: string, maximum: number): string => {
+  if (name !== "keyBytes") return "make it smaller, or raise the limit where docs/tuning.md allows it"
   return maximum < longestKey
-    ? `make the key shorter, or raise limits.keyBytes as far as the page size of the store lets it`
+    ? "make the key shorter, or raise limits.keyBytes as far as the page size of the store lets it"
     : "make the key shorter, as no store takes longer ones, and those with small pages not even these"
 }
 

@@ -8,7 +8,7 @@
  * A violated invariant is not here: it is a defect (see `Invariant.ts`).
  */
 import * as Data from "effect/Data"
-import { diskAdvice, keyAdvice, limitAdvice, ownerAdvice, snapshotAdvice, valueAdvice } from "./Advice.ts"
+import * as Advice from "./Advice.ts"
 
 /** The operating system refused an operation on a file of the store. */
 export class DiskFailed extends Data.TaggedError("DiskFailed")<{
@@ -22,7 +22,7 @@ export class DiskFailed extends Data.TaggedError("DiskFailed")<{
   readonly cause?: unknown
 }> {
   override get message(): string {
-    return `Could not ${this.operation} ${this.path} (${this.code}): ${diskAdvice(this.code)}`
+    return `Could not ${this.operation} ${this.path} (${this.code}): ${Advice.disk(this.code)}`
   }
 }
 
@@ -72,7 +72,7 @@ export class Locked extends Data.TaggedError("Locked")<{
   readonly pid: number | undefined
 }> {
   override get message(): string {
-    return `${this.path} is open in ${ownerAdvice(this.pid)}`
+    return `${this.path} is open in ${Advice.owner(this.pid)}`
   }
 }
 
@@ -122,7 +122,7 @@ export class LimitExceeded extends Data.TaggedError("LimitExceeded")<{
   readonly maximum: number
 }> {
   override get message(): string {
-    const advice = limitAdvice(this.limit, this.maximum)
+    const advice = Advice.limit(this.limit, this.maximum)
     return `${this.limit} is limited to ${this.maximum} and this needs ${this.actual}: ${advice}`
   }
 }
@@ -142,7 +142,7 @@ export class Undecodable extends Data.TaggedError("Undecodable")<{
 }> {
   override get message(): string {
     const version = this.version === 0 ? "" : `, written with codec version ${this.version},`
-    return `A value of keyspace "${this.keyspace}"${version} ${valueAdvice(this.version, this.why)}`
+    return `A value of keyspace "${this.keyspace}"${version} ${Advice.value(this.version, this.why)}`
   }
 }
 
@@ -157,7 +157,7 @@ export class Unencodable extends Data.TaggedError("Unencodable")<{
   override get message(): string {
     if (this.layout !== undefined) {
       return `The key does not encode for keyspace "${this.keyspace}", whose keys are ${this.layout}: `
-        + `pass ${keyAdvice(this.layout)}`
+        + `pass ${Advice.key(this.layout)}`
     }
     return `The ${this.what} does not encode for keyspace "${this.keyspace}": `
       + "pass one that fits its declaration"
@@ -264,7 +264,7 @@ export class SnapshotExpired extends Data.TaggedError("SnapshotExpired")<{
   readonly visible?: number
 }> {
   override get message(): string {
-    return snapshotAdvice(this.requested, this.oldest, this.visible)
+    return Advice.snapshot(this.requested, this.oldest, this.visible)
   }
 }
 
@@ -362,8 +362,11 @@ export class Conflict extends Data.TaggedError("Conflict")<{
 export class DuplicateKey extends Data.TaggedError("DuplicateKey")<{
   readonly keyspace: string
   readonly index: string
+  /** Where a build met it: at the how many-th record in the order of keys. */
+  readonly record?: number
 }> {
   override get message(): string {
+    if (this.record !== undefined) return Advice.build(this.keyspace, this.index, this.record)
     return `Another record of keyspace "${this.keyspace}" has this key of its unique index "${this.index}": `
       + "choose another one, or change that record first"
   }

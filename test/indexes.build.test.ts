@@ -161,7 +161,12 @@ suite("index", (test) => {
     Effect.gen(function*() {
       yield* write(Effect.all(["a", "b"].map((name) => Plain.put(name, { email: "same", tags: [] }))))
       const error = yield* Effect.flip(build)
-      assert.deepInclude(error, { _tag: "DuplicateKey", index: "email" })
+      assert.deepInclude(error, { _tag: "DuplicateKey", keyspace: "users", index: "email", record: 2 })
+      assert.match(
+        error.message,
+        /^Record 2 of keyspace "users", .* unique index "email" .* run Index.build again/
+      )
+      assert.notInclude(error.message, "same")
       assert.strictEqual(yield* reasonOf(all(Users.by.email.range())), "IndexNotReady")
       yield* write(Users.put("b", { email: "other", tags: [] }))
       yield* build

@@ -115,6 +115,8 @@ suite("index", (test) => {
       const taken = Users.put("bob", { email: "ada@example.com", tags: ["y"] })
       const error = yield* Effect.flip(write(taken))
       assert.deepInclude(error, { _tag: "DuplicateKey", keyspace: "users", index: "email" })
+      assert.include(error.message, "of keyspace \"users\" has this key of its unique index \"email\"")
+      assert.notProperty(error, "record")
       assert.notInclude(error.message, "ada")
       yield* write(Effect.andThen(Effect.flip(taken), put("eve", "z")))
       assert.strictEqual((yield* emails) + (yield* tags), "ada:ada eve:evex:ada z:eve")

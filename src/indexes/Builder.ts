@@ -134,7 +134,7 @@ export class Builder<K, V, P> {
             return Effect.void
           }
           records++
-          return this.add(shadows, record, snapshot, tx)
+          return this.add(shadows, record, records, snapshot, tx)
         })
         if (records < position.records + sliceRecords || next === undefined) {
           yield* this.swap(state, tx)
@@ -159,6 +159,7 @@ export class Builder<K, V, P> {
   private add(
     shadows: ReadonlyArray<Shadow<K, V>>,
     record: Entry<K, V>,
+    place: number,
     snapshot: Snapshot["Service"],
     tx: Tx["Service"]
   ): Effect.Effect<void, StoreError | DuplicateKey> {
@@ -169,7 +170,7 @@ export class Builder<K, V, P> {
         const entries = yield* exited(shape.entries(record))
         for (const indexKey of entries.values()) {
           if (lane.unique && (yield* lane.isTaken(snapshot, indexKey, key))) {
-            return yield* new DuplicateKey({ keyspace, index: shape.name })
+            return yield* new DuplicateKey({ keyspace, index: shape.name, record: place })
           }
           yield* lane.put(tx, indexKey, key, record.expiry)
         }
