@@ -58,11 +58,11 @@ export interface Reads<K, V, P = never> {
   readonly range: (options?: RangeOptions<K, P>) => Stream.Stream<Entry<K, V>, StoreError, Snapshot>
   /** The same without reading values. */
   readonly keys: (options?: RangeOptions<K, P>) => Stream.Stream<K, StoreError, Snapshot>
-  /** O(1). Records that have expired and were not removed yet are counted. */
+  /** O(1), of what is committed. Records that have expired and were not removed yet are counted. */
   readonly stat: Effect.Effect<Stat, StoreError, Store>
   /**
-   * The number of records as they are now, those included that have expired and were not removed yet; reads the pages
-   * of those, and only those, that `stat` calls unresolved.
+   * The number of committed records as they are now, without own writes of a transaction, those included that have
+   * expired and were not removed yet; reads the pages of those, and only those, that `stat` calls unresolved.
    */
   readonly count: Effect.Effect<number, StoreError, Store>
 }

@@ -64,8 +64,7 @@ export class Tx extends Context.Service<Tx, {
   readonly atLeast: (durability: Durability) => void
 }>()("heartwood/Tx") {}
 
-/** Options with which a transaction may fail with `Conflict`. */
-type Limited = Options & { readonly attempts: number }
+/** Options with which a transaction never fails with `Conflict`. */
 type Unlimited = Options & { readonly attempts?: undefined }
 
 /** What a boundary asks of its surroundings, of what its body asks. */
@@ -75,8 +74,9 @@ interface Transact {
   (
     options?: Unlimited
   ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | StoreError, Outside<R>>
+  /** Options of which it is not known whether they have `attempts`, as a wrapper passes them on. */
   (
-    options: Limited
+    options: Options
   ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | StoreError | Conflict, Outside<R>>
 }
 
@@ -85,7 +85,7 @@ interface CommitWith {
     options?: Unlimited
   ): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<Commit<A>, E | StoreError, Outside<R>>
   (
-    options: Limited
+    options: Options
   ): <A, E, R>(
     self: Effect.Effect<A, E, R>
   ) => Effect.Effect<Commit<A>, E | StoreError | Conflict, Outside<R>>

@@ -233,6 +233,11 @@ export const transactions = () => {
   const repeated = Effect.map(once, (outcome) => outcome.value)
   // @ts-expect-error a serial that may be out of turn
   const inOrder: Effect.Effect<unknown, StoreError> = once
+  const passedOn = (options: Tx.Options): Runnable<void, StoreError | Conflict> =>
+    put.pipe(Tx.transact(options))
+  const countedOn = (
+    options: { readonly attempts: number | undefined }
+  ): Runnable<Tx.Commit<void>, StoreError | Conflict> => put.pipe(Tx.commit(options))
   // @ts-expect-error with attempts it may lose for good
   const forgotten: Runnable<void> = put.pipe(Tx.transact({ attempts: 3 }))
   // @ts-expect-error waiting for a change inside a read, which changes nothing
@@ -247,6 +252,8 @@ export const transactions = () => {
     unlimited,
     limited,
     counted,
+    passedOn,
+    countedOn,
     waiting,
     either,
     once,
