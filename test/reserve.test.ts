@@ -129,7 +129,6 @@ const empty = (
       most = most === 1 ? 0.5 : Math.ceil(most / 2)
     }
     yield* Effect.sleep("10 seconds")
-    assert.isUndefined(store.machine.unavailable())
   })
 
 const life = (capacityBytes: number, chance: Random): Effect.Effect<void, StoreError, FaultDisk | Disk> =>

@@ -96,20 +96,25 @@ const makeReserve = Effect.fnUntraced(function*(log: {
   readonly hasSpare: boolean
   readonly owed: number
   readonly left: number
+  /** On a disk with so much free, beside a page file with slots to spare. */
+  readonly freeBytes?: number
 }) {
   const disk = yield* Disk
+  const { freeBytes = Infinity } = log
+  const pages = { slots: 1000, freeCount: 900 }
   const limits = yield* resolve({ segmentBytes, reserveBytes: 24 * KiB })
   const reserve = new Reserve({
-    disk,
+    disk: { ...disk, freeBytes: () => Effect.succeed(freeBytes) },
     directory,
     limits,
     pages: { changedPages: 0, uncaptured: 0, map: { bound: 0, used: 0 } } as unknown as Pages,
-    slots: { slots: 0, freeCount: 0 } as PageFile,
-    file: { size: Effect.succeed(0) }
+    slots: pages as PageFile,
+    file: { size: Effect.succeed(pages.slots * limits.pageBytes) }
   })
   const spares: Array<"given up"> = []
   reserve.behind({
     hasSpare: log.hasSpare,
+    awaitsSpare: false,
     newest: 1,
     zeroedBytes: 0,
     prepare: Effect.void,
@@ -118,11 +123,11 @@ const makeReserve = Effect.fnUntraced(function*(log: {
       return true
     })
   })
+  const forked: Array<Effect.Effect<void>> = []
   reserve.serve({
     now: () => 0,
     told: () => {},
-    // It looks no further.
-    fork: () => {},
+    fork: (effect) => void forked.push(effect),
     running: () => true,
     tail: {
       end: segmentBytes - log.left,
@@ -132,6 +137,8 @@ const makeReserve = Effect.fnUntraced(function*(log: {
     checkpoint: { newest: () => ({ cut: { lsn: 0 } }) as never, start: () => Effect.void }
   })
   yield* reserve.aside.fill(Infinity)
+  // It looks once, for as long as it is not full.
+  if (log.freeBytes !== undefined) yield* Effect.all(forked)
   return { reserve, spares }
 })
 
@@ -149,8 +156,7 @@ describe("a reserve is given", () => {
 
   it.each([
     ["has begun a segment without a file", { hasSpare: false, owed: 1, left: 4 * KiB }],
-    ["will soon begin one", { hasSpare: false, owed: 0, left: 100 }],
-    ["has begun one, and has a spare for it but not for the next", { hasSpare: true, owed: 1, left: 100 }]
+    ["has begun two, and has a spare for one", { hasSpare: true, owed: 2, left: 4 * KiB }]
   ])("to the log alone where that %s", (_, log) =>
     run(Effect.gen(function*() {
       const { reserve, spares } = yield* makeReserve(log)
@@ -160,20 +166,45 @@ describe("a reserve is given", () => {
       assert.strictEqual(yield* sizeOf(path), 24 * KiB)
     })))
 
+  it("to a checkpoint though the log will soon begin a segment: it appends nothing", () =>
+    run(Effect.gen(function*() {
+      const { reserve } = yield* makeReserve({ hasSpare: false, owed: 0, left: 100 })
+      assert.isTrue(yield* reserve.makeRoom(noSpace, "checkpoint"))
+    })))
+
   it("to the log as the file that it needs", () =>
     run(Effect.gen(function*() {
       const { reserve } = yield* makeReserve({ hasSpare: false, owed: 1, left: 4 * KiB })
       const needed = `${directory}/log.new`
-      assert.isTrue(yield* reserve.becomeSegment(noSpace, needed, fileBytes))
+      assert.strictEqual(yield* reserve.becomeSegment(noSpace, needed, fileBytes), "file")
       assert.isUndefined(yield* sizeOf(path))
       assert.isAtLeast((yield* sizeOf(needed)) ?? 0, fileBytes)
-      assert.isFalse(yield* reserve.becomeSegment(noSpace, needed, fileBytes))
+      assert.strictEqual(yield* reserve.becomeSegment(noSpace, needed, fileBytes), "nothing")
     })))
 
-  it("to the log only where it is large enough", () =>
+  it("to the log as space where it is smaller than what that needs", () =>
     run(Effect.gen(function*() {
       const { reserve } = yield* makeReserve({ hasSpare: false, owed: 1, left: 4 * KiB })
-      assert.isFalse(yield* reserve.becomeSegment(noSpace, `${directory}/log.new`, 25 * KiB))
-      assert.strictEqual(yield* sizeOf(path), 24 * KiB)
+      const needed = `${directory}/log.new`
+      assert.strictEqual(yield* reserve.becomeSegment(noSpace, needed, 25 * KiB), "space")
+      assert.isUndefined(yield* sizeOf(path))
+      assert.isUndefined(yield* sizeOf(needed))
+    })))
+})
+
+/** What is put with so many bytes free, and free slots for any number of pages. */
+const refusalOf = Effect.fnUntraced(function*(freeBytes: number, valueBytes: number) {
+  const { reserve } = yield* makeReserve({ hasSpare: true, owed: 0, left: 4 * KiB, freeBytes })
+  const writes = [{ key: Uint8Array.of(1), value: new Uint8Array(valueBytes) }]
+  const keyspace = { name: "values", layout: "bytes", cleared: false, dropped: false, writes: () => writes }
+  return reserve.refusal({ keyspaces: () => [keyspace], durability: "memory" })?.reason._tag
+})
+
+describe("free slots of the page file", () => {
+  it("are room for what the log has room for", () =>
+    run(Effect.gen(function*() {
+      assert.isUndefined(yield* refusalOf(6 * KiB, 3584))
+      assert.strictEqual(yield* refusalOf(6 * KiB, 30 * KiB), "DiskFull")
+      assert.isUndefined(yield* refusalOf(100 * KiB, 30 * KiB))
     })))
 })

@@ -14,6 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { invariant } from "../Invariant.ts"
 import type { Limits } from "../Limits.ts"
+import { GROUP_HEADER_BYTES } from "../log/Group.ts"
 import type { SealedGroup, Tail } from "../log/Tail.ts"
 import { StoreError } from "../StoreError.ts"
 import { GroupSpan } from "./commit/GroupSpan.ts"
@@ -199,13 +200,14 @@ export class GroupCommit {
 
   /** Syncs what nobody waits for; when all is synced, says so in the log itself, where recovery will look for it. */
   idle(): void {
-    const { tail } = this.options
+    const { segments, tail } = this.options
     this.idleDue = false
     if (this.flushing) return this.scheduleIdle()
     if (this.lastCommitEnd > tail.durableLsn) {
       tail.seal()
       this.start("write and sync")
-    } else if (tail.durableLsn > this.markedLsn) {
+    } else if (tail.durableLsn > this.markedLsn && (tail.fits(GROUP_HEADER_BYTES) || segments.hasSpare)) {
+      // It is worth no segment that the disk may have no room for.
       tail.mark()
       this.markedLsn = tail.groupLsn
       this.counters.marks++

@@ -199,7 +199,7 @@ export const disk: ReadonlyArray<Mutant> = [
     breaks:
       "An eviction on a full disk takes the space of a segment that the log has begun, and the store fails.",
     file: "actors/files/Reserve.ts",
-    find: "const mayGo = this.segmentsLeft > (this.tailBytes < spareTailBytes ? 1 : 0)",
+    find: "const mayGo = this.segmentsLeft > 0",
     replace: "const mayGo = true",
     caughtBy: { file: "reserveFile" }
   },
@@ -217,6 +217,14 @@ export const disk: ReadonlyArray<Mutant> = [
     file: "actors/files/ReserveFile.ts",
     find: "missing > Math.max(0, room)",
     replace: "missing > room",
+    caughtBy: { file: "reserveFile" }
+  },
+  {
+    name: "free slots taken for room of the log",
+    breaks: "A large put is let in because the page file has slots to spare, and the log has no room for it.",
+    file: "actors/files/Reserve.ts",
+    find: "return logRoom.holds(bytes, 0) && 2",
+    replace: "return 2",
     caughtBy: { file: "reserveFile" }
   }
 ]

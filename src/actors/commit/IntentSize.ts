@@ -22,7 +22,12 @@ export const sizeOf = (intent: Intent): Size => {
   let adds = false
   let bytes = 0
   let writes = 0
+  if (intent.session !== undefined) {
+    bytes += Buffer.byteLength(intent.session.serials.last.name) + writeOverheadBytes
+  }
   for (const keyspace of intent.keyspaces()) {
+    const { cleared, dropped, layout, name } = keyspace
+    if (cleared || dropped) bytes += Buffer.byteLength(name) + Buffer.byteLength(layout) + writeOverheadBytes
     for (const { key, value } of keyspace.writes()) {
       if (value !== undefined) adds = true
       writes++

@@ -23,7 +23,6 @@ import * as Exit from "effect/Exit"
 import * as Result from "effect/Result"
 import type { Disk, DiskFile } from "../../disk/Disk.ts"
 import type { Limits } from "../../Limits.ts"
-import { SEGMENT_HEADER_BYTES } from "../../log/Segment.ts"
 import type { Superblock } from "../../log/Superblock.ts"
 import type { Tail } from "../../log/Tail.ts"
 import { DiskFull, storeError } from "../../StoreError.ts"
@@ -37,6 +36,8 @@ import type { Trigger } from "../checkpoint/Triggers.ts"
 import type { Intent } from "../commit/Intent.ts"
 import { sizeOf } from "../commit/IntentSize.ts"
 import type { Size } from "../commit/IntentSize.ts"
+import type { Log } from "./LogRoom.ts"
+import { LogRoom } from "./LogRoom.ts"
 import { ReserveFile } from "./ReserveFile.ts"
 import { cappedFile, isNoSpace, Shortage } from "./Shortage.ts"
 import type { Hooks as Told, Sizes } from "./Shortage.ts"
@@ -49,8 +50,6 @@ const checkpointsUntilFree = 2
 const otherSlots = 8
 /** Leaves with removals that are asked to be merged at a time. */
 const ripeMost = 256
-/** Left in the last segment for groups that nobody is refused: marks, aborts, and the seal; and left above that. */
-const spareTailBytes = 512
 
 export interface Options {
   readonly disk: Disk["Service"]
@@ -73,14 +72,14 @@ export interface Hooks extends Told {
   }
 }
 
-/** What it knows of the log: of its spare segment, and by how much its files have grown. */
-interface Log {
-  readonly hasSpare: boolean
-  /** Sequence of the newest segment that has a file. */
-  readonly newest: number
-  readonly zeroedBytes: number
-  readonly prepare: Effect.Effect<void, StoreError>
-  readonly giveUpSpare: Effect.Effect<boolean, StoreError>
+/** Until there is one. */
+const noLog: Log = {
+  hasSpare: true,
+  awaitsSpare: false,
+  newest: 0,
+  zeroedBytes: 0,
+  prepare: Effect.void,
+  giveUpSpare: Effect.succeed(false)
 }
 
 export class Reserve {
@@ -90,13 +89,7 @@ export class Reserve {
   readonly shortage = new Shortage(() => this.sizes)
   /** Whether commits are measured before they are taken. */
   private isTight = false
-  private log: Log = {
-    hasSpare: true,
-    newest: 0,
-    zeroedBytes: 0,
-    prepare: Effect.void,
-    giveUpSpare: Effect.succeed(false)
-  }
+  private logRoom: LogRoom
   private hooks: Hooks | undefined
   private working = false
   /** Checkpoints to be taken before it is looked again. */
@@ -111,29 +104,31 @@ export class Reserve {
   constructor(options: Options) {
     this.options = options
     this.aside = new ReserveFile(options.disk, options.directory, options.limits.reserveBytes)
+    this.logRoom = new LogRoom(noLog, options.limits.segmentBytes)
   }
 
   /** The log that it stands behind. */
   behind<A extends Log>(log: A): A {
-    this.log = log
+    this.logRoom = new LogRoom(log, this.options.limits.segmentBytes)
     return log
   }
 
   /** From here on it looks after itself. */
   serve(hooks: Hooks): void {
     this.hooks = hooks
+    this.logRoom.tail = hooks.tail
     this.shortage.serve(hooks)
     this.work()
   }
 
   /** To be called whenever the log has become longer. */
   check(): void {
-    if (this.room < Math.max(this.lookBelow, this.segmentBytes)) this.work()
+    if (this.room < Math.max(this.lookBelow, this.logRoom.nextBytes)) this.work()
   }
 
   /** Whether something may be written that nobody asked for, to make room. */
   get mayMove(): boolean {
-    return !this.isFull || this.segmentsLeft > 0
+    return !this.isFull || this.segmentsLeft > 0 || this.logRoom.hasRoom
   }
 
   /** Free at the last look, lacking before writing goes on, and set aside. */
@@ -190,28 +185,28 @@ export class Reserve {
   readonly makeRoom = (error: StoreError, user: "eviction" | "checkpoint"): Effect.Effect<boolean> =>
     Effect.gen({ self: this }, function*() {
       if (!this.noticed(error)) return false
-      yield* this.know
-      const mayGo = this.segmentsLeft > (this.tailBytes < spareTailBytes ? 1 : 0)
+      yield* this.aside.know
+      const mayGo = this.segmentsLeft > 0
       if ((mayGo || !this.isSegment) && (yield* this.aside.giveUp)) return true
       return mayGo && user === "checkpoint" &&
-        (yield* Effect.orElseSucceed(this.log.giveUpSpare, () => false))
+        (yield* Effect.orElseSucceed(this.logRoom.log.giveUpSpare, () => false))
     })
 
   /**
-   * The log needs a segment of `bytes` whose file could not be made: the reserve becomes it, at `path`. Answers whether
-   * it did.
+   * The log needs a segment of `bytes` whose file could not be made: the reserve becomes it, at `path`, or gives its
+   * space up for it where it is smaller. Answers which.
    */
-  readonly becomeSegment = (error: StoreError, path: string, bytes: number): Effect.Effect<boolean> =>
+  readonly becomeSegment = (
+    error: StoreError,
+    path: string,
+    bytes: number
+  ): Effect.Effect<"file" | "space" | "nothing"> =>
     Effect.gen({ self: this }, function*() {
-      if (!this.noticed(error)) return false
-      yield* this.know
-      return this.aside.bytes >= bytes && (yield* this.aside.become(path))
+      if (!this.noticed(error)) return "nothing"
+      yield* this.aside.know
+      if (this.aside.bytes >= bytes) return (yield* this.aside.become(path)) ? "file" : "nothing"
+      return (yield* this.aside.giveUp) ? "space" : "nothing"
     })
-
-  /** While a store is opened it has not been looked at yet. */
-  private get know(): Effect.Effect<void> {
-    return this.aside.isKnown ? Effect.void : this.aside.fill(0)
-  }
 
   /** What the reserve lacks. */
   private get refillBytes(): number {
@@ -220,40 +215,25 @@ export class Reserve {
 
   /** Whether the reserve is as good as a segment. */
   private get isSegment(): boolean {
-    return this.aside.isWhole && this.aside.bytes >= SEGMENT_HEADER_BYTES + this.options.limits.segmentBytes
+    return this.aside.isWhole && this.aside.bytes >= this.logRoom.fileBytes
   }
 
-  /**
-   * Segments that the log can go on to without asking the disk: what its spare and the reserve can become, less those
-   * that it has begun in memory and that have no file yet.
-   */
+  /** Segments that the log can go on to without asking the disk. */
   private get segmentsLeft(): number {
-    const { hooks, isSegment, log: { hasSpare, newest } } = this
-    const owed = hooks === undefined ? 0 : hooks.tail.segment.sequence - newest
-    return Number(hasSpare) + Number(isSegment) - owed
-  }
-
-  /** What is left of the segment that the log is in. */
-  private get tailBytes(): number {
-    if (this.hooks === undefined) return Infinity
-    const { end, segment } = this.hooks.tail
-    return segment.base + segment.capacity - end
-  }
-
-  /** What the next segment takes, unless its file is there. */
-  private get segmentBytes(): number {
-    return this.log.hasSpare ? 0 : SEGMENT_HEADER_BYTES + this.options.limits.segmentBytes
+    return this.logRoom.left(Number(this.isSegment))
   }
 
   /** Room at which writing goes on: more than that at which it ends, so that it does not go on for a moment only. */
   private get ampleBytes(): number {
-    return this.segmentBytes + this.options.limits.segmentBytes / 4
+    return this.logRoom.nextBytes + this.options.limits.segmentBytes / 4
   }
 
   /** What is lacking before writing goes on. */
   private get missingBytes(): number {
     const { limits: { pageBytes } } = this.options
-    if (this.shortage.file !== undefined) return Math.max(pageBytes, this.segmentBytes, this.checkpointBytes)
+    if (this.shortage.file !== undefined) {
+      return Math.max(pageBytes, this.logRoom.nextBytes, this.checkpointBytes)
+    }
     const wanted = this.ampleBytes + this.refillBytes
     return this.freeBytes === Infinity ? 0 : Math.max(0, wanted - this.roomToAdd)
   }
@@ -276,7 +256,7 @@ export class Reserve {
 
   /** Bytes that files of the store have grown by, and will when all slots are written that are in the books. */
   private get grownBytes(): number {
-    return this.log.zeroedBytes + this.options.slots.slots * this.options.limits.pageBytes
+    return this.logRoom.log.zeroedBytes + this.options.slots.slots * this.options.limits.pageBytes
   }
 
   /** What is left for those who make room. */
@@ -291,12 +271,14 @@ export class Reserve {
 
   /** The same with what is free in the page file, which is as good where the next segment has its file. */
   private get roomToAdd(): number {
-    return this.room < this.segmentBytes ? this.room : this.room + this.spareSlotBytes
+    return this.room < this.logRoom.nextBytes ? this.room : this.room + this.spareSlotBytes
   }
 
   /** Whether there is room for what adds. */
   private fits(bytes: number): boolean {
-    return 2 * bytes <= this.roomToAdd - this.segmentBytes
+    const { logRoom } = this
+    if (2 * bytes <= this.room - logRoom.nextBytes) return true
+    return logRoom.holds(bytes, 0) && 2 * bytes <= this.roomToAdd - logRoom.nextBytes
   }
 
   /** Whether log and page file have room for what adds nothing (I3). */
@@ -308,8 +290,7 @@ export class Reserve {
     if (tail.end - checkpoint.newest().cut.lsn > limits.segmentBytes) return false
     // Leaves that it changes take slots: a checkpoint must be able to free some before there are more of them.
     if (this.lastRoom < Math.min(writes, pages.map.used) * limits.pageBytes) return false
-    return 2 * (bytes + spareTailBytes) <= this.tailBytes ||
-      (this.segmentsLeft > 0 && 2 * bytes <= limits.segmentBytes)
+    return this.logRoom.holds(bytes, Number(this.isSegment))
   }
 
   private fill(): void {
@@ -371,20 +352,20 @@ export class Reserve {
     yield* this.ask
     // First the log, so that removals go on.
     let mayGrow = true
-    if (this.isFull && !this.log.hasSpare && this.room >= this.segmentBytes) {
-      const prepared = yield* Effect.result(this.log.prepare)
+    if (this.isFull && !this.logRoom.log.hasSpare && this.room >= this.logRoom.nextBytes) {
+      const prepared = yield* Effect.result(this.logRoom.log.prepare)
       mayGrow = Result.isSuccess(prepared) || cappedFile(prepared.failure) === undefined
       yield* this.ask
     }
     const ample = this.ampleBytes
     if (!this.aside.isKnown || (!this.aside.isWhole && this.room >= ample + this.aside.bytes)) {
-      yield* this.aside.fill(this.room - this.segmentBytes)
+      yield* this.aside.fill(this.room - this.logRoom.nextBytes)
       yield* this.ask
     }
-    if (this.room < this.segmentBytes || (this.aside.isKnown && !this.aside.isWhole)) this.fill()
+    if (this.room < this.logRoom.nextBytes || (this.aside.isKnown && !this.aside.isWhole)) this.fill()
     else if (this.roomToAdd >= ample && this.due === 0 && mayGrow) this.shortage.end()
     this.lookBelow = this.room / 2
-    this.isTight = this.lookBelow < this.segmentBytes + 2 * this.options.limits.transactionBytes
+    this.isTight = this.lookBelow < this.logRoom.nextBytes + 2 * this.options.limits.transactionBytes
   })
 
   private readonly ask: Effect.Effect<void> = Effect.suspend(() => {

@@ -10,10 +10,13 @@
  *     └── fill: there is none ──▶ Gone
  * ```
  *
- * I1 It is whole, or takes no space: half of it would help nobody.
+ * I1 It is whole, or takes no space: half of it would help nobody. But for trouble with the disk, after which nobody
+ *    knows, and it is looked at again.
+ * I2 One at a time changes it.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Semaphore from "effect/Semaphore"
 import type { Disk } from "../../disk/Disk.ts"
 import type { StoreError } from "../../StoreError.ts"
 import { isNoSpace } from "./Shortage.ts"
@@ -26,6 +29,7 @@ export class ReserveFile {
   readonly bytes: number
   readonly counters = { releases: 0 }
   private state: "unknown" | "whole" | "gone" = "unknown"
+  private readonly lock = Semaphore.makeUnsafe(1)
   private readonly disk: Disk["Service"]
   private readonly directory: string
   private readonly path: string
@@ -47,17 +51,31 @@ export class ReserveFile {
 
   /** Makes it whole where that takes no more than `room`; what a crash left of it is filled up. */
   fill(room: number): Effect.Effect<void> {
+    return this.lock.withPermit(this.filling(room))
+  }
+
+  /** Looks whether it is there, where nobody has; while a store is opened nobody has. */
+  readonly know: Effect.Effect<void> = Effect.suspend(() =>
+    this.isKnown
+      ? Effect.void
+      : this.lock.withPermit(Effect.suspend(() => this.isKnown ? Effect.void : this.filling(0)))
+  )
+
+  private filling(room: number): Effect.Effect<void> {
     const { bytes, directory, disk, path } = this
     const filled = Effect.gen(function*() {
       const mode = (yield* disk.kind(path)) === "missing" ? "create" : "readWrite"
-      const file = yield* disk.open(path, { mode })
-      const filled = Effect.gen(function*() {
-        const missing = bytes - (yield* file.size)
-        if (missing > Math.max(0, room)) return false
-        yield* missing > 0 ? file.allocate(bytes) : file.truncate(bytes)
-        return true
-      })
-      return yield* Effect.ensuring(filled, file.close)
+      return yield* Effect.acquireUseRelease(
+        disk.open(path, { mode }),
+        (file) =>
+          Effect.gen(function*() {
+            const missing = bytes - (yield* file.size)
+            if (missing > Math.max(0, room)) return false
+            yield* missing > 0 ? file.allocate(bytes) : file.truncate(bytes)
+            return true
+          }),
+        (file) => file.close
+      )
     }).pipe(Effect.catch((error) => isNoSpace(error) ? Effect.succeed(false) : Effect.fail(error)))
     return Effect.gen({ self: this }, function*() {
       const isWhole = bytes === 0 || (yield* filled)
@@ -77,13 +95,16 @@ export class ReserveFile {
   }
 
   private leave(gone: Effect.Effect<void, StoreError>): Effect.Effect<boolean> {
-    if (!this.isWhole || this.bytes === 0) return Effect.succeed(false)
-    this.state = "gone"
-    this.counters.releases++
-    return Effect.map(Effect.exit(gone), (exit) => {
-      if (Exit.isFailure(exit)) this.doubt()
-      return Exit.isSuccess(exit)
+    const left = Effect.suspend(() => {
+      if (!this.isWhole || this.bytes === 0) return Effect.succeed(false)
+      this.state = "gone"
+      this.counters.releases++
+      return Effect.map(Effect.exit(gone), (exit) => {
+        if (Exit.isFailure(exit)) this.doubt()
+        return Exit.isSuccess(exit)
+      })
     })
+    return this.lock.withPermit(left)
   }
 
   private doubt(): void {

@@ -61,7 +61,8 @@ export class Segments {
   /** What passed through files that are closed. */
   private readonly past = { readBytes: 0, writeBytes: 0 }
   private spare: DiskFile | undefined
-  private spareTaken = false
+  /** Whether the spare is being made, taken or given up. */
+  awaitsSpare = false
   /** Sequence of the segment that is being walked. */
   private walked = -1
 
@@ -138,7 +139,7 @@ export class Segments {
   }
 
   get hasSpare(): boolean {
-    return this.spare !== undefined || this.spareTaken
+    return this.spare !== undefined
   }
 
   /** Makes the file of a segment and puts its name into the directory (I7). */
@@ -148,7 +149,7 @@ export class Segments {
       const name = `${directory}/${segmentName(segment.sequence)}`
       const header = Buffer.alloc(SEGMENT_HEADER_BYTES)
       encodeSegment(segment, storeId, header)
-      const spare = segment.capacity === segmentBytes && !this.spareTaken ? this.spare : undefined
+      const spare = segment.capacity === segmentBytes && !this.awaitsSpare ? this.spare : undefined
       const isRecycled = spare !== undefined
       this.spare = isRecycled ? undefined : this.spare
       const file = spare ??
@@ -167,7 +168,7 @@ export class Segments {
 
   /** Prepares the file of the next segment, so that beginning it costs no allocation (I7). */
   readonly prepare: Effect.Effect<void, StoreError> = Effect.suspend(() => {
-    if (this.spare !== undefined || this.spareTaken) return Effect.void
+    if (this.spare !== undefined || this.awaitsSpare) return Effect.void
     const { directory, disk, segmentBytes } = this.options
     const [unfinished, finished] = [`${directory}/${preparingName}`, `${directory}/${spareName}`]
     return this.takingSpare(Effect.gen({ self: this }, function*() {
@@ -181,7 +182,7 @@ export class Segments {
   readonly giveUpSpare: Effect.Effect<boolean, StoreError> = Effect.suspend(() => {
     const { directory, disk } = this.options
     const { spare } = this
-    if (spare === undefined || this.spareTaken) return Effect.succeed(false)
+    if (spare === undefined || this.awaitsSpare) return Effect.succeed(false)
     this.spare = undefined
     const gone = this.takingSpare(disk.unlink(`${directory}/${spareName}`))
     return Effect.as(Effect.ensuring(gone, this.part(spare)), true)
@@ -281,7 +282,7 @@ export class Segments {
       invariant(!this.writer.owes(file), "Segments I2")
       this.open.delete(segment.sequence)
       this.renounce(segment.base)
-      if (this.spare !== undefined || this.spareTaken || segment.capacity !== segmentBytes) {
+      if (this.spare !== undefined || this.awaitsSpare || segment.capacity !== segmentBytes) {
         return Effect.ensuring(disk.unlink(name), this.part(file))
       }
       // Its header may change only when a crash no longer gives it its old name back.
@@ -315,11 +316,11 @@ export class Segments {
   }
 
   private takingSpare<A>(moving: Effect.Effect<A, StoreError>): Effect.Effect<A, StoreError> {
-    this.spareTaken = true
+    this.awaitsSpare = true
     return Effect.ensuring(
       moving,
       Effect.sync(() => {
-        this.spareTaken = false
+        this.awaitsSpare = false
       })
     )
   }
@@ -374,23 +375,23 @@ export class Segments {
   ): Effect.Effect<DiskFile, StoreError> {
     const { disk, reserve } = this.options
     const options = { durableWrites: "oneCall" } as const
-    this.zeroedBytes += bytes
-    const made = Effect.gen(function*() {
+    const made = Effect.gen({ self: this }, function*() {
       if ((yield* disk.kind(path)) !== "missing") yield* disk.unlink(path)
       const file = yield* disk.open(path, { ...options, mode: "create" })
       const gone = Effect.andThen(file.close, Effect.exit(disk.unlink(path)))
       yield* Effect.onError(file.allocate(bytes), () => gone)
+      this.zeroedBytes += bytes
       return file
     })
     if (reserve === undefined) return made
     if (when === "ahead") return Effect.tapError(made, (error) => Effect.sync(() => reserve.noticed(error)))
     return Effect.catch(made, (error) =>
       Effect.gen(function*() {
-        if (!(yield* reserve.becomeSegment(error, path, bytes))) return yield* Effect.fail(error)
+        const helped = yield* reserve.becomeSegment(error, path, bytes)
+        if (helped === "nothing") return yield* Effect.fail(error)
+        if (helped === "space") return yield* made
         const file = yield* disk.open(path, { ...options, mode: "readWrite" })
-        // It may have been larger.
-        yield* Effect.onError(file.truncate(bytes), () => file.close)
-        return file
+        return yield* Effect.onError(Effect.as(file.truncate(bytes), file), () => file.close)
       }))
   }
 }

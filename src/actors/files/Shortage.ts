@@ -87,6 +87,7 @@ export class Shortage {
 
   /** Commits are refused: a shortage that nobody has met is no news for people. */
   refused(commits: number): void {
+    if (commits === 0) return
     this.counters.refusals += commits
     const { hooks, isWarned } = this
     if (hooks === undefined || isWarned || hooks.now() - this.warnedMillis < quietMillis) return
