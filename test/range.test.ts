@@ -4,6 +4,7 @@
  */
 import { assert } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Key from "../src/Key.ts"
@@ -36,7 +37,8 @@ suite("range", (test) => {
         const sizeOf = (limit: number) =>
           Effect.map(transaction(Stream.runCollect(Words.range({ limit }))), (rows) => rows.length)
         assert.strictEqual(yield* sizeOf(-1), 0)
-        assert.strictEqual(yield* sizeOf(NaN), 0)
+        const exit = yield* Effect.exit(sizeOf(NaN))
+        assert.isTrue(Exit.isFailure(exit) && `${exit.cause}`.includes("limit is a number of entries"))
         assert.strictEqual(yield* sizeOf(1.9), 1)
         assert.strictEqual(yield* sizeOf(0.5), 0)
         assert.strictEqual(yield* sizeOf(Infinity), 3)
