@@ -24,7 +24,12 @@ const plants: ReadonlyArray<
     { operation: "sync", path: /pages/ },
     /pages is damaged|the store is damaged.*pages/
   ],
-  ["of a superblock", truncation, { operation: "sync", path: /super/ }, /log-\S+ is damaged/],
+  [
+    "of a superblock",
+    truncation,
+    { operation: "sync", path: /super/, times: 2 },
+    /log-\S+ is damaged|the store is damaged.*pages/
+  ],
   ["of the directory", commits, { operation: "syncDirectory", times: 2 }, /log-\d+ is damaged|acknowledged/]
 ]
 

@@ -101,7 +101,8 @@ const fill = Effect.gen(function*() {
 
 const resume = Effect.gen(function*() {
   const number = yield* expectPrefix
-  const { failure } = yield* commits(more)
+  // On a disk that is nearly full it may have to make room for itself first.
+  const { failure } = yield* resumed
   if (failure !== undefined) quit(5, `${failure} after resuming`)
   yield* expectPrefix
   console.log(`${number} commits were there, ${more} more`)
