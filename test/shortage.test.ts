@@ -245,3 +245,27 @@ describe("what has to end idle sessions", () => {
     assert.isAtMost(attempts, 12)
   })
 })
+
+describe("what is appended beside commits", () => {
+  it("asks for room as commits do", () =>
+    run(Effect.gen(function*() {
+      const { close, store } = yield* open(options)
+      const { reserve, wal } = store.machine.parts
+      const asked: Array<number> = []
+      const refusal = storeError(
+        new DiskFull({ path: directory, freeBytes: 0, neededBytes: 1, file: undefined })
+      )
+      reserve.refusalOfUpkeep = ({ bytes }) => {
+        asked.push(bytes)
+        return refusal
+      }
+      const move = { keyspace: 1, key: bytes("k"), value: new Uint8Array(1000), from: 64, version: 64 }
+      for (const append of [wal.relocate([move]), wal.endSessions(["a session"])]) {
+        const exit = yield* Effect.exit(append)
+        assert.isTrue(Exit.isFailure(exit) && Exit.findErrorOption(exit)._tag === "Some", `${exit}`)
+      }
+      assert.isAtLeast(asked[0] as number, 1001)
+      assert.isAtLeast(asked[1] as number, 9)
+      yield* close
+    })))
+})

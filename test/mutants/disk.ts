@@ -209,7 +209,7 @@ export const disk: ReadonlyArray<Mutant> = [
     file: "actors/Wal.ts",
     find: "    if (refusal !== undefined) return message.done(Exit.fail(refusal))\n",
     replace: "",
-    caughtBy: { file: "reserve" }
+    caughtBy: { file: "shortage" }
   },
   {
     name: "whole reserve taken for gone",
