@@ -9,6 +9,9 @@ import { runWork } from "./support/crashRun.ts"
 import { checkpoints, commits, truncation } from "./support/crashWork.ts"
 import type { Work } from "./support/crashWork.ts"
 
+/** One with which each of them is seen: a work does not come to every state. */
+const seed = 2
+
 const plants: ReadonlyArray<
   readonly [what: string, work: Work, fault: Omit<Fault, "outcome">, message: RegExp]
 > = [
@@ -16,7 +19,7 @@ const plants: ReadonlyArray<
     "of the log",
     commits,
     { operation: "sync", path: /log-/, times: 2 },
-    /log-\d+ is damaged|acknowledged|was durable up to/
+    /log-\d+ is damaged|acknowledged/
   ],
   [
     "of the page file",
@@ -24,22 +27,17 @@ const plants: ReadonlyArray<
     { operation: "sync", path: /pages/ },
     /pages is damaged|the store is damaged.*pages/
   ],
-  [
-    "of a superblock",
-    truncation,
-    { operation: "sync", path: /super/, times: 2 },
-    /log-\S+ is damaged|the store is damaged.*pages/
-  ],
+  ["of a superblock", truncation, { operation: "sync", path: /super/ }, /log-\S+ is damaged/],
   ["of the directory", commits, { operation: "syncDirectory", times: 2 }, /log-\d+ is damaged|acknowledged/]
 ]
 
 describe("a crash state is refused after a sync was lost", () => {
   for (const [what, work, fault, message] of plants) {
     it(what, () => {
-      const { options, shots } = runWork(work, 1, {
+      const { options, shots } = runWork(work, seed, {
         before: (faults) => faults.fail({ ...fault, outcome: { _tag: "Lost" } })
       })
-      const check = new CrashCheck(options, { verify: 20, confirm: 100, nest: 10_000, deepen: 10_000 }, 1)
+      const check = new CrashCheck(options, { verify: 20, confirm: 100, nest: 10_000, deepen: 10_000 }, seed)
       assert.throws(() => check.all(shots.taken.values()), message)
     }, 120_000)
   }
