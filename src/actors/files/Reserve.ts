@@ -13,8 +13,9 @@
  *
  * I1 Whoever adds is refused before the reserve is touched: it goes only when a file that must grow could not.
  * I2 Writing goes on by itself, when the reserve is whole again and there is room beside it.
- * I3 While it is full, nothing is appended but where the log has room for it without asking the disk: in its last
- *    segment, or in one that its spare or the reserve becomes. Nobody else is given these while the log needs them.
+ * I3 While it is full, the log has room for what is let in without asking the disk: in its last segment, or in one that
+ *    its spare or the reserve becomes. Nobody else is given these while the log needs them. Nobody asks for marks and
+ *    for the commits and aborts of large transactions: for them some of the last segment is left.
  *
  * It must not know how a checkpoint makes room, nor wait for one: whoever is refused hears of it at once.
  */
