@@ -153,6 +153,44 @@ describe("where a key was found last", () => {
     assert.isUndefined(valueOf(world, other, twin))
   })
 
+  it("is not where another key of the same hash stands in the same slot", () => {
+    const { root, world } = filled(3, "", 7, new World(random(1), { hintLevel: 0 }))
+    const name = nameOf(1)
+    const other = colliding(7, "key 000x", { treeId: 7, name })
+    assert.strictEqual(other.length, name.length)
+    valueOf(world, root, name)
+    assert.isUndefined(valueOf(world, root, other))
+    assert.strictEqual(valueOf(world, root, name), `of ${name}`)
+  })
+
+  it("is not where its record stood before it grew, though its slot is another key's now", () => {
+    const { names, root, world } = filled(8, "", 7, new World(random(1), { hintLevel: 0 }))
+    const name = names[4] as string
+    valueOf(world, root, name)
+    const long = "x".repeat(100)
+    world.put(root, row(name, long, 2))
+    world.put(root, row(`${names[2]}a`, "between"))
+    const { reads } = world.tree.hints
+    for (let round = 1; round <= 2; round++) {
+      assert.strictEqual(valueOf(world, root, name), long)
+      assert.strictEqual(reads.found, round)
+    }
+  })
+
+  it("is found where other keys have moved its slot, and noted there", () => {
+    const { names, root, world } = filled(200)
+    const { reads } = world.tree.hints
+    const asked = names.filter((_, number) => number % 2 === 0)
+    for (const name of asked) valueOf(world, root, name)
+    for (const name of asked) world.put(root, row(`${name}a`, "after it"))
+    for (let round = 0; round < 2; round++) {
+      const before = reads.found
+      for (const name of asked) assert.strictEqual(valueOf(world, root, name), `of ${name}`)
+      // What was split off is not where it was.
+      assert.isAbove(reads.found - before, round === 0 ? 0 : asked.length * 0.8)
+    }
+  })
+
   it("is asked for no longer where that is in vain, and again some time later", () => {
     const { names, root, world: { tree } } = filled(20_000, "", 7, new World(random(1), { blocks: 4_096 }))
     const { reads } = tree.hints

@@ -293,8 +293,25 @@ export const tree: ReadonlyArray<Mutant> = [
     name: "hint of a leaf that is not in place",
     breaks: "A leaf that was evicted, or has a mini-page, is read where it was.",
     file: "tree/read/Hints.ts",
-    find: "if (place === 0 || !isInPlace(map.state[id] as number)) return 0",
-    replace: "if (place === 0 || (map.block[id] as number) < 0) return 0",
+    find: "if (!isInPlace(map.state[id] as number)) return 0\n    const meta",
+    replace: "if ((map.block[id] as number) < 0) return 0\n    const meta",
+    caughtBy: { file: "hints" }
+  },
+  {
+    name: "hint's slot believed without its key",
+    breaks: "A key is found where another one with the same hash stands.",
+    file: "tree/page/Leaf.ts",
+    find: "if (words[at + word] !== key.words[skip + word]) return -1",
+    replace: "if (words[at + word] === undefined) return -1",
+    caughtBy: { file: "hints" }
+  },
+  {
+    name: "hint's record believed though its slot has another",
+    breaks:
+      "A key is read from the slot of another one, since its own record stood where it is said to stand.",
+    file: "tree/page/Leaf.ts",
+    find: "if (words[p + meta] !== (off | stored << 16)) return -1",
+    replace: "if ((words[p + meta] as number) >>> 16 !== stored) return -1",
     caughtBy: { file: "hints" }
   },
   {

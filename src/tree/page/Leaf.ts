@@ -62,11 +62,13 @@ export function touchSlots(words: Int32Array, p: number): void {
       + (words[p + 72] as number) | 0
 }
 
-/** The same, and of the record that stands at `off` or stood there; the page is `size` words. */
-export function touchRecord(words: Int32Array, p: number, off: number, size: number): void {
-  sink[0] = (words[p + 1] as number) ^ (words[p + 24] as number) ^ (words[p + 40] as number)
-    ^ (words[p + 56] as number) ^ (words[p + 72] as number) ^ (words[p + off] as number)
-    ^ (words[p + Math.min(off + 16, size - 1)] as number)
+/**
+ * The same of the header, of the slot's meta at word `meta` and the record at word `off`, both of which stand there or
+ * stood there; the page is `size` words.
+ */
+export function touchRecord(words: Int32Array, p: number, meta: number, off: number, size: number): void {
+  sink[0] = (words[p + 1] as number) ^ (words[p + meta] as number) ^ (words[p + off] as number)
+    ^ (words[p + Math.min(off + lineWords, size - 1)] as number)
 }
 
 /**
@@ -89,6 +91,24 @@ export function mayHave(words: Int32Array, p: number, treeId: number, key: KeySc
   const from = p + (prefix >>> 16)
   for (let word = 0; word < skip; word++) if (words[from + word] !== key.words[word]) return false
   return true
+}
+
+/**
+ * Index of a key that {@link mayHave} was said of, if its slot's meta is at word `meta` still and its record at word
+ * `off`; else -1. No other words are read.
+ */
+export function indexAt(words: Int32Array, p: number, key: KeyScratch, meta: number, off: number): number {
+  const counts = words[p + 6] as number
+  const index = meta - headerWords - (counts >>> 16)
+  if (index < 0 || index >= (counts & 0xffff)) return -1
+  const skip = ((words[p + 8] as number) & 0xffff) >>> 2
+  const stored = key.length - (skip << 2)
+  if (words[p + meta] !== (off | stored << 16)) return -1
+  const at = p + off + recordHeaderWords
+  for (let word = stored + 3 >>> 2; word-- > 0;) {
+    if (words[at + word] !== key.words[skip + word]) return -1
+  }
+  return index
 }
 
 /** The first slot whose head is not below that of a key: where {@link findFrom} goes on. */

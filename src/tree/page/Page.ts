@@ -84,7 +84,11 @@ export function setHeap(words: Int32Array, p: number, heapTop: number, garbage: 
 
 /** Off (word offset in the page) of slot `index`'s record. */
 export const slotAt = (words: Int32Array, p: number, index: number): number =>
-  (words[p + headerWords + ((words[p + 6] as number) >>> 16) + index] as number) & 0xffff
+  (words[p + metaAt(words, p, index)] as number) & 0xffff
+
+/** Off of the meta of slot `index`. */
+export const metaAt = (words: Int32Array, p: number, index: number): number =>
+  headerWords + ((words[p + 6] as number) >>> 16) + index
 
 /** Stored key bytes of slot `index`. */
 export const slotBytes = (words: Int32Array, p: number, index: number): number =>

@@ -10,7 +10,8 @@
  *
  * | word | field                                                                                       |
  * |-----:|---------------------------------------------------------------------------------------------|
- * |    0 | hash of tree id and key                                                                      |
+ * |    0 | hash of tree id and key; in place of its low 8 bits: where in the page the slot's meta is, in  |
+ * |      | words, or 0 where that is beyond them                                                         |
  * |    1 | place: off of the record in its page, in words; in the bits above its page id; 0 = no entry   |
  *
  * ```
@@ -19,8 +20,9 @@
  *                                           └───────────────── so many keys later ──────────────────────┘
  * ```
  *
- * I1 A place is advice. A key is there only if the page is a leaf of its tree, in place, and has the whole key; the off
- *    says no more than which lines of memory to touch.
+ * I1 A place is advice. A key is there only if the page is a leaf of its tree, in place, and has the whole key. Where
+ *    the slot has that record still, and the record that key, no other line of the page is touched; else its heads are
+ *    searched.
  *
  * Rejected: an index of all keys, which every split and each removal would have to keep right; asking it for the
  * keys of `GetMany.ts`, whose ways down overlap: that took as long as before; and noting where writes have replaced a
@@ -39,11 +41,17 @@ const parts = 64
 
 const setWords = 4
 
+/** Bits of a hash that make way for where the meta is; most of them say which set it is, as its place does. */
+const metaBits = 8
+const metaMask = (1 << metaBits) - 1
+
 /** Where all nodes above the leaves are in the processor's caches, the way down is as short. */
 const levelLeast = 3
 
+const isOf = (word: number, hash: number): boolean => (word ^ hash) >>> metaBits === 0
+
 export class Hints {
-  /** Reads and writes are weighed apart: reads fill the table, writes only use it. */
+  /** Reads and writes are weighed apart: reads fill the table, writes only use what is there. */
   readonly reads = new Gate()
   readonly writes = new Gate()
   /** The slot at which the key was found. */
@@ -89,38 +97,52 @@ export class Hints {
 
   private look({ treeId }: Root, key: KeyScratch): number {
     const { arena, map } = this.pages
-    const place = this.placeOf(this.hash)
+    const at = this.entryOf(this.hash)
+    if (at < 0) return 0
+    const place = this.words[at + 1] as number
     const id = place >>> this.pageBits
-    if (place === 0 || !isInPlace(map.state[id] as number)) return 0
+    if (!isInPlace(map.state[id] as number)) return 0
+    const meta = (this.words[at] as number) & metaMask
+    const off = place & arena.pageWords - 1
     const address = map.block[id] as number
     const words = arena.words[address >>> arena.shift] as Int32Array
     const p = address & arena.mask
-    Leaf.touchRecord(words, p, place & arena.pageWords - 1, arena.pageWords)
+    Leaf.touchRecord(words, p, meta, off, arena.pageWords)
     if (!Leaf.mayHave(words, p, treeId, key)) return 0
+    this.index = Leaf.indexAt(words, p, key, meta, off)
+    if (this.index >= 0) return id
+    Leaf.touchSlots(words, p)
     this.index = Leaf.find(words, p, key)
-    return this.index < 0 ? 0 : id
+    if (this.index < 0) return 0
+    this.note(id, words, p, this.index)
+    return id
   }
 
-  private placeOf(hash: number): number {
+  /** Where the entry of a hash is; -1 where there is none. */
+  private entryOf(hash: number): number {
     const { words } = this
     const at = hash & this.mask
-    if (words[at] === hash) return words[at + 1] as number
-    return words[at + 2] === hash ? words[at + 3] as number : 0
+    if (isOf(words[at] as number, hash)) return words[at + 1] === 0 ? -1 : at
+    return isOf(words[at + 2] as number, hash) && words[at + 3] !== 0 ? at + 2 : -1
   }
 
-  /** Notes where a read has found the key that was asked for last, if it was; of the two of its set the older goes. */
-  note(id: number, off: number): void {
+  /**
+   * Notes that the key that was asked for last, if it was, has slot `index` of the leaf at `p`; of the two of its set
+   * the older goes.
+   */
+  note(id: number, page: Int32Array, p: number, index: number): void {
     const { hash, pageBits, words } = this
     // There is no place for so high an id.
     if (hash === 0 || id >>> 32 - pageBits !== 0) return
+    const meta = Page.metaAt(page, p, index)
     const at = hash & this.mask
-    if (words[at] !== hash) {
+    if (!isOf(words[at] as number, hash)) {
       if (words[at + 3] === 0) this.reads.inVain--
       words[at + 2] = words[at] as number
       words[at + 3] = words[at + 1] as number
-      words[at] = hash
     }
-    words[at + 1] = id << pageBits | off
+    words[at] = hash & ~metaMask | (meta > metaMask ? 0 : meta)
+    words[at + 1] = id << pageBits | (page[p + meta] as number) & 0xffff
   }
 
   private allocate(): void {

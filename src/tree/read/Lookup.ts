@@ -134,7 +134,7 @@ export abstract class Lookup extends Finding {
         if (!isInPlace(map.state[id] as number)) return this.getBeside(root, id, key, at)
         Leaf.touchSlots(words, p)
         const index = Leaf.find(words, p, key)
-        if (index >= 0) hints.note(id, Page.slotAt(words, p, index))
+        if (index >= 0) hints.note(id, words, p, index)
         return this.getInLeaf(root, id, index, key, at)
       }
       id = Inner.child(words, p, Inner.find(words, p, key))
