@@ -3,11 +3,9 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import type { BufferMode } from "../src/Limits.ts"
-import { Kind } from "../src/tree/page/Leaf.ts"
-import { Absent, Missing } from "../src/tree/read/Answer.ts"
+import { Missing } from "../src/tree/read/Answer.ts"
 import { Many } from "../src/tree/read/Many.ts"
-import type { Misses } from "../src/tree/read/Misses.ts"
-import type { Root } from "../src/tree/Tree.ts"
+import { getMany, pagesOf } from "./support/many.ts"
 import { random } from "./support/random.ts"
 import type { Random } from "./support/random.ts"
 import { keys, Model } from "./support/treeModel.ts"
@@ -30,48 +28,6 @@ const shapes: ReadonlyArray<Shape> = [
   { mode: "pages", blocks: 128, chunkBytes: 4 * pageBytes }
 ]
 
-/** The pages that were missed, with their keys. */
-const pagesOf = (missing: Misses) =>
-  Array.from(missing.pageIds.subarray(0, missing.count), (pageId, place) => {
-    const keys = new Int32Array(1_000)
-    return { pageId, keys: [...keys.subarray(0, missing.keysInto(place, keys))] }
-  })
-
-/** Looks up keys until none misses a page; answers the rows, and how often each page was loaded. */
-const getMany = (
-  world: World,
-  root: Root,
-  names: ReadonlyArray<string>,
-  at: number,
-  many = new Many()
-): { readonly rows: Array<Row | undefined>; readonly loads: ReadonlyMap<number, number> } => {
-  const { tree } = world
-  const asked = names.map(bytes)
-  const loads = new Map<number, number>()
-  many.begin(asked.length, "keys and values")
-  let answer = tree.getMany(root, asked, at, many)
-  for (let round = 0; answer === Missing; round++) {
-    assert.isBelow(round, 1000, "a lookup does not end")
-    const missing = pagesOf(many.takeMissing())
-    const waiting = missing.flatMap(({ keys }) => keys)
-    assert.strictEqual(new Set(waiting).size, waiting.length, "a key waits twice")
-    for (const [place, { pageId }] of missing.entries()) {
-      loads.set(pageId, (loads.get(pageId) ?? 0) + 1)
-      if (tree.pages.map.isUsed(pageId) && (tree.pages.map.block[pageId] as number) < 0) world.load(pageId)
-      many.ask(place)
-      tree.getMany(root, asked, at, many)
-    }
-    answer = many.misses ? Missing : Absent
-  }
-  const rows = names.map((key, index) => {
-    const value = many.value(index)
-    if (value === undefined) return undefined
-    assert.strictEqual(many.kind(index), Kind.Value)
-    return { key, value: text(value), version: many.version(index), expiry: many.expiry(index) }
-  })
-  return { rows, loads }
-}
-
 /** Keys that are there, were there, never were, and some of them twice. */
 const wanted = (chance: Random, model: Model, key: () => string): Array<string> => {
   const length = chance.pick([0, 1, 2, 15, 16, 17, 40, 130])
@@ -83,7 +39,7 @@ const wanted = (chance: Random, model: Model, key: () => string): Array<string> 
   return names
 }
 
-const figures = { found: 0, absent: 0, past: 0, doubles: 0, loads: 0, calls: 0, chunks: 0 }
+const figures = { found: 0, absent: 0, past: 0, doubles: 0, loads: 0, calls: 0, chunks: 0, recalled: 0 }
 
 /** The pieces of memory that hold pages. */
 const chunksOf = ({ arena, tree: { pages: { map } } }: World): ReadonlySet<number> => {
@@ -100,7 +56,7 @@ const drive = (seed: number, shape: Shape): void => {
   const { blocks, mode } = shape
   const chance = random(seed)
   const world = new World(chance, { ...shape, promotionPercent: chance.pick([0, 20, 100]) })
-  const { pages, versions } = world.tree
+  const { hints: { reads }, pages, versions } = world.tree
   const root = world.create(7)
   const model = new Model()
   const key = keys(chance, 60)
@@ -135,7 +91,9 @@ const drive = (seed: number, shape: Shape): void => {
     const names = wanted(chance, model, key)
     const note = `seed ${seed}, version ${version}, at ${at}`
     const before = world.loads
+    const recalled = reads.found
     const { loads, rows } = getMany(world, root, names, at, many)
+    figures.recalled += reads.found - recalled
     assert.deepStrictEqual(rows, names.map((name) => model.get(name, at)), note)
     if (blocks > 1000) {
       for (const [page, times] of loads) assert.strictEqual(times, 1, `${note}: page ${page}`)

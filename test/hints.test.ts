@@ -5,6 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { hashOf } from "../src/tree/past/VersionTable.ts"
 import type { Root } from "../src/tree/Tree.ts"
 import { Absent, Kind, Replaced } from "../src/tree/Tree.ts"
+import { getMany } from "./support/many.ts"
 import { random } from "./support/random.ts"
 import { bytes, text, World } from "./support/world.ts"
 
@@ -18,9 +19,6 @@ const filled = (count: number, prefix = "", treeId = 7, world = new World(random
   for (const name of names) world.put(root, row(name, `of ${name}`))
   return { names, root, world }
 }
-
-const valueOf = (world: World, root: Root, name: string, at = 10): string | undefined =>
-  world.get(root, name, at)?.value
 
 const wordsOf = (name: string): Int32Array => {
   const padded = new Uint8Array(name.length + 3 & ~3)
@@ -51,7 +49,15 @@ const colliding = (treeId: number, begin: string, with_: { treeId: number; name:
   return key
 }
 
-describe("where a key was found last", () => {
+type ValueOf = (world: World, root: Root, name: string, at?: number) => string | undefined
+
+/** Both ways to read a key. */
+const doors: ReadonlyArray<{ readonly by: string; readonly valueOf: ValueOf }> = [
+  { by: "get", valueOf: (world, root, name, at = 10) => world.get(root, name, at)?.value },
+  { by: "getMany", valueOf: (world, root, name, at = 10) => getMany(world, root, [name], at).rows[0]?.value }
+]
+
+describe.each(doors)("where a key was found last, by $by", ({ valueOf }) => {
   it("is where it is found again", () => {
     const { names, root, world } = filled(1_500)
     const { reads } = world.tree.hints
@@ -171,10 +177,8 @@ describe("where a key was found last", () => {
     world.put(root, row(name, long, 2))
     world.put(root, row(`${names[2]}a`, "between"))
     const { reads } = world.tree.hints
-    for (let round = 1; round <= 2; round++) {
-      assert.strictEqual(valueOf(world, root, name), long)
-      assert.strictEqual(reads.found, round)
-    }
+    for (let round = 0; round < 3; round++) assert.strictEqual(valueOf(world, root, name), long)
+    assert.isAbove(reads.found, 1)
   })
 
   it("is found where other keys have moved its slot, and noted there", () => {

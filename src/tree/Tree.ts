@@ -22,8 +22,8 @@ import { isInPlace, State, usedOnce } from "./memory/MapTable.ts"
 import type { Root } from "./memory/Root.ts"
 import * as Inner from "./page/Inner.ts"
 import type { KeyScratch } from "./page/KeyScratch.ts"
-import * as Leaf from "./page/Leaf.ts"
 import * as Page from "./page/Page.ts"
+import * as Touch from "./page/Touch.ts"
 import { ValueScratch } from "./page/ValueIn.ts"
 import type { ValueIn } from "./page/ValueIn.ts"
 import { Absent, Again, Found, Missing, NoSpace, Replaced } from "./read/Answer.ts"
@@ -149,7 +149,7 @@ export class Tree extends Lookup {
       const p = address & arena.mask
       const level = Page.level(words, p)
       if (level === 0) {
-        Leaf.touchSlots(words, p)
+        Touch.keep(Touch.slots(words, p))
         return id
       }
       leafBelow = level === 1

@@ -285,7 +285,7 @@ export const tree: ReadonlyArray<Mutant> = [
     name: "hint believed without the prefix",
     breaks: "A key is found in a leaf that does not store what it differs in.",
     file: "tree/page/Leaf.ts",
-    find: "if (words[from + word] !== key.words[word]) return false",
+    find: "if (words[from + word] !== own[at + word]) return false",
     replace: "if (words[from + word] === undefined) return false",
     caughtBy: { file: "hints" }
   },
@@ -301,8 +301,8 @@ export const tree: ReadonlyArray<Mutant> = [
     name: "hint's slot believed without its key",
     breaks: "A key is found where another one with the same hash stands.",
     file: "tree/page/Leaf.ts",
-    find: "if (words[at + word] !== key.words[skip + word]) return -1",
-    replace: "if (words[at + word] === undefined) return -1",
+    find: "if (words[key + word] !== own[at + skip + word]) return -1",
+    replace: "if (words[key + word] === undefined) return -1",
     caughtBy: { file: "hints" }
   },
   {
@@ -313,6 +313,30 @@ export const tree: ReadonlyArray<Mutant> = [
     find: "if (words[p + meta] !== (off | stored << 16)) return -1",
     replace: "if ((words[p + meta] as number) >>> 16 !== stored) return -1",
     caughtBy: { file: "hints" }
+  },
+  {
+    name: "group recalls a record that is too new",
+    breaks: "Many keys at once are answered with what was written after the snapshot.",
+    file: "tree/read/Hinted.ts",
+    find: "if (slot < 0 || Leaf.versionAt(words, record) >= at) return false",
+    replace: "if (slot < 0) return false",
+    caughtBy: { file: "getMany" }
+  },
+  {
+    name: "group recalls from a leaf that is not in place",
+    breaks: "Many keys at once are answered from below what their leaf's mini-page says.",
+    file: "tree/read/Hinted.ts",
+    find: "if (!isInPlace(state[id] as number)) continue",
+    replace: "if ((block[id] as number) < 0) continue",
+    caughtBy: { file: "hints" }
+  },
+  {
+    name: "group's keys lose their order",
+    breaks: "A key is given the answer of another one of its group.",
+    file: "tree/read/GroupKeys.ts",
+    find: "rows[to] = rows[index] as number",
+    replace: "rows[to] = rows[to] as number",
+    caughtBy: { file: "getMany" }
   },
   {
     name: "expiry forgotten where a record is overwritten at once",

@@ -47,66 +47,50 @@ const setWords = 48
 const float = new Float64Array(1)
 const floatWords = new Int32Array(float.buffer)
 
-/** Words of a line of the processor's caches. */
-const lineWords = 16
-
-/** Where touched words go: a store that is never read keeps the loads that it depends on. */
-const sink = new Int32Array(1)
-
-/**
- * Reads a word of each of the next lines of the slot arrays, so that their misses overlap: the search alone is a chain
- * of dependent loads. Takes a quarter off a read of a leaf that is not in the processor's cache.
- */
-export function touchSlots(words: Int32Array, p: number): void {
-  sink[0] = (words[p + 24] as number) + (words[p + 40] as number) + (words[p + 56] as number)
-      + (words[p + 72] as number) | 0
-}
-
-/**
- * The same of the header, of the slot's meta at word `meta` and the record at word `off`, both of which stand there or
- * stood there; the page is `size` words.
- */
-export function touchRecord(words: Int32Array, p: number, meta: number, off: number, size: number): void {
-  sink[0] = (words[p + 1] as number) ^ (words[p + meta] as number) ^ (words[p + off] as number)
-    ^ (words[p + Math.min(off + lineWords, size - 1)] as number)
-}
-
-/**
- * The same of all records. They stand in the order in which they came, not in that of their keys, so that the processor
- * foresees no line; from one end of the page to the other it foresees all.
- */
-export function touchHeap(words: Int32Array, p: number): void {
-  const end = p + Page.size(words, p)
-  let sum = 0
-  for (let at = p + Page.heapTop(words, p); at < end; at += lineWords) sum ^= words[at] as number
-  sink[0] = sum
-}
-
 /** Whether a page, which may be any, is a leaf of a tree whose keys begin as this one does: the key may be in it. */
-export function mayHave(words: Int32Array, p: number, treeId: number, key: KeyScratch): boolean {
+export const mayHave = (words: Int32Array, p: number, treeId: number, key: KeyScratch): boolean =>
+  mayHaveAt(words, p, treeId, key.words, 0, key.length)
+
+/** The same of a key of `length` bytes that stands at a word, padded as in a {@link KeyScratch}. */
+export function mayHaveAt(
+  words: Int32Array,
+  p: number,
+  treeId: number,
+  own: Int32Array,
+  at: number,
+  length: number
+): boolean {
   if (words[p + 3] !== treeId || Page.level(words, p) !== 0) return false
   const prefix = words[p + 8] as number
   const skip = (prefix & 0xffff) >>> 2
-  if (key.length < skip << 2) return false
+  if (length < skip << 2) return false
   const from = p + (prefix >>> 16)
-  for (let word = 0; word < skip; word++) if (words[from + word] !== key.words[word]) return false
+  for (let word = 0; word < skip; word++) if (words[from + word] !== own[at + word]) return false
   return true
 }
 
 /**
- * Index of a key that {@link mayHave} was said of, if its slot's meta is at word `meta` still and its record at word
- * `off`; else -1. No other words are read.
+ * Index of a key that {@link mayHaveAt} was said of, if the meta of its slot is at word `meta` of the page, and its
+ * record at word `off`; else -1. No other words are read.
  */
-export function indexAt(words: Int32Array, p: number, key: KeyScratch, meta: number, off: number): number {
+export function slotWith(
+  words: Int32Array,
+  p: number,
+  own: Int32Array,
+  at: number,
+  length: number,
+  meta: number,
+  off: number
+): number {
   const counts = words[p + 6] as number
   const index = meta - headerWords - (counts >>> 16)
   if (index < 0 || index >= (counts & 0xffff)) return -1
   const skip = ((words[p + 8] as number) & 0xffff) >>> 2
-  const stored = key.length - (skip << 2)
+  const stored = length - (skip << 2)
   if (words[p + meta] !== (off | stored << 16)) return -1
-  const at = p + off + recordHeaderWords
+  const key = p + off + recordHeaderWords
   for (let word = stored + 3 >>> 2; word-- > 0;) {
-    if (words[at + word] !== key.words[skip + word]) return -1
+    if (words[key + word] !== own[at + skip + word]) return -1
   }
   return index
 }

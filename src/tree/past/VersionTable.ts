@@ -126,9 +126,13 @@ export class VersionTable {
 }
 
 /** Mixes a tree id and a zero-padded key; its length is not mixed in, the comparison sees it. */
-export function hashOf(treeId: number, words: Int32Array, bytes: number): number {
+export const hashOf = (treeId: number, words: Int32Array, bytes: number): number =>
+  hashAt(treeId, words, 0, bytes)
+
+/** The same of a key of `bytes` that stands at a word. */
+export function hashAt(treeId: number, words: Int32Array, at: number, bytes: number): number {
   let hash = treeId
-  for (let word = 0, end = bytes + 3 >>> 2; word < end; word++) {
+  for (let word = at, end = at + (bytes + 3 >>> 2); word < end; word++) {
     hash = Math.imul(hash ^ (words[word] as number), 0x9e3779b1)
     hash ^= hash >>> 15
   }

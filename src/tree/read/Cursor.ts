@@ -20,6 +20,7 @@ import type { Root } from "../memory/Root.ts"
 import { KeyScratch } from "../page/KeyScratch.ts"
 import * as Leaf from "../page/Leaf.ts"
 import * as Page from "../page/Page.ts"
+import * as Touch from "../page/Touch.ts"
 import { cut, Hand, recall } from "../past/Recall.ts"
 import type { Versions } from "../past/Versions.ts"
 import { inScratch } from "./Answer.ts"
@@ -94,7 +95,9 @@ export function pull(
       if (recalled === "cut") continue
     }
     bound()
-    if (Math.min(way.to - way.from, range.limit - batch.count) >= touchedAt) Leaf.touchHeap(way.words, way.p)
+    if (Math.min(way.to - way.from, range.limit - batch.count) >= touchedAt) {
+      Touch.keep(Touch.heap(way.words, way.p))
+    }
     const whole = isRecalling || (merging
       ? mergeLeaf(versions, root.treeId, range, at, batch)
       : takeLeaf(range, at, batch))

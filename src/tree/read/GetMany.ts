@@ -7,9 +7,10 @@
  * Mowry, Improving Index Performance through Prefetching, 2001, do it with prefetch instructions).
  *
  * ```
- *   load ─▶ locate ─▶ step ─▶ … ─▶ search ─▶ touchRecords ─▶ answer
- *              ▲        │   until all are at leaves
- *              └────────┘
+ *   load ─▶ `Hinted.ts` ─▶ locate ─▶ step ─▶ … ─▶ search ─▶ touchRecords ─▶ answer
+ *               │             ▲        │   until all are at leaves
+ *               ▼             └────────┘
+ *        answered, where a key was found lately
  * ```
  *
  * A processor looks a few hundred instructions ahead. So what touches stands in loops of its own with little else in
@@ -20,36 +21,26 @@
  * I2 Nothing that a lookup leaves behind (copies in mini-pages) changes the leaf that another key has come to: pages
  *    are named by their ids, and where a page is and whether it is in place is looked at anew.
  */
-import { invariant } from "../../Invariant.ts"
 import { isInPlace, usedOnce } from "../memory/MapTable.ts"
 import type { Pages } from "../memory/Pages.ts"
 import type { Root } from "../memory/Root.ts"
 import * as Inner from "../page/Inner.ts"
-import { keyBytesMax, KeyScratch } from "../page/KeyScratch.ts"
+import { KeyScratch } from "../page/KeyScratch.ts"
 import * as Leaf from "../page/Leaf.ts"
 import * as Page from "../page/Page.ts"
 import { compareKeys } from "../page/Search.ts"
+import * as Touch from "../page/Touch.ts"
 import { Found, inScratch, Missing } from "./Answer.ts"
+import { GroupKeys, groupKeys } from "./GroupKeys.ts"
+import { Hinted } from "./Hinted.ts"
 import type { Lookup } from "./Lookup.ts"
 import type { Many } from "./Many.ts"
-
-/** Keys that go together: more than the misses that a core can have under way, few enough for its first cache. */
-const groupKeys = 32
-
-/** Words that a key may take, with the zeros behind it that heads and whole words may be read from. */
-const keyWordsMax = keyBytesMax / 4 + 3
-
-/** Where touched words go: a store that is never read keeps the loads that it depends on. */
-const sink = new Int32Array(1)
 
 /** The way of one group; made once, as groups never nest. */
 export class Group {
   private readonly pages: Pages
-  /** The keys, one behind the other, each padded as in a KeyScratch: the word where it begins, and its bytes. */
-  private readonly keys = new Int32Array(groupKeys * keyWordsMax)
-  private readonly keyBytes = new Uint8Array(this.keys.buffer)
-  private readonly starts = new Int32Array(groupKeys)
-  private readonly lengths = new Int32Array(groupKeys)
+  private readonly keys = new GroupKeys()
+  private readonly hinted: Hinted
   /** The page that each key has come to, and the address of it or, where that is not in memory, of its mini-page. */
   private readonly ids = new Int32Array(groupKeys)
   private readonly addresses = new Int32Array(groupKeys)
@@ -60,6 +51,7 @@ export class Group {
 
   constructor(pages: Pages) {
     this.pages = pages
+    this.hinted = new Hinted(pages)
   }
 
   /** Looks up the keys that `many` waits for: Found, or Missing where some of them miss a page. */
@@ -74,34 +66,17 @@ export class Group {
     // Groups of one size: the last one would have little to overlap.
     const size = Math.ceil(waits / Math.ceil(waits / groupKeys))
     for (let from = 0; from < waits; from += size) {
-      const count = Math.min(size, waits - from)
-      this.load(keys, many, from, count)
+      this.keys.load(keys, many, from, Math.min(size, waits - from))
+      this.hinted.answer(lookup, root, at, many, this.keys)
+      const { count } = this.keys
+      if (count === 0) continue
       this.descend(root, count)
       this.search(count)
       this.touchRecords(count)
-      this.answer(lookup, root, at, many, from, count)
+      this.answer(lookup, root, at, many)
     }
     many.waits = 0
     return many.misses ? Missing : Found
-  }
-
-  /** Copies keys to where they can be compared by words. */
-  private load(keys: ReadonlyArray<Uint8Array>, { waiting }: Many, from: number, count: number): void {
-    const { keys: words, lengths, starts } = this
-    let start = 0
-    for (let index = 0; index < count; index++) {
-      const key = keys[waiting[from + index] as number] as Uint8Array
-      const { length } = key
-      invariant(length <= keyBytesMax, "GetMany: key too long")
-      const end = start + (length >>> 2)
-      words[end] = 0
-      words[end + 1] = 0
-      words[end + 2] = 0
-      this.keyBytes.set(key, start << 2)
-      starts[index] = start
-      lengths[index] = length
-      start = end + 3
-    }
   }
 
   /** Brings `count` keys to their leaves, or to pages that are not in memory. */
@@ -129,13 +104,13 @@ export class Group {
         if (address >>> shift === chunk) sum ^= words[(address & mask) + 1] as number
       }
     }
-    sink[0] = sum
+    Touch.keep(sum)
   }
 
   /** Takes keys a level down, and touches the slots of leaves; false where all have come to theirs. */
   private step(count: number): boolean {
     const { mask, shift, words: chunks } = this.pages.arena
-    const { addresses, ids, keys, lengths, starts } = this
+    const { addresses, ids, keys: { lengths, starts, words: keys } } = this
     let inner = false
     let sum = 0
     for (let chunk = 0; chunk < chunks.length; chunk++) {
@@ -145,8 +120,7 @@ export class Group {
         if (address >>> shift !== chunk) continue
         const p = address & mask
         if (Page.level(words, p) === 0) {
-          sum ^= (words[p + 24] as number) ^ (words[p + 40] as number) ^ (words[p + 56] as number)
-            ^ (words[p + 72] as number)
+          sum ^= Touch.slots(words, p)
           continue
         }
         inner = true
@@ -154,14 +128,14 @@ export class Group {
         ids[index] = Inner.child(words, p, taken)
       }
     }
-    sink[0] = sum
+    Touch.keep(sum)
     return inner
   }
 
   /** Searches the heads of all leaves. */
   private search(count: number): void {
     const { mask, shift, words: chunks } = this.pages.arena
-    const { addresses, keys, lowers, starts } = this
+    const { addresses, keys: { starts, words: keys }, lowers } = this
     for (let chunk = 0; chunk < chunks.length; chunk++) {
       const words = chunks[chunk] as Int32Array
       for (let index = 0; index < count; index++) {
@@ -193,7 +167,7 @@ export class Group {
           ^ (words[Math.min(record + 32, last)] as number)
       }
     }
-    sink[0] = sum
+    Touch.keep(sum)
   }
 
   /** Answers each key. */
@@ -201,16 +175,15 @@ export class Group {
     lookup: Lookup,
     root: Root,
     at: number,
-    many: Many,
-    from: number,
-    count: number
+    many: Many
   ): void {
-    const { ids, key, lengths, lowers, starts } = this
+    const { ids, key, keys: { count, hashes, lengths, rows, starts, words }, lowers } = this
     for (let index = 0; index < count; index++) {
-      const row = many.waiting[from + index] as number
+      const row = rows[index] as number
       if (this.give(lookup, at, many, row, index)) continue
-      key.loadWords(this.keys, starts[index] as number, lengths[index] as number)
-      const answer = lookup.getFrom(root, ids[index] as number, key, lowers[index] as number, at)
+      key.loadWords(words, starts[index] as number, lengths[index] as number)
+      const hash = hashes[index] as number
+      const answer = lookup.getFrom(root, ids[index] as number, key, hash, lowers[index] as number, at)
       if (answer === Found) lookup.giveTo(many, row)
       else if (answer !== Missing) continue
       else if (lookup.missing === inScratch) many.aside.push(row)
@@ -220,7 +193,7 @@ export class Group {
 
   /** Gives a key the record that was touched for it; false where that takes more of a look. */
   private give(lookup: Lookup, at: number, many: Many, row: number, index: number): boolean {
-    const { arena: { mask, shift, words: chunks }, map } = this.pages
+    const { keys, pages: { arena: { mask, shift, words: chunks }, map } } = this
     const id = this.ids[index] as number
     const address = this.addresses[index] as number
     const state = map.state[id] as number
@@ -233,13 +206,14 @@ export class Group {
     const slot = words[p + Page.headerWords + (counts >>> 16) + lower] as number
     const record = p + (slot & 0xffff)
     const skip = ((words[p + 8] as number) & 0xffff) >>> 2
-    const start = (this.starts[index] as number) + skip
-    const stored = (this.lengths[index] as number) - (skip << 2)
+    const start = (keys.starts[index] as number) + skip
+    const stored = (keys.lengths[index] as number) - (skip << 2)
     const keyAt = record + Page.recordHeaderWords
-    if (compareKeys(this.keys, start, stored, words, keyAt, slot >>> 16) !== 0) return false
+    if (compareKeys(keys.words, start, stored, words, keyAt, slot >>> 16) !== 0) return false
     if (Leaf.versionAt(words, record) >= at) return false
     map.state[id] = usedOnce(state)
     lookup.hits.leaf++
+    lookup.hints.note(keys.hashes[index] as number, id, words, p, lower)
     lookup.giveRecord(many, row, words, record, stored)
     return true
   }

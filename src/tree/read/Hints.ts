@@ -24,9 +24,9 @@
  *    the slot has that record still, and the record that key, no other line of the page is touched; else its heads are
  *    searched.
  *
- * Rejected: an index of all keys, which every split and each removal would have to keep right; asking it for the
- * keys of `GetMany.ts`, whose ways down overlap: that took as long as before; and noting where writes have replaced a
- * record that no read had found: overwriting half a million and a million keys in turn became a tenth slower.
+ * Rejected: an index of all keys, which every split and each removal would have to keep right; and noting where writes
+ * have replaced a record that no read had found: overwriting half a million and a million keys in turn became a tenth
+ * slower.
  */
 import { isInPlace } from "../memory/MapTable.ts"
 import type { Pages } from "../memory/Pages.ts"
@@ -34,6 +34,7 @@ import type { Root } from "../memory/Root.ts"
 import type { KeyScratch } from "../page/KeyScratch.ts"
 import * as Leaf from "../page/Leaf.ts"
 import * as Page from "../page/Page.ts"
+import * as Touch from "../page/Touch.ts"
 import { hashOf } from "../past/VersionTable.ts"
 
 /** The table takes as much as this part of the arena, beside it. */
@@ -48,6 +49,9 @@ const metaMask = (1 << metaBits) - 1
 /** Where all nodes above the leaves are in the processor's caches, the way down is as short. */
 const levelLeast = 3
 
+/** Where the meta is by the first word of an entry. */
+export const metaOf = (word: number): number => word & metaMask
+
 const isOf = (word: number, hash: number): boolean => (word ^ hash) >>> metaBits === 0
 
 export class Hints {
@@ -56,15 +60,15 @@ export class Hints {
   readonly writes = new Gate()
   /** The slot at which the key was found. */
   index = 0
+  /** The table; the set of a hash begins at the word that `mask` leaves of it. */
+  words = new Int32Array(0)
+  mask = 0
+  /** Of the key asked for last; 0 where it was not asked for. */
+  hash = 0
   /** Trees are asked for whose root is at this level or above. */
   private readonly level: number
   private readonly pages: Pages
   private readonly pageBits: number
-  private words = new Int32Array(0)
-  /** For the word of a set. */
-  private mask = 0
-  /** Of the key asked for last; 0 where it was not asked for. */
-  private hash = 0
 
   constructor(pages: Pages, level = levelLeast) {
     this.pages = pages
@@ -79,13 +83,19 @@ export class Hints {
   /** The leaf where a key is, in place, at slot `index`; 0 where that is not known. */
   find(root: Root, key: KeyScratch, gate: Gate): number {
     this.hash = 0
-    if (!this.isHigh(root) || !gate.isOpen()) return 0
-    if (this.words.length === 0) this.allocate()
+    if (!this.isAsked(root, gate, 1)) return 0
     this.hash = hashOf(root.treeId, key.words, key.length)
     const id = this.look(root, key)
     if (id === 0) gate.inVain++
     else gate.found++
     return id
+  }
+
+  /** Whether so many keys are to be asked for. */
+  isAsked(root: Root, gate: Gate, keys: number): boolean {
+    if (!this.isHigh(root) || !gate.isOpen(keys)) return false
+    if (this.words.length === 0) this.allocate()
+    return true
   }
 
   private isHigh(root: Root): boolean {
@@ -102,24 +112,24 @@ export class Hints {
     const place = this.words[at + 1] as number
     const id = place >>> this.pageBits
     if (!isInPlace(map.state[id] as number)) return 0
-    const meta = (this.words[at] as number) & metaMask
+    const meta = metaOf(this.words[at] as number)
     const off = place & arena.pageWords - 1
     const address = map.block[id] as number
     const words = arena.words[address >>> arena.shift] as Int32Array
     const p = address & arena.mask
-    Leaf.touchRecord(words, p, meta, off, arena.pageWords)
+    Touch.keep(Touch.record(words, p, meta, off, arena.pageWords))
     if (!Leaf.mayHave(words, p, treeId, key)) return 0
-    this.index = Leaf.indexAt(words, p, key, meta, off)
+    this.index = Leaf.slotWith(words, p, key.words, 0, key.length, meta, off)
     if (this.index >= 0) return id
-    Leaf.touchSlots(words, p)
+    Touch.keep(Touch.slots(words, p))
     this.index = Leaf.find(words, p, key)
     if (this.index < 0) return 0
-    this.note(id, words, p, this.index)
+    this.note(this.hash, id, words, p, this.index)
     return id
   }
 
-  /** Where the entry of a hash is; -1 where there is none. */
-  private entryOf(hash: number): number {
+  /** The word where the entry of a hash begins; -1 where there is none. */
+  entryOf(hash: number): number {
     const { words } = this
     const at = hash & this.mask
     if (isOf(words[at] as number, hash)) return words[at + 1] === 0 ? -1 : at
@@ -127,11 +137,11 @@ export class Hints {
   }
 
   /**
-   * Notes that the key that was asked for last, if it was, has slot `index` of the leaf at `p`; of the two of its set
-   * the older goes.
+   * Notes that the key of a hash, if it was asked for, has slot `index` of the leaf at `p`; of the two of its set the
+   * older goes.
    */
-  note(id: number, page: Int32Array, p: number, index: number): void {
-    const { hash, pageBits, words } = this
+  note(hash: number, id: number, page: Int32Array, p: number, index: number): void {
+    const { pageBits, words } = this
     // There is no place for so high an id.
     if (hash === 0 || id >>> 32 - pageBits !== 0) return
     const meta = Page.metaAt(page, p, index)
@@ -157,7 +167,7 @@ export class Hints {
 const windowKeys = 8_192
 const restKeys = 16 * windowKeys
 
-class Gate {
+export class Gate {
   /** Keys that were where they were found last. */
   found = 0
   /** Keys of the window that were asked for in vain, but for those that took an entry that was free. */
@@ -165,13 +175,14 @@ class Gate {
   private left = windowKeys
   private resting = 0
 
-  /** Whether a key is to be asked for. */
-  isOpen(): boolean {
+  /** Whether so many keys are to be asked for. */
+  isOpen(keys: number): boolean {
     if (this.resting > 0) {
-      this.resting--
+      this.resting -= keys
       return false
     }
-    if (--this.left === 0) this.weigh()
+    this.left -= keys
+    if (this.left <= 0) this.weigh()
     return true
   }
 

@@ -24,6 +24,7 @@ import * as Leaf from "../page/Leaf.ts"
 import * as MiniPage from "../page/MiniPage.ts"
 import { valueOf } from "../page/Operand.ts"
 import * as Page from "../page/Page.ts"
+import * as Touch from "../page/Touch.ts"
 import type { SpillOptions } from "../past/Spill.ts"
 import { Versions } from "../past/Versions.ts"
 import { hashOf } from "../past/VersionTable.ts"
@@ -132,9 +133,9 @@ export abstract class Lookup extends Finding {
       const p = address & arena.mask
       if (Page.level(words, p) === 0) {
         if (!isInPlace(map.state[id] as number)) return this.getBeside(root, id, key, at)
-        Leaf.touchSlots(words, p)
+        Touch.keep(Touch.slots(words, p))
         const index = Leaf.find(words, p, key)
-        if (index >= 0) hints.note(id, words, p, index)
+        if (index >= 0) hints.note(hints.hash, id, words, p, index)
         return this.getInLeaf(root, id, index, key, at)
       }
       id = Inner.child(words, p, Inner.find(words, p, key))
@@ -145,14 +146,17 @@ export abstract class Lookup extends Finding {
 
   /**
    * The same from a leaf on, in memory or not, that a way down has come to: the second half of a get. `from` is what
-   * `Leaf.lower` said of the base page, if that is here.
+   * `Leaf.lower` said of the base page, if that is here; `hash` the key's, if it was asked for in `Hints.ts`.
    */
-  getFrom(root: Root, id: number, key: KeyScratch, from: number, at: number): number {
+  getFrom(root: Root, id: number, key: KeyScratch, hash: number, from: number, at: number): number {
     const { arena, map } = this.pages
     const address = map.block[id] as number
     if (address < 0 || !isInPlace(map.state[id] as number)) return this.getBeside(root, id, key, at)
     const words = arena.words[address >>> arena.shift] as Int32Array
-    return this.getInLeaf(root, id, Leaf.findFrom(words, address & arena.mask, key, from), key, at)
+    const p = address & arena.mask
+    const index = Leaf.findFrom(words, p, key, from)
+    if (index >= 0) this.hints.note(hash, id, words, p, index)
+    return this.getInLeaf(root, id, index, key, at)
   }
 
   /** Reads slot `index` of a leaf that is in place; where that is below 0 the key is not in it. */
