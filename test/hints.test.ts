@@ -63,9 +63,11 @@ describe.each(doors)("where a key was found last, by $by", ({ valueOf }) => {
     const { reads } = world.tree.hints
     for (const name of names) assert.strictEqual(valueOf(world, root, name), `of ${name}`)
     assert.strictEqual(reads.found, 0)
-    for (const name of names) assert.strictEqual(valueOf(world, root, name), `of ${name}`)
-    // Three of a set of two do not stay.
-    assert.isAbove(reads.found, names.length * 0.8)
+    for (let round = 0; round < 9; round++) {
+      for (const name of names) assert.strictEqual(valueOf(world, root, name), `of ${name}`)
+    }
+    // Three of a set of two do not stay, and few stay before there are as many sets as may be.
+    assert.isAbove(reads.found, names.length * 9 * 0.7)
   })
 
   it("is not asked for in trees that are lower, and takes no memory then", () => {
@@ -74,10 +76,18 @@ describe.each(doors)("where a key was found last, by $by", ({ valueOf }) => {
     assert.deepStrictEqual([world.tree.hints.reads.found, world.tree.hints.bytes], [0, 0])
   })
 
-  it("takes a 64th of the arena", () => {
-    const { root, world } = filled(100)
-    valueOf(world, root, nameOf(1))
-    assert.strictEqual(world.tree.hints.bytes, world.arena.blocks * world.arena.pageBytes / 64)
+  it("takes memory as it is wanted, up to a 64th of the arena", () => {
+    const { names, root, world } = filled(12_000, "", 7, new World(random(1), { blocks: 4_096 }))
+    const { arena, tree: { hints } } = world
+    const few = names.slice(0, 250)
+    for (let round = 0; round < 50; round++) for (const name of few) valueOf(world, root, name)
+    assert.strictEqual(hints.bytes, 16_384)
+    for (const name of names) valueOf(world, root, name)
+    assert.strictEqual(hints.bytes, arena.blocks * arena.pageBytes / 64)
+    const { reads } = hints
+    const before = reads.found
+    for (let round = 0; round < 3; round++) for (const name of few) valueOf(world, root, name)
+    assert.isAbove(reads.found - before, few.length * 1.9)
   })
 
   it("is overwritten there: the version before stays for who may see it, and the leaf knows when it expires", () => {

@@ -20,6 +20,9 @@
  *                                           └───────────────── so many keys later ──────────────────────┘
  * ```
  *
+ * The table begins small, so that what is read over and over stays in the processor's caches, and doubles where keys
+ * displace each other.
+ *
  * I1 A place is advice. A key is there only if the page is a leaf of its tree, in place, and has the whole key. Where
  *    the slot has that record still, and the record that key, no other line of the page is touched; else its heads are
  *    searched.
@@ -37,17 +40,23 @@ import * as Page from "../page/Page.ts"
 import * as Touch from "../page/Touch.ts"
 import { hashOf } from "../past/VersionTable.ts"
 
-/** The table takes as much as this part of the arena, beside it. */
+/** The table may take as much as this part of the arena, beside it. */
 const parts = 64
 
 const setWords = 4
+
+/** Sets at first: what the processor's nearest cache holds. */
+const firstSets = 1024
+
+/** Entries that give way to others, after which it is asked whether those are many. */
+const crowd = 1024
 
 /** Bits of a hash that make way for where the meta is; most of them say which set it is, as its place does. */
 const metaBits = 8
 const metaMask = (1 << metaBits) - 1
 
-/** Where all nodes above the leaves are in the processor's caches, the way down is as short. */
-const levelLeast = 3
+/** With one level above the leaves the way down is as short. */
+const levelLeast = 2
 
 /** Where the meta is by the first word of an entry. */
 export const metaOf = (word: number): number => word & metaMask
@@ -60,9 +69,12 @@ export class Hints {
   readonly writes = new Gate()
   /** The slot at which the key was found. */
   index = 0
-  /** The table; the set of a hash begins at the word that `mask` leaves of it. */
+  /** The table: the set of a hash begins at the word that `mask` leaves of it. What is behind was never touched. */
   words = new Int32Array(0)
   mask = 0
+  /** Entries that gave way since so many keys had been asked for. */
+  private displaced = 0
+  private askedBefore = 0
   /** Of the key asked for last; 0 where it was not asked for. */
   hash = 0
   /** Trees are asked for whose root is at this level or above. */
@@ -77,7 +89,7 @@ export class Hints {
   }
 
   get bytes(): number {
-    return this.words.length * 4
+    return this.words.length === 0 ? 0 : (this.mask + setWords) * 4
   }
 
   /** The leaf where a key is, in place, at slot `index`; 0 where that is not known. */
@@ -148,6 +160,7 @@ export class Hints {
     const at = hash & this.mask
     if (!isOf(words[at] as number, hash)) {
       if (words[at + 3] === 0) this.reads.inVain--
+      else if (++this.displaced === crowd) this.weigh()
       words[at + 2] = words[at] as number
       words[at + 3] = words[at + 1] as number
     }
@@ -155,11 +168,24 @@ export class Hints {
     words[at + 1] = id << pageBits | (page[p + meta] as number) & 0xffff
   }
 
+  /** Memory that nobody touches costs nothing, so all of the table is asked for at once. */
   private allocate(): void {
     const { blocks, pageWords } = this.pages.arena
     const sets = 2 ** Math.max(0, Math.floor(Math.log2(blocks * pageWords / parts / setWords)))
     this.words = new Int32Array(sets * setWords)
-    this.mask = (sets - 1) * setWords
+    this.mask = (Math.min(sets, firstSets) - 1) * setWords
+  }
+
+  /**
+   * Doubles the table where of eight keys that are asked for one takes the place of another. An entry stays where it
+   * is: of half of them that is not their set any more, and others take their places.
+   */
+  private weigh(): void {
+    const { asked } = this.reads
+    const isCrowded = asked - this.askedBefore < 8 * crowd
+    if (isCrowded && this.mask + setWords < this.words.length) this.mask = this.mask << 1 | setWords
+    this.displaced = 0
+    this.askedBefore = asked
   }
 }
 
@@ -168,6 +194,8 @@ const windowKeys = 8_192
 const restKeys = 16 * windowKeys
 
 export class Gate {
+  /** Keys that were asked for. */
+  asked = 0
   /** Keys that were where they were found last. */
   found = 0
   /** Keys of the window that were asked for in vain, but for those that took an entry that was free. */
@@ -181,6 +209,7 @@ export class Gate {
       this.resting -= keys
       return false
     }
+    this.asked += keys
     this.left -= keys
     if (this.left <= 0) this.weigh()
     return true
