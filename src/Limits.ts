@@ -217,12 +217,17 @@ function pagesAndMemory(given: Given) {
 /** Checkpoints start at a quarter of where writers wait, and free several whole segments. */
 function logAndCheckpoint(given: Given) {
   const memoryBytes = given.memoryBytes ?? defaultMemoryBytes
-  const least = Math.max(64 * MiB, 2 * (given.segmentBytes ?? 0), given.undurableBytes ?? 0)
+  const least = Math.max(
+    between(64 * MiB, memoryBytes / 4, GiB),
+    2 * (given.segmentBytes ?? 0),
+    given.undurableBytes ?? 0
+  )
   const hard = given["checkpoint.hardLogBytes"]
   const logBytes = given["checkpoint.logBytes"] ??
     (hard === undefined ? least : between(8 * KiB, hard / 4, TiB))
   const hardLogBytes = hard ?? Math.max(4 * logBytes, given.streamBytes ?? 0)
-  const records = given["checkpoint.records"] ?? Math.max(1_048_576, given["checkpoint.leafRecords"] ?? 0)
+  const records = given["checkpoint.records"] ??
+    Math.max(1_048_576, Math.floor(logBytes / 64), given["checkpoint.leafRecords"] ?? 0)
   const segmentBytes = given.segmentBytes ?? between(4 * KiB, powerOfTwoBelow(logBytes / 4), 16 * MiB)
   return {
     segmentBytes,

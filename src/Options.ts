@@ -67,13 +67,13 @@ export interface Options {
   readonly undurable?: ByteSize.Input | undefined
   /** When checkpoints are taken; whichever comes first. */
   readonly checkpoint?: {
-    /** Log since the last one; what recovery reads. Default 64 MiB. */
+    /** Log since the last one; what recovery reads. Default: a quarter of `memory`, from 64 MiB to 1 GiB. */
     readonly logBytes?: ByteSize.Input | undefined
     /** Time since the last one, if there were commits. Default 5 minutes. */
     readonly interval?: Duration.Input | undefined
     /** Records of one leaf since its last image. Default 65,536. */
     readonly leafRecords?: number | undefined
-    /** Records in all. Default 1,048,576. */
+    /** Records in all. Default: as many as 64 bytes of log each make `logBytes`. */
     readonly records?: number | undefined
   } | undefined
   /** Any other limit, by its name in `docs/tuning.md`, as a plain number. */
