@@ -121,6 +121,32 @@ describe("spilled versions", () => {
     assert.isAbove(reads, 1_000)
   })
 
+  it("are read in windows of a leaf, and so is what never changed beside them", () => {
+    const world = new SpillingWorld(random(1), { blocks: 64, spill })
+    const { versions } = world.tree
+    const root = world.create(1)
+    const names = Array.from({ length: 200 }, (_, number) => `key ${String(number).padStart(3, "0")}`)
+    const rows = names.map((key): Row => ({
+      key,
+      value: "as it was".padEnd(60),
+      version: 1,
+      expiry: Infinity
+    }))
+    for (const row of rows) world.put(root, row)
+    versions.setVisible(2)
+    versions.pin(2)
+    for (const row of rows.filter((_, number) => number % 3 > 0)) world.put(root, { ...row, version: 2 })
+    versions.setVisible(3)
+    versions.setDurable(3)
+    assert.isAbove(world.spill(), 0)
+    for (const limit of [1, 7, 1_000]) {
+      for (const order of ["ascending", "descending"] as const) {
+        const expected = order === "ascending" ? rows : rows.toReversed()
+        assert.deepStrictEqual(world.scan(root, range("", undefined, order, limit), 2), expected)
+      }
+    }
+  })
+
   it("count where a base record, displaced late, reaches over a newer one in the file", () => {
     const world = new SpillingWorld(random(1), { blocks: 64, spill })
     const { versions } = world.tree

@@ -56,8 +56,24 @@ export const tree: ReadonlyArray<Mutant> = [
     name: "descending range begins a leaf too far",
     breaks: "An upper bound that is a separator leads to the leaf behind it.",
     file: "tree/read/Way.ts",
-    find: "words, 0, upper.length) === 0) index--",
-    replace: "words, 0, upper.length) < 0) index--",
+    find: "if (way.bounded && index > 0 && isUpper(words, p, index - 1)) index--",
+    replace: "if (way.bounded && index < 0 && isUpper(words, p, index - 1)) index--",
+    caughtBy: { file: "cursor" }
+  },
+  {
+    name: "previous leaf taken without a look at its bound",
+    breaks: "A descending range leaves a leaf of which a window is left.",
+    file: "tree/read/Way.ts",
+    find: "|| !way.bounded || !isUpper(above, aboveAt, taken - 1)) return 0",
+    replace: "|| !way.bounded) return 0",
+    caughtBy: { file: "spill" }
+  },
+  {
+    name: "pull goes on from a node that has changed",
+    breaks: "A range reads a leaf by what the node above it was when the pull before ended.",
+    file: "tree/read/Way.ts",
+    find: "  way.taken = -1\n",
+    replace: "  way.taken |= 0\n",
     caughtBy: { file: "cursor" }
   },
   {

@@ -26,6 +26,7 @@ import type { Versions } from "../past/Versions.ts"
 import { inScratch } from "./Answer.ts"
 import type { Batch } from "./Batch.ts"
 import {
+  begin,
   bound,
   compareBounds,
   descend,
@@ -70,6 +71,7 @@ export function pull(
   batch: Batch
 ): number {
   const ascending = range.order === "ascending"
+  begin()
   way.reducer = root.reducer
   way.now = root.expires ? batch.now : -Infinity
   way.lower.load(ascending && batch.position !== undefined ? batch.position : range.lower)

@@ -13,6 +13,7 @@ import * as Leaf from "../page/Leaf.ts"
 import { Folding } from "../page/Operand.ts"
 import * as Page from "../page/Page.ts"
 import { compareKeys } from "../page/Search.ts"
+import * as Touch from "../page/Touch.ts"
 import type { Window } from "../past/Recall.ts"
 import type { Batch } from "./Batch.ts"
 import { blend, blendWords } from "./Blend.ts"
@@ -26,6 +27,10 @@ class Way {
   readonly key = new KeyScratch()
   words: Int32Array = new Int32Array(0)
   p = 0
+  /** The node above the leaf, and which child of it the leaf is; -1 where that is not known. */
+  above: Int32Array = this.words
+  aboveAt = 0
+  taken = -1
   /** Scratch for a leaf and its mini-page. */
   blend: Int32Array = new Int32Array(0)
   /** Records of the leaf that lie in the range: [from, to). */
@@ -43,32 +48,83 @@ const leafEdge = new KeyScratch()
 
 export const compareBounds = (): number => compareScratch(way.lower, way.upper)
 
-/** Goes down to the leaf that holds the lower bound. */
+/** A pull begins: what was above its last leaf may have changed. */
+export function begin(): void {
+  way.taken = -1
+}
+
+/** Goes to the leaf that holds the lower bound. */
 export function descend(pages: Pages, root: Root, at: number): number {
-  let id = root.page
+  let id = nextLeaf() || root.page
   while (enter(pages, id, at)) {
     const { p, words } = way
-    if (Page.level(words, p) === 0) return 0
-    id = Inner.child(words, p, Inner.find(words, p, way.lower))
+    const level = Page.level(words, p)
+    if (level === 0) {
+      touch(pages, way.taken + 1)
+      return 0
+    }
+    id = take(words, p, level, Inner.find(words, p, way.lower))
   }
   return id
 }
 
-/** Goes down to the leaf that holds the keys just below the upper bound. */
+/** Goes to the leaf that holds the keys just below the upper bound. */
 export function descendBelow(pages: Pages, root: Root, at: number): number {
-  let id = root.page
+  let id = previousLeaf() || root.page
   while (enter(pages, id, at)) {
     const { p, words } = way
-    if (Page.level(words, p) === 0) return 0
-    let index = way.bounded ? Inner.find(words, p, way.upper) : Page.count(words, p)
-    if (way.bounded && index > 0) {
-      Inner.separator(words, p, index - 1, way.key)
-      const { key, upper } = way
-      if (compareKeys(key.words, 0, key.length, upper.words, 0, upper.length) === 0) index--
+    const level = Page.level(words, p)
+    if (level === 0) {
+      touch(pages, way.taken - 1)
+      return 0
     }
-    id = Inner.child(words, p, index)
+    let index = way.bounded ? Inner.find(words, p, way.upper) : Page.count(words, p)
+    if (way.bounded && index > 0 && isUpper(words, p, index - 1)) index--
+    id = take(words, p, level, index)
   }
   return id
+}
+
+/** Whether the upper bound is a separator of a node. */
+function isUpper(words: Int32Array, p: number, separator: number): boolean {
+  const { key, upper } = way
+  Inner.separator(words, p, separator, key)
+  return compareScratch(key, upper) === 0
+}
+
+/** The child of a node to go to. */
+function take(words: Int32Array, p: number, level: number, index: number): number {
+  if (level === 1) {
+    way.above = words
+    way.aboveAt = p
+    way.taken = index
+  }
+  return Inner.child(words, p, index)
+}
+
+/** The leaf to the right of the one at hand, if the node above knows it and the lower bound lies in it; else 0. */
+function nextLeaf(): number {
+  const { above, aboveAt, lower, taken } = way
+  if (taken < 0 || taken >= Page.count(above, aboveAt)) return 0
+  return Inner.find(above, aboveAt, lower) === taken + 1 ? take(above, aboveAt, 1, taken + 1) : 0
+}
+
+/** The leaf to the left of the one at hand, if the node above knows it and it ends at the upper bound; else 0. */
+function previousLeaf(): number {
+  const { above, aboveAt, taken } = way
+  if (taken <= 0 || !way.bounded || !isUpper(above, aboveAt, taken - 1)) return 0
+  return take(above, aboveAt, 1, taken - 1)
+}
+
+/** Reads the first lines of the leaf that is likely to be the next one, while there is work in the one at hand. */
+function touch({ arena, map }: Pages, index: number): void {
+  const { above, aboveAt, taken } = way
+  if (taken < 0 || index < 0 || index > Page.count(above, aboveAt)) return
+  const address = map.block[Inner.child(above, aboveAt, index)] as number
+  if (address < 0) return
+  const words = arena.wordsOf(address)
+  const p = address & arena.mask
+  Touch.keep((words[p + 1] as number) ^ Touch.slots(words, p) ^ (words[p + arena.pageWords - 1] as number))
 }
 
 /** Goes to a page, a leaf with a mini-page blended with it. A scan marks nothing as used: it washes nothing out. */
