@@ -19,9 +19,9 @@ import { Ended, SnapshotExpired, storeError } from "./StoreError.ts"
 import type { Owner, Reader } from "./tree/past/Pins.ts"
 import { Ahead } from "./tree/read/Ahead.ts"
 import type { Batch } from "./tree/read/Batch.ts"
-import { batches } from "./tree/read/Batch.ts"
 import type { Many } from "./tree/read/Many.ts"
 import { manys } from "./tree/read/Many.ts"
+import { batches } from "./tree/read/RowBatch.ts"
 import type { Reference, Root } from "./tree/Tree.ts"
 import { inScratch, Kind } from "./tree/Tree.ts"
 
@@ -240,6 +240,7 @@ export class View {
       const limit = Math.min(left, chunk)
       const { columns, order } = range
       const answer = tree.scan(root, { lower, upper, order, columns, limit }, this.at, batch)
+      batch.settle()
       // Also where a page is missing: leaves without a row to show are behind it, and may be evicted for that page.
       if (batch.position !== undefined) resume(batch.position)
       if (answer < 0) {

@@ -6,7 +6,7 @@
 import { widerInts } from "../memory/Columns.ts"
 import type { KeyScratch } from "../page/KeyScratch.ts"
 import type { Hand } from "../past/Recall.ts"
-import { Packed, Spares } from "./Packed.ts"
+import { Packed } from "./Packed.ts"
 
 export class Batch extends Packed {
   /** Records in the batch. */
@@ -64,13 +64,10 @@ export class Batch extends Packed {
     this.setValue(this.count - 1, words, from, length)
   }
 
-  private grow(): void {
+  protected grow(): void {
     const length = this.keyAt.length * 2
     this.keyAt = widerInts(this.keyAt, length)
     this.keyBytes = widerInts(this.keyBytes, length)
     this.growRows(length)
   }
 }
-
-/** For scans that end; one that is left in the middle takes its batch with it. */
-export const batches = new Spares(() => new Batch())

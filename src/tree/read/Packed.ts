@@ -140,6 +140,8 @@ export class Spares<A extends Packed> {
 
   /** To be called by whoever took it and does not look at it again. */
   give(used: A): void {
-    if (used.bytes.length <= spareBytes && this.free.length < sparesMax) this.free.push(used)
+    if (used.bytes.length > spareBytes || this.free.length >= sparesMax) return
+    used.renew(-Infinity)
+    this.free.push(used)
   }
 }
