@@ -27,6 +27,13 @@ const byCode: Record<string, string> = {
 /** What to do where the system refused an operation on a file. */
 export const disk = (code: string): string => byCode[code] ?? byCode["default"] ?? ""
 
+/** What to do about bytes that are not what was written. */
+export const damage = (beyondSalvage: boolean): string =>
+  beyondSalvage
+    ? "nothing can be salvaged without that; restore a backup"
+    : "look at all of it with \"npx heartwood verify\", "
+      + "copy what is intact with \"npx heartwood salvage\", or restore a backup"
+
 /** What a key takes, by the word of its layout. */
 const taken: ReadonlyArray<readonly [word: string, takes: string]> = [
   ["u32", "a whole number from 0 to 2^32 - 1"],

@@ -10,6 +10,7 @@
  * I2 A name is open at most once.
  */
 import * as Effect from "effect/Effect"
+import * as Inspectable from "effect/Inspectable"
 import type * as Scope from "effect/Scope"
 import type { Serials } from "./actors/commit/Serials.ts"
 import type { Machine } from "./Machine.ts"
@@ -40,6 +41,15 @@ export class Session {
   /** LSN of that commit. */
   get lsn(): number | undefined {
     return this.serial === 0 ? undefined : this.serials.last.lsn
+  }
+
+  toJSON(): unknown {
+    return { _id: "Session", name: this.name, serial: this.serial, lsn: this.lsn }
+  }
+
+  /** For `console.log`: a store is behind it. */
+  [Inspectable.NodeInspectSymbol](): unknown {
+    return this.toJSON()
   }
 }
 

@@ -57,11 +57,12 @@ export class Corrupted extends Data.TaggedError("Corrupted")<{
   readonly offset: number
   readonly expected: string
   readonly actual: string
+  /** Whether a salvage has found that it cannot begin. */
+  readonly beyondSalvage?: boolean | undefined
 }> {
   override get message(): string {
     return `${this.path} is damaged at byte ${this.offset} `
-      + `(expected ${this.expected}, found ${this.actual}): look at all of it with "npx heartwood verify", `
-      + "copy what is intact with \"npx heartwood salvage\", or restore a backup"
+      + `(expected ${this.expected}, found ${this.actual}): ${Advice.damage(this.beyondSalvage === true)}`
   }
 }
 
@@ -386,7 +387,9 @@ export class SerialGap extends Data.TaggedError("SerialGap")<{
   readonly expected: number
 }> {
   override get message(): string {
-    return `Serial ${this.serial} is not the next one of its session: send ${this.expected} first`
+    return Number.isSafeInteger(this.serial) && this.serial > 0
+      ? `Serial ${this.serial} is not the next one of its session: send ${this.expected} first`
+      : `${this.serial} is no serial: they are whole numbers from 1 on, and the next one is ${this.expected}`
   }
 }
 

@@ -139,6 +139,9 @@ describe("package", () => {
     assert.includeMembers(names, ["dist", "src", "LICENSE", "NOTICE", "CHANGELOG.md", "package.json"])
     const known = ["dist", "src", "docs", "LICENSE", "NOTICE", "CHANGELOG.md", "README.md", "package.json"]
     assert.deepStrictEqual(names.filter((name) => !known.includes(name)), [])
+    const docs = fs.readdirSync(path.join(installed, "docs"), { recursive: true, encoding: "utf8" })
+    assert.include(docs, path.join("bench", "README.md"))
+    assert.deepStrictEqual(docs.filter((name) => name.endsWith(".json")), [])
     for (const name of ["Key.js", "Key.d.ts", "Key.js.map"]) {
       assert.isTrue(fs.existsSync(path.join(installed, "dist", name)), name)
     }

@@ -191,7 +191,9 @@ describe("a real directory", () => {
       assert.deepInclude(yield* at("file/store"), { _tag: "DiskFailed", code: "ENOTDIR" })
       assert.deepInclude(yield* at("file"), { _tag: "NotAStore", found: "a file" })
       assert.deepInclude(yield* at("a\0b"), { _tag: "DiskFailed" })
-      assert.deepStrictEqual(fs.readdirSync(parent), ["file"])
+      fs.symlinkSync(parent, path.join(parent, "link"))
+      assert.deepInclude(yield* at("link"), { _tag: "NotAStore", found: "a link or a special file" })
+      assert.deepStrictEqual(fs.readdirSync(parent), ["file", "link"])
     })))
 
   it.live.skipIf(root)(

@@ -41,18 +41,21 @@ const saved = (known: World, image: Image) =>
 
 const lastOf = (known: World): number => (known.history.at(-1) as { lsn: number }).lsn
 
-const refused = (image: Image, options: Partial<Salvage.Options> = {}) =>
+const refusal = (image: Image, options: Partial<Salvage.Options> = {}) =>
   saving(
     image,
     Effect.map(
       Effect.exit(Salvage.salvageDisk({ from, to: target, ...options })),
-      (exit: Exit.Exit<Salvage.Report, StoreError>): Reason["_tag"] => {
+      (exit: Exit.Exit<Salvage.Report, StoreError>): Reason => {
         const error = Exit.isFailure(exit) ? Exit.findErrorOption(exit) : undefined
-        if (error?._tag === "Some") return error.value.reason._tag
+        if (error?._tag === "Some") return error.value.reason
         throw new Error(`it was not refused: ${exit}`)
       }
     )
   )
+
+const refused = (image: Image, options: Partial<Salvage.Options> = {}) =>
+  Effect.map(refusal(image, options), ({ _tag }) => _tag)
 
 const zeroed = (forge: Forge, image: Image, slots: ReadonlyArray<number>): Image => {
   for (const slot of slots) forge.slot(slot).fill(0)
@@ -147,6 +150,16 @@ describe("a salvage", () => {
       assert.isTrue(report.log.break !== undefined && report.log.break.offset >= at)
       assert.isAbove(report.log.behind.groups, 2)
       assert.isAbove(report.lsn, cut.lsn)
+    }))
+
+  it.live("advises no other salvage where there is nothing to begin with", () =>
+    Effect.gen(function*() {
+      const { image } = yield* young
+      const begin = image.paths().filter((path) => /super$|log-/.test(path))
+      const bare = begin.reduce((left, path) => left.replace(path, undefined), image)
+      const { message } = yield* refusal(bare)
+      assert.notInclude(message, "heartwood salvage")
+      assert.match(message, /restore a backup$/)
     }))
 
   it.live("writes nothing where something is, and leaves nothing where it fails", () =>

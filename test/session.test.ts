@@ -8,6 +8,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
+import { inspect } from "node:util"
 import { Disk } from "../src/disk/Disk.ts"
 import * as Session from "../src/Session.ts"
 import * as Store from "../src/Store.ts"
@@ -40,6 +41,24 @@ suite("a session", (test) => {
       assert.strictEqual(yield* count(), 2)
       const { lsn, value } = Option.getOrThrow(yield* read(Counts.getEntry("n")))
       assert.deepStrictEqual([lsn, value], [second.lsn, 2])
+    }))
+
+  test("shows its name and how far it has come, and no more; a serial that is none hears so", () =>
+    Effect.gen(function*() {
+      const session = yield* Session.open("a")
+      yield* once(session, 1)
+      const shown = { _id: "Session", name: "a", serial: 1, lsn: session.lsn }
+      assert.deepStrictEqual(JSON.parse(JSON.stringify(session)), shown)
+      assert.strictEqual(inspect(session), inspect(shown))
+      for (const serial of [0, -1, 1.5, NaN]) {
+        const error = (yield* Effect.flip(once(session, serial))) as SerialGap
+        assert.strictEqual(
+          error.message,
+          `${serial} is no serial: they are whole numbers from 1 on, and the next one is 2`
+        )
+      }
+      const { message } = (yield* Effect.flip(once(session, 3))) as SerialGap
+      assert.strictEqual(message, "Serial 3 is not the next one of its session: send 2 first")
     }))
 
   test("answers what the body answered, and runs no body again", () =>

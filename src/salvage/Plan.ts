@@ -65,7 +65,8 @@ export const make = (source: Source, found: (found: Found) => void): Effect.Effe
           path: source.superblocks.path,
           offset: 0,
           expected: "a checkpoint that can be read, or a log from its beginning",
-          actual: "neither"
+          actual: "neither",
+          beyondSalvage: true
         })
       ))
     }
@@ -96,7 +97,8 @@ const soundOf = ({ choice, superblocks: { path } }: Source): Effect.Effect<
           path,
           offset: 0,
           expected: "two superblocks of one store",
-          actual: choice.reason
+          actual: choice.reason,
+          beyondSalvage: true
         })
       ))
     case "Unreadable":

@@ -73,7 +73,7 @@ export const open = (options: Options): Effect.Effect<DiskFile, StoreError, Scop
     const kind = yield* disk.kind(directory)
     if (kind === "missing") yield* disk.makeDirectory(directory)
     else if (kind !== "directory") {
-      return yield* notAStore(directory, `a ${kind === "file" ? "file" : "special file"}`)
+      return yield* notAStore(directory, kind === "file" ? "a file" : "a link or a special file")
     }
     yield* survey(disk, directory)
     yield* lock(disk, directory, "alone")
