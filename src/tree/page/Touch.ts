@@ -16,7 +16,7 @@ export function keep(words: number): void {
 }
 
 /** Words of a line. */
-export const lineWords = 16
+const lineWords = 16
 
 /**
  * The next lines of the slot arrays of a page at `p` whose first one was read. Takes a quarter off a read of a leaf
