@@ -189,7 +189,7 @@ const replay = Effect.fnUntraced(
       // Buffers are a little larger than what they hold.
       pooledBytes: limits.undurableBytes + (limits.undurableBytes >>> 2)
     })
-    budget.hold("tail", () => tail.memoryBytes, () => tail.idle())
+    budget.hold("tail", () => tail.memoryBytes, () => tail.trim())
     const now = yield* Time.make(ground.generations.millis)
     const sessions = new Sessions(replayed.entries(), limits, now)
     budget.hold("sessions", () => sessions.bytes)

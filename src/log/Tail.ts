@@ -13,6 +13,7 @@
  * I5 No record is being written when a group is sealed.
  */
 import { invariant } from "../Invariant.ts"
+import { Spares } from "../Spares.ts"
 import { GROUP_HEADER_BYTES, GroupKind, sealGroup } from "./Group.ts"
 import type { Cut, StoreId } from "./Group.ts"
 import type { Lsn } from "./Lsn.ts"
@@ -81,7 +82,7 @@ export class Tail {
   private readonly options: TailOptions
   private readonly writer: RecordWriter
   private readonly sealed: Array<Held> = []
-  private readonly pool: Array<RecordBuffer> = []
+  private readonly pool = new Spares<RecordBuffer>()
   private handedOut = 0
   private sealedBytes = 0
   private pooledBytes = 0
@@ -333,14 +334,13 @@ export class Tail {
     return group
   }
 
-  /** Lets go the buffers that are kept to be used again. */
-  idle(): void {
-    this.pool.length = 0
-    this.pooledBytes = 0
+  /** Lets go the buffers that are kept to be used again, and were not needed since it was called last. */
+  trim(): void {
+    for (const { bytes } of this.pool.trim()) this.pooledBytes -= bytes.length
   }
 
   private take(): RecordBuffer {
-    const buffer = this.pool.pop()
+    const buffer = this.pool.take()
     if (buffer === undefined) return makeRecordBuffer(this.usualBytes)
     this.pooledBytes -= buffer.bytes.length
     return buffer
@@ -351,7 +351,7 @@ export class Tail {
     const most = this.options.pooledBytes ?? POOLED_BYTES
     // One large value must not hold its memory for ever.
     if (size < FIRST_BUFFER_BYTES || size > most >>> 1 || this.pooledBytes + size > most) return
-    this.pool.push(buffer)
+    this.pool.keep(buffer)
     this.pooledBytes += size
   }
 }

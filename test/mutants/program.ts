@@ -176,6 +176,14 @@ export const program: ReadonlyArray<Mutant> = [
     caughtBy: { file: "budget" }
   },
   {
+    name: "spares that were needed are given back",
+    breaks: "Buffers that each group of the log needs are made anew, and V8 marks the whole heap for them.",
+    file: "Spares.ts",
+    find: "this.waiting.splice(0, this.fewest)",
+    replace: "this.waiting.splice(0)",
+    caughtBy: { file: "spares" }
+  },
+  {
     name: "hooks wait for the next commit",
     breaks:
       "The hooks of a transaction that changed nothing wait for a commit that may never come, and so does closing.",

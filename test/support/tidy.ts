@@ -19,7 +19,7 @@ const commentColumns = 120
  */
 const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["Advice"],
-  ["StoreError", "Invariant", "Limits", "Telemetry", "Key", "key/"],
+  ["StoreError", "Invariant", "Spares", "Limits", "Telemetry", "Key", "key/"],
   ["disk/", "Codec", "Options", "Given"],
   ["log/"],
   ["tree/page/"],

@@ -179,7 +179,7 @@ const budgetOf = (
   budget.hold("images", () => Math.max(asideOf(limits), pages.imageBytes))
   budget.hold("map", () => pages.bytes + chunks.bytes)
   budget.hold("slots", () => slots.bytes)
-  budget.hold("versions", () => versions.bytes)
+  budget.hold("versions", () => versions.bytes, () => versions.trim())
   budget.hold("hints", () => hints.bytes)
   return budget
 }

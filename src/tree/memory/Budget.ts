@@ -11,7 +11,7 @@
  * I3 However much others hold, pages keep half of what they had at first, and a path of pages in any case: everybody
  *    else has a limit of his own, and waits at it for what only pages can do.
  *
- * I4 Who holds the same for long is told so: buffers that wait to serve again are the pages' while nobody writes.
+ * I4 Now and then each is asked for what it only keeps to use again, and has not needed for long: that is the pages'.
  *
  * It must not know who they are.
  */
@@ -35,16 +35,13 @@ const pagesLeast = 64
 /** Of what others held, one part of so many is given up each time: half of it in some thousand times. */
 const forgetParts = 2_048
 
-/** So often is looked at who holds the same before that counts as idle. */
-const idleLooks = 1_024
+/** Looks from one time to the next; a load looks some 2,000 to 4,000 times from one sync of its log to the next. */
+const trimLooks = 8_192
 
 interface Held {
   readonly holder: Holder
   readonly bytes: () => number
-  readonly idle: (() => void) | undefined
-  /** What it held last, and how often that has been looked at. */
-  last: number
-  looks: number
+  readonly trim: (() => void) | undefined
 }
 
 export class Budget {
@@ -53,15 +50,19 @@ export class Budget {
   counted = 0
   private readonly arena: Arena
   private readonly holders: Array<Held> = []
+  private looks = 0
 
   constructor(arena: Arena, memoryBytes: number) {
     this.arena = arena
     this.memoryBytes = memoryBytes
   }
 
-  /** From now on what `bytes` answers is not the pages'; `idle` gives back what is only kept to be used again. */
-  hold(holder: Holder, bytes: () => number, idle?: () => void): void {
-    this.holders.push({ holder, bytes, idle, last: 0, looks: 0 })
+  /**
+   * From now on what `bytes` answers is not the pages'; `trim` gives back what is only kept to be used again, and was
+   * not needed since it was called last.
+   */
+  hold(holder: Holder, bytes: () => number, trim?: () => void): void {
+    this.holders.push({ holder, bytes, trim })
   }
 
   /** Bytes that each holds. */
@@ -91,19 +92,16 @@ export class Budget {
     return this.arena.usedBlocks * this.arena.pageBytes
   }
 
-  private look(held: Held): number {
-    const bytes = held.bytes()
-    if (bytes !== held.last) held.looks = 0
-    else if (++held.looks === idleLooks) held.idle?.()
-    held.last = bytes
-    return bytes
+  private trim(): void {
+    for (const { trim } of this.holders) trim?.()
   }
 
   /** Says anew how many blocks the pages may have; answers how many they have too many. */
   refresh(): number {
     const { arena } = this
+    if (++this.looks % trimLooks === 0) this.trim()
     let held = 0
-    for (const each of this.holders) held += this.look(each)
+    for (const { bytes } of this.holders) held += bytes()
     this.counted = Math.max(held, this.counted - Math.ceil(this.counted / forgetParts))
     const least = Math.min(arena.blocks, Math.max(pagesLeast, arena.blocks >>> 1))
     const left = Math.floor((this.memoryBytes - this.counted) / arena.pageBytes)

@@ -16,7 +16,6 @@ import type { DroppedReference } from "../page/Reference.ts"
 import { droppedAt } from "../page/Reference.ts"
 import { compareKeys } from "../page/Search.ts"
 import * as Block from "./Block.ts"
-import type { SlabOptions } from "./Slabs.ts"
 import { Slabs } from "./Slabs.ts"
 import { VersionOrder } from "./VersionOrder.ts"
 import { hashOf, VersionTable } from "./VersionTable.ts"
@@ -54,10 +53,10 @@ export class Entries {
   /** Live entries that are not in the order yet. */
   private unordered: Array<number> = []
 
-  constructor({ slabBytes }: Pick<SlabOptions, "slabBytes">) {
-    this.fresh = new Slabs({ slabBytes, spares: 2 })
-    this.kept = new Slabs({ slabBytes, spares: 1 })
-    this.passing = new Slabs({ slabBytes, spares: 0 })
+  constructor(slabBytes: number) {
+    this.fresh = new Slabs(slabBytes)
+    this.kept = new Slabs(slabBytes)
+    this.passing = new Slabs(slabBytes)
   }
 
   get size(): number {
@@ -126,15 +125,14 @@ export class Entries {
     this.slabsOf(entry).drop(this.table.place[entry] as number)
     this.table.flags[entry] = flags & Flag.waiting
     this.table.free(entry)
-    if (this.table.size === 0) this.shrink()
   }
 
-  /** Nothing is held any more: what a burst of entries took is for others. */
-  private shrink(): void {
-    if (!this.table.shrink()) return
-    this.unordered = []
-    this.fresh.shrink()
-    this.kept.shrink()
+  /** Gives back what is kept to be used again, and was not needed since it was called last. */
+  trim(): void {
+    if (this.table.trim()) this.unordered = []
+    this.fresh.trim()
+    this.kept.trim()
+    this.passing.trim()
   }
 
   /** References that are only here: a store that is opened again has no reader of the past, and none of them. */

@@ -6,6 +6,7 @@
  * I1 A slab is recycled only when its last blob was dropped.
  */
 import { invariant } from "../../Invariant.ts"
+import { Spares } from "../../Spares.ts"
 
 /** The largest slab: its words are named by 16 bits. */
 export const slabBytesMax = 256 * 1024
@@ -18,26 +19,18 @@ interface Slab {
 
 const none = new ArrayBuffer(0)
 
-export interface SlabOptions {
-  /** Of one slab, at most `slabBytesMax`; no blob is larger. */
-  readonly slabBytes: number
-  /** Empty slabs that keep their memory for the next ones. */
-  readonly spares: number
-}
-
 export class Slabs {
   private readonly slabs: Array<Slab> = []
   /** Slabs without blobs, with and without memory. */
-  private readonly spare: Array<number> = []
+  private readonly spares = new Spares<number>()
   private readonly vacant: Array<number> = []
   private current = -1
   private used = 0
   private readonly slabBytes: number
-  private readonly spares: number
 
-  constructor({ slabBytes, spares }: SlabOptions = { slabBytes: slabBytesMax, spares: 4 }) {
+  /** `slabBytes` of one slab are at most `slabBytesMax`; no blob is larger. */
+  constructor(slabBytes: number) {
     this.slabBytes = slabBytes
-    this.spares = spares
   }
 
   get bytes(): number {
@@ -67,23 +60,23 @@ export class Slabs {
     invariant(slab.live > 0, "Slabs I1")
     if (--slab.live > 0) return
     if (index === this.current) this.used = 0
-    else this.recycle(index)
+    else this.spares.keep(index)
   }
 
   /** Nothing more goes into the slab at hand: what leaves together then leaves whole slabs. */
   seal(): void {
-    if (this.current >= 0 && (this.slabs[this.current] as Slab).live === 0) this.recycle(this.current)
+    if (this.current >= 0 && (this.slabs[this.current] as Slab).live === 0) this.spares.keep(this.current)
     this.current = -1
   }
 
-  /** Empty slabs give their memory back. */
-  shrink(): void {
-    for (const index of this.spare.splice(0)) this.vacate(index)
+  /** Slabs that have been empty since it was called last give their memory back. */
+  trim(): void {
+    for (const index of this.spares.trim()) this.vacate(index)
   }
 
   private open(): void {
     this.seal()
-    this.current = this.spare.pop() ?? this.vacant.pop() ?? this.slabs.length
+    this.current = this.spares.take() ?? this.vacant.pop() ?? this.slabs.length
     this.used = 0
     const slab = this.slabs[this.current] ??
       { words: new Int32Array(none), bytes: new Uint8Array(none), live: 0 }
@@ -92,11 +85,6 @@ export class Slabs {
     const buffer = new ArrayBuffer(this.slabBytes)
     slab.words = new Int32Array(buffer)
     slab.bytes = new Uint8Array(buffer)
-  }
-
-  private recycle(index: number): void {
-    if (this.spare.length < this.spares) this.spare.push(index)
-    else this.vacate(index)
   }
 
   private vacate(index: number): void {

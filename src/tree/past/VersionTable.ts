@@ -7,7 +7,7 @@ import { widerBytes, widerFloats, widerInts } from "../memory/Columns.ts"
 
 const bytesPerRow = 4 * 7 + 8 * 3 + 2
 const leastRows = 64
-/** A table that is longer gives its memory back when it is empty; one that is not would only be made anew. */
+/** A table that is longer may give its memory back; one that is not would only be made anew. */
 const keptRows = 1_024
 
 export class VersionTable {
@@ -26,8 +26,9 @@ export class VersionTable {
   expiry = new Float64Array(leastRows)
   kind = new Uint8Array(leastRows)
   flags = new Uint8Array(leastRows)
-  /** Rows that are taken. */
+  /** Rows that are taken, and the most that were since `trim`. */
   size = 0
+  private most = 0
   private buckets = new Int32Array(2 * leastRows).fill(-1)
   private freeHead = -1
   /** One past the highest row ever taken. */
@@ -38,7 +39,7 @@ export class VersionTable {
   }
 
   take(): number {
-    this.size++
+    if (++this.size > this.most) this.most = this.size
     if (this.freeHead >= 0) {
       const row = this.freeHead
       this.freeHead = this.link[row] as number
@@ -86,9 +87,14 @@ export class VersionTable {
     this.chain[at] = this.chain[row] as number
   }
 
-  /** Gives back what a burst of rows took; false where it is not worth it. No row is taken. */
-  shrink(): boolean {
-    if (this.link.length <= keptRows) return false
+  /**
+   * Gives back what a burst of rows took, where no row is taken and fewer than half of them all were since it was
+   * called last; false where it is not worth it.
+   */
+  trim(): boolean {
+    const { most } = this
+    this.most = this.size
+    if (this.size > 0 || this.link.length <= keptRows || most * 2 >= this.link.length) return false
     this.bound = 0
     this.freeHead = -1
     this.buckets = new Int32Array(2 * leastRows).fill(-1)

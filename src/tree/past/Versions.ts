@@ -65,7 +65,7 @@ export class Versions extends Entries {
     options: SpillOptions = unlimited
   ) {
     const part = 2 ** Math.floor(Math.log2(Math.min(slabBytesMax, options.memoryBytes / 32)))
-    super({ slabBytes: Math.max(slabBytesMin, part) })
+    super(Math.max(slabBytesMin, part))
     this.pins = new Pins(bounds)
     this.spill = new Spill(options)
   }
