@@ -233,6 +233,22 @@ describe.each(doors)("where a key was found last, by $by", ({ valueOf }) => {
     for (const name of newer) assert.strictEqual(valueOf(world, root, name), `new of ${name}`)
   })
 
+  for (const pageBytes of [1024, 4096, 32_768]) {
+    it(`is found wherever in a leaf of ${pageBytes} bytes its slot is`, () => {
+      const world = new World(random(1), { pageBytes, blocks: 16_777_216 / pageBytes, hintLevel: 0 })
+      const root = world.create(7)
+      const names = Array.from({ length: 250 }, (_, number) => String(number).padStart(4, "0"))
+      for (const name of names) world.put(root, row(name, name))
+      const { reads } = world.tree.hints
+      for (let round = 0; round < 3; round++) {
+        const before = reads.found
+        for (const name of names) assert.strictEqual(valueOf(world, root, name), name)
+        assert.isAtLeast(reads.found - before, round === 0 ? 0 : names.length * 0.9)
+      }
+      world.audit([root])
+    })
+  }
+
   it("is forgotten with what is evicted, and found anew", () => {
     const { names, root, world } = filled(300)
     for (const name of names) valueOf(world, root, name)

@@ -322,12 +322,21 @@ export const tree: ReadonlyArray<Mutant> = [
     caughtBy: { file: "hints" }
   },
   {
+    name: "steps of a hint's slot are not searched",
+    breaks:
+      "Of a step only the first slot is looked at: keys of leaves with many records are looked for in vain.",
+    file: "tree/page/Leaf.ts",
+    find: "if (++found >= meta + metas) return -1",
+    replace: "if (++found > meta) return -1",
+    caughtBy: { file: "hints" }
+  },
+  {
     name: "hint's record believed though its slot has another",
     breaks:
       "A key is read from the slot of another one, since its own record stood where it is said to stand.",
     file: "tree/page/Leaf.ts",
-    find: "if (words[p + meta] !== (off | stored << 16)) return -1",
-    replace: "if ((words[p + meta] as number) >>> 16 !== stored) return -1",
+    find: "while (words[p + found] !== slot) if",
+    replace: "while ((words[p + found] as number) >>> 16 !== stored) if",
     caughtBy: { file: "hints" }
   },
   {

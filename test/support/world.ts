@@ -32,6 +32,7 @@ export const bytes = (text: string): Uint8Array => Uint8Array.from(Buffer.from(t
 const nowhere: Place = { slot: 0, checksum: 0 }
 
 export interface WorldOptions {
+  readonly pageBytes?: number
   readonly spill?: SpillOptions
   readonly blocks?: number
   readonly chunkBytes?: number
@@ -74,7 +75,7 @@ export class World {
     this.slots = slots
     this.random = random
     this.arena = new Arena({
-      pageBytes,
+      pageBytes: options.pageBytes ?? pageBytes,
       blocks: options.blocks ?? 2048,
       chunkBytes: options.chunkBytes ?? 1024 * 1024,
       sharing: options.sharing ?? "private"
@@ -176,7 +177,7 @@ export class World {
   }
 
   load(id: number, purpose: Purpose = "read"): void {
-    const { map } = this.tree.pages
+    const { arena: { pageBytes }, tree: { pages: { map } } } = this
     if (!map.isUsed(id)) assert.fail(`page ${id} is asked for but free`)
     const generation = map.generation[id] as number
     const image = this.read(id)

@@ -70,8 +70,8 @@ export function mayHaveAt(
 }
 
 /**
- * Index of a key that {@link mayHaveAt} was said of, if the meta of its slot is at word `meta` of the page, and its
- * record at word `off`; else -1. No other words are read.
+ * Index of a key that {@link mayHaveAt} was said of, if the meta of its slot is among the `metas` from word `meta` of
+ * the page on, and its record at word `off`; else -1. No other words are read.
  */
 export function slotWith(
   words: Int32Array,
@@ -80,14 +80,17 @@ export function slotWith(
   at: number,
   length: number,
   meta: number,
+  metas: number,
   off: number
 ): number {
-  const counts = words[p + 6] as number
-  const index = meta - headerWords - (counts >>> 16)
-  if (index < 0 || index >= (counts & 0xffff)) return -1
   const skip = ((words[p + 8] as number) & 0xffff) >>> 2
   const stored = length - (skip << 2)
-  if (words[p + meta] !== (off | stored << 16)) return -1
+  const slot = off | stored << 16
+  let found = meta
+  while (words[p + found] !== slot) if (++found >= meta + metas) return -1
+  const counts = words[p + 6] as number
+  const index = found - headerWords - (counts >>> 16)
+  if (index < 0 || index >= (counts & 0xffff)) return -1
   const key = p + off + recordHeaderWords
   for (let word = stored + 3 >>> 2; word-- > 0;) {
     if (words[key + word] !== own[at + skip + word]) return -1

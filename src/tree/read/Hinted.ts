@@ -20,7 +20,6 @@ import * as Touch from "../page/Touch.ts"
 import { hashAt } from "../past/VersionTable.ts"
 import type { GroupKeys } from "./GroupKeys.ts"
 import { groupKeys } from "./GroupKeys.ts"
-import { metaOf } from "./Hints.ts"
 import type { Lookup } from "./Lookup.ts"
 import type { Many } from "./Many.ts"
 
@@ -78,7 +77,7 @@ export class Hinted {
       if (!isInPlace(state[id] as number)) continue
       ids[index] = id
       addresses[index] = block[id] as number
-      metas[index] = metaOf(words[entry] as number)
+      metas[index] = hints.metaOf(entry)
       offs[index] = place & arena.pageWords - 1
     }
   }
@@ -123,7 +122,9 @@ export class Hinted {
     const length = keys.lengths[index] as number
     if (!Leaf.mayHaveAt(words, p, treeId, keys.words, start, length)) return false
     const off = this.offs[index] as number
-    const slot = Leaf.slotWith(words, p, keys.words, start, length, this.metas[index] as number, off)
+    const meta = this.metas[index] as number
+    const { places } = lookup.hints
+    const slot = Leaf.slotWith(words, p, keys.words, start, length, meta, places.count(meta), off)
     const record = p + off
     if (slot < 0 || Leaf.versionAt(words, record) >= at) return false
     const id = this.ids[index] as number

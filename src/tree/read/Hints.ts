@@ -10,8 +10,8 @@
  *
  * | word | field                                                                                       |
  * |-----:|---------------------------------------------------------------------------------------------|
- * |    0 | hash of tree id and key; in place of its low 8 bits: where in the page the slot's meta is, in  |
- * |      | words, or 0 where that is beyond them                                                         |
+ * |    0 | hash of tree id and key; in place of its low 8 bits: where in the page the slot's meta is, see |
+ * |      | `MetaPlaces`                                                                                  |
  * |    1 | place: off of the record in its page, in words; in the bits above its page id; 0 = no entry   |
  *
  * ```
@@ -58,8 +58,36 @@ const metaMask = (1 << metaBits) - 1
 /** With one level above the leaves the way down is as short. */
 const levelLeast = 2
 
-/** Where the meta is by the first word of an entry. */
-export const metaOf = (word: number): number => word & metaMask
+/** Words of a page whose places are said exactly: metas of some 50 records are there. */
+const exactWords = 128
+
+/**
+ * How eight bits say where in a page a meta is: below `exactWords` in words, and from there on in steps, so that they
+ * reach to the end of the page. A step is half a line of the processor's caches in a page of 4 KiB, and with it a line
+ * is one miss still.
+ */
+export class MetaPlaces {
+  private readonly stepBits: number
+
+  constructor(pageWords: number) {
+    this.stepBits = Math.max(0, Math.log2(pageWords / exactWords))
+  }
+
+  /** What stands for a word. */
+  code(meta: number): number {
+    return meta < exactWords ? meta : exactWords + (meta - exactWords >>> this.stepBits)
+  }
+
+  /** The first word that a code may stand for. */
+  first(code: number): number {
+    return code < exactWords ? code : exactWords + (code - exactWords << this.stepBits)
+  }
+
+  /** How many words it may stand for, by the first of them. */
+  count(first: number): number {
+    return first < exactWords ? 1 : 1 << this.stepBits
+  }
+}
 
 const isOf = (word: number, hash: number): boolean => (word ^ hash) >>> metaBits === 0
 
@@ -81,11 +109,13 @@ export class Hints {
   private readonly level: number
   private readonly pages: Pages
   private readonly pageBits: number
+  readonly places: MetaPlaces
 
   constructor(pages: Pages, level = levelLeast) {
     this.pages = pages
     this.level = level
     this.pageBits = Math.log2(pages.arena.pageWords)
+    this.places = new MetaPlaces(pages.arena.pageWords)
   }
 
   get bytes(): number {
@@ -124,20 +154,25 @@ export class Hints {
     const place = this.words[at + 1] as number
     const id = place >>> this.pageBits
     if (!isInPlace(map.state[id] as number)) return 0
-    const meta = metaOf(this.words[at] as number)
+    const meta = this.metaOf(at)
     const off = place & arena.pageWords - 1
     const address = map.block[id] as number
     const words = arena.words[address >>> arena.shift] as Int32Array
     const p = address & arena.mask
     Touch.keep(Touch.record(words, p, meta, off, arena.pageWords))
     if (!Leaf.mayHave(words, p, treeId, key)) return 0
-    this.index = Leaf.slotWith(words, p, key.words, 0, key.length, meta, off)
+    this.index = Leaf.slotWith(words, p, key.words, 0, key.length, meta, this.places.count(meta), off)
     if (this.index >= 0) return id
     Touch.keep(Touch.slots(words, p))
     this.index = Leaf.find(words, p, key)
     if (this.index < 0) return 0
     this.note(this.hash, id, words, p, this.index)
     return id
+  }
+
+  /** The first word of its page where the meta may be, by the entry that begins at a word. */
+  metaOf(entry: number): number {
+    return this.places.first((this.words[entry] as number) & metaMask)
   }
 
   /** The word where the entry of a hash begins; -1 where there is none. */
@@ -164,7 +199,7 @@ export class Hints {
       words[at + 2] = words[at] as number
       words[at + 3] = words[at + 1] as number
     }
-    words[at] = hash & ~metaMask | (meta > metaMask ? 0 : meta)
+    words[at] = hash & ~metaMask | this.places.code(meta)
     words[at + 1] = id << pageBits | (page[p + meta] as number) & 0xffff
   }
 
