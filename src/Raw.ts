@@ -7,7 +7,8 @@
  * durable some milliseconds later, or when `awaitDurableUnsafe` or `Store.awaitDurable` says so. All of them throw
  * `StoreError`.
  *
- * I1 A write is appended whole or refused (`Overloaded`); it never waits.
+ * I1 A write is appended whole or refused (`Overloaded`); it never waits. What waits in the Wal's mailbox is handled
+ *    before it, on the caller's stack; whoever that is for goes on later.
  */
 import * as Exit from "effect/Exit"
 import { crc32 } from "node:zlib"
@@ -191,15 +192,33 @@ class Doors implements Raw {
       const bytes = value?.length ?? 0
       if (bytes > limits.valueBytes) throw exceeded("valueBytes", bytes, limits.valueBytes)
     }
-    this.writes = writes
-    this.lsn = this.machine.visible()
-    this.refusal = undefined
-    if (!wal.ready() || !wal.inline(this.message)) {
-      throw storeError(new Overloaded({ actor: "wal", limit: limits.mailbox }))
+    if (!this.handOver(writes)) {
+      wal.drain()
+      this.check()
+      if (!this.handOver(writes)) throw storeError(new Overloaded({ actor: "wal", waits: this.awaited() }))
     }
     this.check()
     if (this.refusal !== undefined) throw this.refusal
     return this.lsn
+  }
+
+  /** False where the write would have to wait. */
+  private handOver(writes: ReadonlyArray<RawWrite>): boolean {
+    const { machine, machine: { parts: { wal } } } = this
+    this.writes = writes
+    this.lsn = machine.visible()
+    this.refusal = undefined
+    return wal.ready() && wal.inline(this.message)
+  }
+
+  /** What a write would have to wait for. */
+  private awaited(): string {
+    const { limits, parts: { tail, treeActor } } = this.machine
+    if (tail.end - tail.durableLsn > limits.undurableBytes) {
+      return `the sync of ${tail.end - tail.durableLsn} bytes of log, which are more than undurableBytes`
+    }
+    if (treeActor.backlog > 0) return `room or pages for ${treeActor.backlog} records that came before it`
+    return "what came before it, or a checkpoint"
   }
 
   private check(): void {
@@ -256,9 +275,9 @@ class Doors implements Raw {
   }
 
   private load(pageId: number, purpose: Purpose): void {
-    const { limits, parts: { buffer } } = this.machine
+    const { parts: { buffer } } = this.machine
     if (!buffer.loadNow(pageId, purpose)) {
-      throw storeError(new Overloaded({ actor: "buffer", limit: limits.loadsInFlight }))
+      throw storeError(new Overloaded({ actor: "buffer", waits: "room for a page" }))
     }
   }
 

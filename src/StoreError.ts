@@ -233,13 +233,13 @@ export class ReadOnly extends Data.TaggedError("ReadOnly")<{ readonly operation:
   }
 }
 
-/** A mailbox is full and the caller asked not to wait. */
+/** Something would have to wait, and the caller asked not to. */
 export class Overloaded
-  extends Data.TaggedError("Overloaded")<{ readonly actor: string; readonly limit: number }>
+  extends Data.TaggedError("Overloaded")<{ readonly actor: string; readonly waits: string }>
 {
   override get message(): string {
-    return `The ${this.actor} has ${this.limit} requests waiting: wait for some to finish `
-      + "(Store.awaitDurable), or use the Effect API, which waits by itself"
+    return `The ${this.actor} cannot take that at once, as it waits for ${this.waits}: let it `
+      + "(Store.awaitDurable, Effect.yieldNow) and try again, or use the Effect API, which waits by itself"
   }
 }
 

@@ -176,6 +176,15 @@ export const program: ReadonlyArray<Mutant> = [
     caughtBy: { file: "budget" }
   },
   {
+    name: "raw writes refused for others' requests",
+    breaks:
+      "A raw write is refused whenever a request stands in the mailbox, though nothing keeps it from being handled.",
+    file: "Raw.ts",
+    find: "      wal.drain()\n",
+    replace: "",
+    caughtBy: { file: "rawWrites" }
+  },
+  {
     name: "spares that were needed are given back",
     breaks: "Buffers that each group of the log needs are made anew, and V8 marks the whole heap for them.",
     file: "Spares.ts",

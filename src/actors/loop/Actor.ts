@@ -72,6 +72,11 @@ export interface Actor<Message> {
   readonly answerNow: (message: Message) => void
   /** Handles a request at once where nothing waits before it; false where it was not taken. */
   readonly inline: (message: Message) => boolean
+  /**
+   * Handles on the caller's stack what waits in the mailbox; not where the actor is in the middle of it, or the mailbox
+   * is full. Whoever is replied to goes on after the caller.
+   */
+  readonly drain: () => void
   /** Lets whoever waited for a reply go on. */
   readonly wake: (resume: () => void) => void
   /** Requests that wait, parked ones included. */
@@ -97,6 +102,7 @@ export const make = <Message>(
       answer: (message) => live.answer(message),
       answerNow: (message) => live.answerNow(message),
       inline: (message) => live.inline(message),
+      drain: () => live.drain(),
       wake: (resume) => live.wake(resume),
       waiting: () => live.waiting(),
       stop: (error) => live.stop(error)
@@ -195,25 +201,47 @@ class Live<Message> {
     return true
   }
 
+  drain(): void {
+    if (this.busy || this.accepted === 0 || this.senders.length > 0 || this.stopped !== undefined) return
+    const batch: Array<Message> = []
+    while (batch.length < this.accepted) {
+      const message = Queue.takeUnsafe(this.mailbox)
+      if (message === undefined || Exit.isFailure(message)) break
+      batch.push(message.value)
+    }
+    this.begin(batch)
+    this.loopTime.around(() => this.handle(batch.length))
+    this.end()
+    queueMicrotask(() => this.rouse())
+  }
+
   readonly run: Effect.Effect<void> = Effect.gen({ self: this }, function*() {
     while (true) {
       const batch = yield* Queue.takeAll(this.mailbox)
-      this.answers = 0
-      this.batch = batch
-      this.handled = 0
-      // Busy for the whole batch, its yields included: nothing may overtake a message that was accepted (I2).
-      this.busy = true
+      this.begin(batch)
       while (this.handled < batch.length) {
         if (this.handled > 0) yield* Effect.yieldNow
         this.loopTime.around(() => this.handle(Math.min(batch.length, this.handled + sliceMessages)))
         if (this.handled < batch.length) this.rouse()
       }
-      this.batch = []
-      this.busy = false
-      this.admit()
+      this.end()
       this.rouse()
     }
   })
+
+  private begin(batch: ReadonlyArray<Message>): void {
+    this.answers = 0
+    this.batch = batch
+    this.handled = 0
+    // Busy for the whole batch, its yields included: nothing may overtake a message that was accepted (I2).
+    this.busy = true
+  }
+
+  private end(): void {
+    this.batch = []
+    this.busy = false
+    this.admit()
+  }
 
   /**
    * Who is replied to in a batch goes on after it: in the middle of it, its next request would find the actor busy, and
