@@ -326,8 +326,8 @@ export const tree: ReadonlyArray<Mutant> = [
     breaks:
       "Of a step only the first slot is looked at: keys of leaves with many records are looked for in vain.",
     file: "tree/page/Leaf.ts",
-    find: "if (++found >= meta + metas) return -1",
-    replace: "if (++found > meta) return -1",
+    find: "word < at + metas; word++",
+    replace: "word < at; word++",
     caughtBy: { file: "hints" }
   },
   {
@@ -335,8 +335,8 @@ export const tree: ReadonlyArray<Mutant> = [
     breaks:
       "A key is read from the slot of another one, since its own record stood where it is said to stand.",
     file: "tree/page/Leaf.ts",
-    find: "while (words[p + found] !== slot) if",
-    replace: "while ((words[p + found] as number) >>> 16 !== stored) if",
+    find: "words[p + meta] === slot ? meta",
+    replace: "(words[p + meta] as number) >>> 16 === stored ? meta",
     caughtBy: { file: "hints" }
   },
   {
