@@ -36,10 +36,10 @@ const TypeId: unique symbol = Symbol.for("heartwood/Codec")
  * array they were given: whoever calls copies what it must keep. With the others, `decode` keeps nothing of
  * its input and `encode` answers bytes of its own.
  */
-export interface Codec<in out A> {
+export interface Codec<in out A, out Format extends string = string> {
   readonly [TypeId]: typeof TypeId
   /** `"bytes"`: stored bare. Anything else names the wire format behind the version. */
-  readonly format: string
+  readonly format: Format
   /** Version that `encode` writes; 0 where values are stored bare. */
   readonly version: number
   readonly encode: (value: A) => Uint8Array
@@ -102,7 +102,7 @@ export interface Options {
 }
 
 /** Raw bytes, stored as they are. */
-export const bytes: Codec<Uint8Array> = {
+export const bytes: Codec<Uint8Array, "bytes"> = {
   [TypeId]: TypeId,
   format: "bytes",
   version: 0,
@@ -111,11 +111,11 @@ export const bytes: Codec<Uint8Array> = {
 }
 
 /** A number in 8 bytes, stored bare, in the order of keys: what the numeric reducers fold. */
-const number = (
-  format: string,
+const number = <Format extends string>(
+  format: Format,
   put: (value: number, target: Uint8Array, offset: number) => boolean,
   take: (bytes: Uint8Array, offset: number) => number | undefined
-): Codec<number> => ({
+): Codec<number, Format> => ({
   [TypeId]: TypeId,
   format,
   version: 0,
@@ -135,10 +135,10 @@ const number = (
 })
 
 /** Safe integers, stored bare as 8 bytes like `Key.Int`. A sum beyond them does not decode. */
-export const int: Codec<number> = number("int", putInt, takeInt)
+export const int: Codec<number, "int"> = number("int", putInt, takeInt)
 
 /** Numbers but NaN, stored bare as 8 bytes like `Key.Float`; -0 is stored as 0. */
-export const float: Codec<number> = number("float", putFloat, takeFloat)
+export const float: Codec<number, "float"> = number("float", putFloat, takeFloat)
 
 /** Longest element of a set, in bytes. */
 const elementBytes = 0xffff
@@ -154,7 +154,7 @@ const elementBytes = 0xffff
  *
  * Broken when: an element is cut off, or not above the one before.
  */
-export const set: Codec<ReadonlyArray<Uint8Array>> = {
+export const set: Codec<ReadonlyArray<Uint8Array>, "set"> = {
   [TypeId]: TypeId,
   format: "set",
   version: 0,

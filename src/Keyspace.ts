@@ -33,8 +33,7 @@ import type { StoreError } from "./StoreError.ts"
 import { VersionMismatch } from "./StoreError.ts"
 import { Tx } from "./Tx.ts"
 
-export type { Stat } from "./Counts.ts"
-export type { Entry, PutOptions, RangeOptions } from "./Form.ts"
+export type { Entry, PutOptions, RangeOptions, Stat }
 
 /** What a keyspace is, and how it is read. */
 export interface Reads<K, V, P = never> {
@@ -134,9 +133,13 @@ export function make<K, V, O, P = never, E = unknown>(
   name: string,
   options: Options<K, V, P, E> & { readonly reducer: Reducer.Reducer<V, O> }
 ): Reducing<K, V, O, P>
+export function make<K, V, Format extends string, P = never>(
+  name: string,
+  options: Options<K, V, P> & Reducer.Folding<V, Format>
+): Reducing<K, V, V, P>
 export function make<K, V, P = never, E = unknown>(
   name: string,
-  options: Options<K, V, P, E> & { readonly reducer: Reducer.For<NoInfer<V>> }
+  options: Options<K, V, P, E> & { readonly reducer: "last" }
 ): Reducing<K, V, V, P>
 export function make<K, V, P = never, E = unknown>(
   name: string,

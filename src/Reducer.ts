@@ -28,20 +28,29 @@ import { Reducer as Id } from "./tree/page/Fold.ts"
  */
 export type BuiltIn = "append" | "last" | "max" | "min" | "sum" | "union"
 
-/** The built-in reducers that values of a type may have. What its codec writes decides when it is declared. */
-export type For<V> =
-  | "last"
-  | ([V] extends [number] ? "max" | "min" | "sum" : never)
-  | ([V] extends [Uint8Array] ? "append" : never)
-  | ([V] extends [ReadonlyArray<Uint8Array>] ? "union" : never)
-
-const formats: { readonly [name in BuiltIn]: ReadonlyArray<string> | undefined } = {
+/** Formats of the codecs whose values each folds; any where there are none. */
+const formats = {
   append: ["bytes"],
   last: undefined,
   max: ["int", "float"],
   min: ["int", "float"],
   sum: ["int"],
   union: ["set"]
+} as const satisfies { readonly [name in BuiltIn]: ReadonlyArray<string> | undefined }
+
+type Formats = typeof formats
+
+/** The built-in reducers that values of a codec may have, by its format. */
+export type For<Format extends string> = {
+  readonly [Name in BuiltIn]: Formats[Name] extends ReadonlyArray<infer Known>
+    ? (Format extends Known ? Name : never)
+    : Name
+}[BuiltIn]
+
+/** A codec, and a built-in reducer that folds what it writes. */
+export interface Folding<V, Format extends string> {
+  readonly value: Codec.Codec<V, Format>
+  readonly reducer: For<NoInfer<Format>>
 }
 
 const TypeId: unique symbol = Symbol.for("heartwood/Reducer")
@@ -102,7 +111,7 @@ export interface Usage<in out V, in out O> extends Named {
 
 /** For a keyspace with a reducer that the engine knows. Throws a `RangeError` where it folds no such values. */
 export const builtIn = <V>(name: BuiltIn, codec: Codec.Codec<V>): Usage<V, V> => {
-  const allowed = formats[name]
+  const allowed: ReadonlyArray<string> | undefined = formats[name]
   if (allowed !== undefined && !allowed.includes(codec.format)) {
     const codecs = allowed.map((format) => `Codec.${format}`).join(" or ")
     throw new RangeError(

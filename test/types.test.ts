@@ -117,11 +117,20 @@ export const facts = () => {
   const whole = Longest.merge("apple", "aaa")
   // @ts-expect-error a reducer that folds no text
   const sums = Keyspace.make("x", { key: Key.String, value: Schema.String, reducer: "sum" })
+  // @ts-expect-error a reducer that folds numbers as a codec writes them, not as JSON
+  const texts = Keyspace.make("x", { key: Key.String, value: Schema.Int, reducer: "sum" })
+  // @ts-expect-error a reducer whose last digits would depend on the order
+  const floats = Keyspace.make("x", { key: Key.String, value: Codec.float, reducer: "sum" })
+  const Greatest = Keyspace.make("x", { key: Key.String, value: Codec.float, reducer: "max" })
+  const greatest: Runnable<void> = Greatest.merge("apple", 1.5).pipe(Tx.transact())
+  const Newest = Keyspace.make("y", { key: Key.String, value: Schema.Int, reducer: "last" })
+  const newest: Runnable<void> = Newest.merge("apple", 1).pipe(Tx.transact())
   // @ts-expect-error a reducer of other values
   const others = Keyspace.make("x", { key: Key.String, value: Codec.int, reducer: longest })
   // @ts-expect-error a reducer that there is not
   const unknown = Keyspace.make("x", { key: Key.String, value: Codec.int, reducer: "product" })
-  const merges = [sold, folded, soFar, irreducible, misplaced, textual, whole, sums, others, unknown]
+  const refused = [irreducible, misplaced, textual, whole, sums, texts, floats, others, unknown]
+  const merges = [sold, folded, soFar, greatest, newest, refused]
 
   type Age = { readonly age: number }
   type ByAge = Index.Indexed<readonly [number, boolean], string, Age>
