@@ -362,13 +362,17 @@ const named: ReadonlyArray<Any> = [Bool, Bytes, Float, Int, String, Timestamp, U
 export function parse(fingerprint: string): Key<unknown, unknown> | undefined {
   const plain = named.find((key) => key.fingerprint === fingerprint)
   if (plain !== undefined) return plain
-  const inner = /^(tuple|desc)\((.+)\)$/.exec(fingerprint)
-  if (inner === null) return undefined
-  const parts = splitParts(inner[2] ?? "").map(parse)
+  const parts = partsOf(fingerprint).map(parse)
   const [first, ...rest] = parts.filter((part) => part !== undefined)
   if (first === undefined || rest.length + 1 !== parts.length) return undefined
-  if (inner[1] === "tuple") return Tuple(first, ...rest) as Any
+  if (fingerprint.startsWith("tuple")) return Tuple(first, ...rest) as Any
   return rest.length === 0 ? Desc(first) as Any : undefined
+}
+
+/** The fingerprints of what a tuple, or a descending key, is made of; none of all others. */
+export function partsOf(fingerprint: string): ReadonlyArray<string> {
+  const inner = /^(?:tuple|desc)\((.+)\)$/.exec(fingerprint)
+  return inner === null ? [] : splitParts(inner[1] ?? "")
 }
 
 /** Splits at the commas that stand in no parentheses. */

@@ -2,11 +2,14 @@
  * The `heartwood` command as a process: what it prints, where, and with which exit code.
  */
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
+import * as Key from "../src/Key.ts"
 import * as Keyspace from "../src/Keyspace.ts"
 import * as Store from "../src/Store.ts"
 import * as Tx from "../src/Tx.ts"
@@ -17,6 +20,10 @@ const good = path.join(place, "good")
 const bad = path.join(place, "bad")
 
 const Words = Keyspace.bytes("words")
+const Visits = Keyspace.make("visits", {
+  key: Key.Tuple(Key.String, Key.Timestamp),
+  value: Schema.Struct({ pages: Schema.Int })
+})
 
 const heartwood = (...args: ReadonlyArray<string>) => {
   const command = path.join(import.meta.dirname, "..", "src", "cli.ts")
@@ -98,5 +105,49 @@ describe("the command", () => {
     const unknown = heartwood("scan", good, "verbs")
     assert.strictEqual(unknown.status, 2)
     assert.match(unknown.stderr, /no keyspace "verbs"/)
+    const last = heartwood("scan", good, "words", "--reverse", "--limit", "1", "--until", "key 99").stdout
+    assert.match(last, /^key 98\tv{50}\n$/)
+  })
+
+  it("shows keys and values as what they are", () => {
+    const typed = path.join(place, "typed")
+    const visit = (who: string, day: number) =>
+      Visits.put([who, DateTime.makeUnsafe(Date.UTC(2026, 0, day))], { pages: day })
+    return Effect.runPromise(
+      Effect.provide(
+        Effect.forEach(["ada", "alan"], (who) => Effect.forEach([1, 2, 3], (day) => visit(who, day))).pipe(
+          Tx.transact()
+        ),
+        Store.layer({ path: typed, memory: "4 MiB", segmentSize: "256 KiB" })
+      )
+    ).then(() => {
+      const days = heartwood(
+        "scan",
+        typed,
+        "visits",
+        "--prefix",
+        "[\"ada\"]",
+        "--from",
+        "[\"ada\", \"2026-01-02\"]"
+      )
+      assert.strictEqual(days.stderr, "")
+      assert.strictEqual(
+        days.stdout,
+        "[\"ada\",\"2026-01-02T00:00:00.000Z\"]\t{\"pages\":2}\n"
+          + "[\"ada\",\"2026-01-03T00:00:00.000Z\"]\t{\"pages\":3}\n"
+      )
+      const one = heartwood("get", typed, "visits", "[\"alan\", \"2026-01-01\"]", "--json")
+      assert.deepInclude(JSON.parse(one.stdout), {
+        key: ["alan", "2026-01-01T00:00:00.000Z"],
+        value: { pages: 1 }
+      })
+      const stored = heartwood("get", typed, "visits", "[\"alan\", \"2026-01-01\"]", "--stored")
+      assert.strictEqual(stored.stdout, "\\x01{\"pages\":1}\n")
+      const none = heartwood("get", typed, "visits", "[\"alan\", \"2026-01-09\"]")
+      assert.deepStrictEqual([none.status, none.stdout, none.stderr], [1, "", ""])
+      const wrong = heartwood("get", typed, "visits", "alan")
+      assert.strictEqual(wrong.status, 2)
+      assert.match(wrong.stderr, /keys are of tuple\(string,timestamp\): .*write a tuple as an array in JSON/)
+    })
   })
 })

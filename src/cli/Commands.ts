@@ -10,12 +10,16 @@ import * as Flag from "effect/cli/Flag"
 import * as Console from "effect/Console"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Advice from "../Advice.ts"
+import * as Key from "../Key.ts"
 import * as Salvage from "../Salvage.ts"
 import * as Snapshot from "../Snapshot.ts"
 import * as Store from "../Store.ts"
 import { InvalidOptions, storeError } from "../StoreError.ts"
 import type { StoreError } from "../StoreError.ts"
 import * as Verify from "../Verify.ts"
+import * as Layout from "./Layout.ts"
 import * as Text from "./Text.ts"
 
 /** Looking has ended, and something is wrong or missing. It was printed. */
@@ -92,77 +96,127 @@ const inspect = Command.make("inspect", { path, json }, (options) =>
   })).pipe(Command.withDescription("The trees of a store leaf by leaf, and the segments of its log"))
 
 const keyspace = Argument.String("keyspace").pipe(Argument.withDescription("name of a keyspace"))
-
-/** Bytes that were typed: as text, or behind 0x as hexadecimal digits. */
-const typed = (text: string): Uint8Array =>
-  /^0x([0-9a-f]{2})*$/i.test(text) ? Buffer.from(text.slice(2), "hex") : Buffer.from(text)
+const stored = Flag.Boolean("stored").pipe(
+  Flag.withDescription("print keys and values as they are stored"),
+  Flag.withDefault(false)
+)
 
 interface Row {
-  readonly key: Uint8Array
-  readonly value: Uint8Array
+  readonly key: unknown
+  readonly value: unknown
   readonly lsn: number
 }
 
-const row = ({ key, value }: Row): string => `${Text.escaped(key)}\t${Text.escaped(value)}`
+interface Bounds {
+  readonly lower: Uint8Array
+  readonly upper: Uint8Array | undefined
+}
 
-/** The records of a keyspace from a key on, as they are stored. */
-const rows = (options: {
+interface Selection {
   readonly path: string
   readonly keyspace: string
-  readonly from: Uint8Array
-  readonly until: Uint8Array | undefined
+  readonly stored: boolean
   readonly limit: number
-}): Effect.Effect<ReadonlyArray<Row>, StoreError> =>
+  readonly reverse: boolean
+}
+
+/** The records of a keyspace within bounds that are typed in its own way. */
+const rows = (
+  options: Selection,
+  boundsOf: (layout: Layout.Layout) => Effect.Effect<Bounds, StoreError>
+): Effect.Effect<ReadonlyArray<Row>, StoreError> =>
   beside(
     options.path,
     Snapshot.read()(Effect.gen(function*() {
       const { machine } = yield* Store.Store
       const snapshot = yield* Snapshot.Snapshot
-      const known = machine.parts.generations.names().get(options.keyspace)
+      const names = machine.parts.generations.names()
+      const known = names.get(options.keyspace)
       if (known === undefined) {
-        const names = [...machine.parts.generations.names().keys()].join(", ")
-        const problems = [`there is no keyspace "${options.keyspace}": name one of ${names}`]
-        return yield* Effect.fail(storeError(new InvalidOptions({ problems })))
+        return yield* refused(
+          `there is no keyspace "${options.keyspace}": name one of ${[...names.keys()].join(", ")}`
+        )
       }
-      const { from: lower, limit, until: upper } = options
-      const range = { lower, upper, limit, order: "ascending", columns: "keys and values" } as const
+      const layout = new Layout.Layout(known.layout)
+      const { limit, reverse } = options
+      const order = reverse ? "descending" : "ascending"
+      const range = { ...(yield* boundsOf(layout)), limit, order, columns: "keys and values" } as const
       const scan = snapshot.scan({ name: options.keyspace, layout: known.layout }, range)
       const found: Array<Row> = []
-      yield* Effect.forever(Effect.map(scan, (chunk) => void found.push(...chunk))).pipe(
-        Effect.catchTag("Done", () => Effect.void)
-      )
-      return found.map(({ key, lsn, value }) => ({ key, value, lsn }))
+      yield* Effect.forever(Effect.map(scan, (chunk) => {
+        for (const { key, lsn, value } of chunk) {
+          const row = { key: layout.decodeKey(key), value: layout.decodeValue(value), lsn }
+          found.push(options.stored ? { key, value, lsn } : row)
+        }
+      })).pipe(Effect.catchTag("Done", () => Effect.void))
+      return found
     }))
   )
 
+const refused = (problem: string) => Effect.fail(storeError(new InvalidOptions({ problems: [problem] })))
+
+/** What was typed, as it is stored; refused where it is nothing of the kind. */
+const typed = (layout: Layout.Layout, stored: Uint8Array | undefined) =>
+  stored === undefined
+    ? refused(
+      `keys are of ${layout.keys}: ${
+        Advice.key(layout.keys)
+      }; write a tuple as an array in JSON, and any key `
+        + "as 0x and what is stored, in hexadecimal digits"
+    )
+    : Effect.succeed(stored)
+
+const nothing = new Uint8Array(0)
+
 const get = Command.make(
   "get",
-  { path, keyspace, key: Argument.String("key"), json },
+  { path, keyspace, key: Argument.String("key"), stored, json },
   (options) =>
     Effect.gen(function*() {
-      const key = typed(options.key)
-      const until = Buffer.concat([key, Buffer.of(0)])
-      const found = yield* rows({ ...options, from: key, until, limit: 1 })
-      if (found.length === 0) return yield* Effect.fail(new Unsound())
-      yield* print(options, found[0] as Row, ({ value }) => Text.escaped(value))
+      const only = (layout: Layout.Layout) =>
+        Effect.map(typed(layout, layout.keyOf(options.key)), (lower): Bounds => ({
+          lower,
+          upper: Buffer.concat([lower, Buffer.of(0)])
+        }))
+      const [found] = yield* rows({ ...options, limit: 1, reverse: false }, only)
+      if (found === undefined) return yield* Effect.fail(new Unsound())
+      yield* print(options, found, ({ value }) => Layout.text(value))
     })
-).pipe(
-  Command.withDescription(
-    "The value of a key as it is stored; exit code 1 where there is none. Keys: text, or 0x…"
-  )
-)
+).pipe(Command.withDescription("The value of a key; exit code 1 where there is none"))
+
+/** A flag that may be left out. */
+const optional = (name: string, what: string) =>
+  Flag.String(name).pipe(Flag.withDescription(what), Flag.optional, Flag.map(Option.getOrUndefined))
 
 const scan = Command.make("scan", {
   path,
   keyspace,
-  from: Flag.String("from").pipe(Flag.withDescription("first key: text, or 0x…"), Flag.withDefault("")),
+  from: optional("from", "the first key"),
+  until: optional("until", "the key before which it ends"),
+  prefix: optional("prefix", "what the keys begin with: text, or the first parts of a tuple"),
+  reverse: Flag.Boolean("reverse").pipe(Flag.withDescription("from the end"), Flag.withDefault(false)),
   limit: Flag.Int("limit").pipe(Flag.withDescription("most records"), Flag.withDefault(100)),
+  stored,
   json
 }, (options) =>
-  Effect.flatMap(
-    rows({ ...options, from: typed(options.from), until: undefined }),
-    (found) => print(options, found, () => found.map(row).join("\n"))
-  )).pipe(Command.withDescription("Keys and values of a keyspace as they are stored"))
+  Effect.gen(function*() {
+    const { from, prefix, until } = options
+    const bounds = Effect.fnUntraced(function*(layout: Layout.Layout) {
+      const begin = prefix === undefined ? nothing : yield* typed(layout, layout.prefixOf(prefix))
+      const first = from === undefined ? begin : yield* typed(layout, layout.keyOf(from))
+      const last = until === undefined ? undefined : yield* typed(layout, layout.keyOf(until))
+      const behind = Uint8Array.from(begin)
+      const length = Key.successor(behind, 0, behind.length)
+      const end = length < 0 ? undefined : behind.subarray(0, length)
+      return {
+        lower: Buffer.compare(first, begin) < 0 ? begin : first,
+        upper: last === undefined || (end !== undefined && Buffer.compare(end, last) < 0) ? end : last
+      }
+    })
+    const found = yield* rows(options, bounds)
+    const line = ({ key, value }: Row): string => `${Layout.text(key)}\t${Layout.text(value)}`
+    yield* print(options, found, () => found.map(line).join("\n"))
+  })).pipe(Command.withDescription("Keys and values of a keyspace"))
 
 /** `heartwood` and its commands. */
 export const heartwood = Command.make("heartwood").pipe(

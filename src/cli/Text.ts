@@ -36,10 +36,11 @@ export const escaped = (bytes: Uint8Array): string =>
     (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`
   )
 
-/** What JSON does not have: bytes as hexadecimal digits, maps as arrays, no end as null. */
+/** What JSON does not have: bytes as hexadecimal digits, large numbers as text, maps as arrays, no end as null. */
 export const json = (value: unknown): string =>
   JSON.stringify(value, (_key, part: unknown) => {
     if (part instanceof Uint8Array) return Buffer.from(part).toString("hex")
+    if (typeof part === "bigint") return `${part}`
     return part instanceof Map ? [...part] : part
   }, 2)
 
