@@ -36,9 +36,22 @@ const runs: Record<string, Run> = {
   "outbox.ts": {
     args: () => [],
     expected: [
-      /mail to ada@example.com\nmail to lin@example.com\nmail to later@example.com/,
-      /ada@example.com, later@example.com, lin@example.com; nothing is left/
+      /^mail to bo@example.com\n(mail to (ada|lin)@example.com\n){2}mail to later@example.com$/m,
+      /ada@example.com, bo@example.com, later@example.com, lin@example.com; nothing is left/
     ]
+  },
+  "evolving.ts": {
+    args: (store) => [store],
+    expected: [
+      /^Lovelace, Ada \(\?\); Turing, Alan \(\?\); Hopper, Grace \(1906\)$/m,
+      /keyspace "people", written with codec version 3, was written by a newer declaration .*: upgrade the program/,
+      /first: 'Ada', last: 'Lovelace', born: null/
+    ]
+  },
+  "rawDoors.ts": {
+    args: (store) => [store],
+    expected: [/^100000 roots, 21081693 together\n10000 from 90000 to 99999$/m],
+    again: [/^100000 roots/m]
   },
   "rollups.ts": {
     args: () => [],
