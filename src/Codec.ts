@@ -30,7 +30,7 @@ export const versionMaximum = 16_383
 const TypeId: unique symbol = Symbol.for("heartwood/Codec")
 
 /**
- * How values of type `A` are stored.
+ * How values of type `A` are stored; `Format` says it in the type, and so which built-in reducers fold them.
  *
  * `encode` and `decode` throw nothing but {@link CodecFailed}. With format `"bytes"` both answer the very
  * array they were given: whoever calls copies what it must keep. With the others, `decode` keeps nothing of

@@ -147,7 +147,7 @@ describe("the command", () => {
       assert.deepStrictEqual([none.status, none.stdout, none.stderr], [1, "", ""])
       const wrong = heartwood("get", typed, "visits", "alan")
       assert.strictEqual(wrong.status, 2)
-      assert.match(wrong.stderr, /keys are of tuple\(string,timestamp\): .*write a tuple as an array in JSON/)
+      assert.match(wrong.stderr, /keys are of tuple\(string,timestamp\): .* a tuple as an array in JSON/)
     })
   })
 })

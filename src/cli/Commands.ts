@@ -11,7 +11,6 @@ import * as Console from "effect/Console"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Advice from "../Advice.ts"
 import * as Key from "../Key.ts"
 import * as Salvage from "../Salvage.ts"
 import * as Snapshot from "../Snapshot.ts"
@@ -159,10 +158,8 @@ const refused = (problem: string) => Effect.fail(storeError(new InvalidOptions({
 const typed = (layout: Layout.Layout, stored: Uint8Array | undefined) =>
   stored === undefined
     ? refused(
-      `keys are of ${layout.keys}: ${
-        Advice.key(layout.keys)
-      }; write a tuple as an array in JSON, and any key `
-        + "as 0x and what is stored, in hexadecimal digits"
+      `keys are of ${layout.keys}: write text and times as they are, numbers as in JSON, a tuple as an array `
+        + "in JSON, and any key as 0x and what is stored, in hexadecimal digits"
     )
     : Effect.succeed(stored)
 
