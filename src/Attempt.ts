@@ -18,11 +18,12 @@
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Tracer from "effect/Tracer"
-import type { Intent } from "./actors/commit/Intent.ts"
+import * as Fiber from "effect/Fiber"
+import type * as Tracer from "effect/Tracer"
+import type { Intent, KeyspaceIntent } from "./actors/commit/Intent.ts"
+import type { ReadSet } from "./actors/commit/ReadSet.ts"
 import type { SerialUse } from "./actors/commit/Sessions.ts"
 import type { Turn } from "./actors/commit/Turns.ts"
 import type { Durability } from "./Limits.ts"
@@ -61,66 +62,61 @@ const lossesMax = 2
 
 type Failure<E> = E | StoreError | Conflict
 
-/** Runs what `body` makes of a transaction, and commits it. */
-export const attempt = <A, E, R>(
-  machine: Machine,
-  options: Own,
-  body: (running: Running) => Effect.Effect<A, E, R>
-): Effect.Effect<Commit<A>, Failure<E>, R> =>
-  Effect.uninterruptibleMask((restore) => new Attempts(machine, options, body, restore).run(0, undefined))
+/** A body, and what is to come of it. */
+export interface Work<A, B, E, R> {
+  readonly machine: Machine
+  readonly options: Own
+  readonly body: (running: Running) => Effect.Effect<A, E, R>
+  /** What is answered once it is committed. */
+  readonly answer: (value: A, lsn: number) => B
+  /** Makes interruptible what is so outside. */
+  readonly restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+}
 
-class Attempts<A, E, R> {
-  private readonly machine: Machine
-  private readonly options: Own
-  private readonly body: (running: Running) => Effect.Effect<A, E, R>
-  private readonly restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+/** Runs a body until it commits. For a fiber that is about to run what it answers, and cannot be interrupted there. */
+export const attempt = <A, B, E, R>(work: Work<A, B, E, R>): Effect.Effect<B, Failure<E>, R> =>
+  new Attempts(work).run(0, undefined)
 
-  constructor(
-    machine: Machine,
-    options: Own,
-    body: (running: Running) => Effect.Effect<A, E, R>,
-    restore: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-  ) {
-    this.machine = machine
-    this.options = options
-    this.body = body
-    this.restore = restore
+/** What it does at once is one step of the fiber: each Effect more would cost as much as writing a record's bytes. */
+class Attempts<A, B, E, R> {
+  private readonly work: Work<A, B, E, R>
+
+  constructor(work: Work<A, B, E, R>) {
+    this.work = work
   }
 
   /** Runs the body after it lost so often. */
-  run(losses: number, turn: Turn | undefined): Effect.Effect<Commit<A>, Failure<E>, R> {
-    return Effect.suspend((): Effect.Effect<Commit<A>, Failure<E>, R> => {
-      const { machine, options } = this
-      const closed = options.session?.serials.closed
-      if (closed !== undefined) return Effect.fail(closed)
-      const view = open(machine, "transaction")
-      if (Exit.isExit(view)) return view
-      const durability = options.durability ?? machine.durability
-      const running = new Running(machine, view, {
-        durability,
-        isInTurn: turn !== undefined,
-        isInSession: options.session !== undefined
-      })
-      const body: Effect.Effect<A, E | StoreError, R> = this.restore(this.body(running))
-      return Effect.matchCauseEffect(turn === undefined ? body : this.timed(body), {
-        onSuccess: (value) => {
-          running.end()
-          return this.handOver(running, value, losses, turn)
-        },
-        onFailure: (cause) => {
-          running.end()
-          running.streamed?.abandon()
-          if (running.retries && Cause.hasInterruptsOnly(cause)) return this.park(running, turn)
-          running.leave()
-          return Effect.failCause(cause)
-        }
-      })
+  run(losses: number, turn: Turn | undefined): Effect.Effect<B, Failure<E>, R> {
+    const { body, machine, options, restore } = this.work
+    const closed = options.session?.serials.closed
+    if (closed !== undefined) return Effect.fail(closed)
+    const view = open(machine, "transaction")
+    if (Exit.isExit(view)) return view
+    const durability = options.durability ?? machine.durability
+    const running = new Running(machine, view, {
+      durability,
+      isInTurn: turn !== undefined,
+      isInSession: options.session !== undefined
+    })
+    const restored: Effect.Effect<A, E | StoreError, R> = restore(body(running))
+    return Effect.matchCauseEffect(turn === undefined ? restored : this.timed(restored), {
+      onSuccess: (value) => {
+        running.end()
+        return this.handOver(running, value, losses, turn)
+      },
+      onFailure: (cause) => {
+        running.end()
+        running.streamed?.abandon()
+        if (running.retries && Cause.hasInterruptsOnly(cause)) return this.park(running, turn)
+        running.leave()
+        return Effect.failCause(cause)
+      }
     })
   }
 
   private timed(body: Effect.Effect<A, E | StoreError, R>): Effect.Effect<A, E | StoreError, R> {
-    const { turnMillis } = this.machine.limits
-    return this.restore(Effect.timeoutOrElse(body, {
+    const { machine: { limits: { turnMillis } }, restore } = this.work
+    return restore(Effect.timeoutOrElse(body, {
       duration: turnMillis,
       orElse: () => Effect.fail(storeError(new TurnExpired({ millis: turnMillis })))
     }))
@@ -131,9 +127,9 @@ class Attempts<A, E, R> {
     value: A,
     losses: number,
     turn: Turn | undefined
-  ): Effect.Effect<Commit<A>, Failure<E>, R> {
-    const { machine, options: { session } } = this
-    const { at, durability, hooks, reads, streamed, writes } = running
+  ): Effect.Effect<B, Failure<E>, R> {
+    const { answer, machine, options: { session } } = this.work
+    const { at, hooks, streamed } = running
     const leave = (): void => {
       running.leave()
       streamed?.abandon()
@@ -144,81 +140,73 @@ class Attempts<A, E, R> {
       const durable = readable(machine, at)
       return Effect.map(durable, () => {
         afterCommit(machine, hooks, durable)
-        return { value, lsn: at }
+        return answer(value, at)
       })
     }
-    return Effect.withFiber((fiber) => {
-      const span = Context.getOrUndefined(fiber.context, Tracer.ParentSpan)
-      let isAppended = false
-      const intent: Intent = {
-        keyspaces: () => writes.values(),
-        durability,
-        reads: reads.size > 0 ? reads : undefined,
-        turn,
-        session,
-        validated: running.leave,
-        appended: () => {
-          isAppended = true
-        },
-        span
+    const { span } = (Fiber.getCurrent() as Fiber.Fiber<unknown, unknown>).cache
+    const intent = new Asked(running, turn, session, span)
+    const verdict = streamed === undefined
+      ? machine.submit(intent)
+      : Effect.flatMap(streamed.finish, (stream) => machine.submit(intent, stream))
+    const decided = (lsn: number | undefined): Effect.Effect<B, Failure<E>, R> => {
+      if (span?._tag === "Span") describe(span, running, losses + 1, turn !== undefined, lsn)
+      if (lsn === undefined) return this.lose(running, losses + 1)
+      // Where nothing changed, its LSN is the end of the log: there is nothing behind it to wait for.
+      if (hooks.length > 0) {
+        afterCommit(machine, hooks, machine.awaitDurable(Math.min(lsn + 1, machine.parts.tail.end)))
       }
-      const verdict = streamed === undefined
-        ? machine.submit(intent)
-        : Effect.flatMap(streamed.finish, (stream) => machine.submit(intent, stream))
-      const decided = (lsn: number | undefined): Effect.Effect<Commit<A>, Failure<E>, R> => {
-        if (span?._tag === "Span") describe(span, running, losses + 1, turn !== undefined, lsn)
-        if (lsn === undefined) return this.lose(running, losses + 1)
-        // Where nothing changed, its LSN is the end of the log: there is nothing behind it to wait for.
-        if (hooks.length > 0) {
-          afterCommit(machine, hooks, machine.awaitDurable(Math.min(lsn + 1, machine.parts.tail.end)))
-        }
-        return Exit.succeed({ value, lsn })
-      }
-      // Decided at once, as most that need not wait for the disk are.
-      const isDecided = (effect: typeof verdict): effect is Exit.Exit<number | undefined, StoreError> =>
-        Exit.isExit(effect)
-      if (isDecided(verdict) && Exit.isSuccess(verdict)) return decided(verdict.value)
-      if (isAppended && span === undefined && hooks.length === 0) return durably(verdict, value)
-      return Effect.flatMap(Effect.onExit(verdict, () => Effect.sync(leave)), decided)
-    })
+      return Exit.succeed(answer(value, lsn))
+    }
+    // Decided at once, as most that need not wait for the disk are.
+    const isDecided = (effect: typeof verdict): effect is Exit.Exit<number | undefined, StoreError> =>
+      Exit.isExit(effect)
+    if (isDecided(verdict) && Exit.isSuccess(verdict)) return decided(verdict.value)
+    if (intent.isAppended && span === undefined && hooks.length === 0) return durably(verdict, value, answer)
+    return Effect.flatMap(Effect.onExit(verdict, () => Effect.sync(leave)), decided)
   }
 
   /** Something that it read was written meanwhile: that is read, and the body runs again. */
-  private lose({ reads }: Running, losses: number): Effect.Effect<Commit<A>, Failure<E>, R> {
-    const { attempts } = this.options
+  private lose({ reads }: Running, losses: number): Effect.Effect<B, Failure<E>, R> {
+    const { attempts } = this.work.options
     if (attempts !== undefined && losses >= attempts) {
       return Effect.fail(new Conflict({ keyspace: reads.lost ?? "", attempts: losses }))
     }
     const again = attempts === undefined && losses >= lossesMax
       ? this.inTurn(losses)
-      : this.run(losses, undefined)
+      : this.again(losses)
     return Effect.andThen(event(Telemetry.Event.conflict, reads.lost), Effect.andThen(this.caughtUp, again))
   }
 
-  private inTurn(losses: number): Effect.Effect<Commit<A>, Failure<E>, R> {
+  private again(losses: number): Effect.Effect<B, Failure<E>, R> {
+    return Effect.suspend(() => this.run(losses, undefined))
+  }
+
+  private inTurn(losses: number): Effect.Effect<B, Failure<E>, R> {
+    const { machine, restore } = this.work
     return Effect.suspend(() => {
       let turn: Turn | undefined
-      const taken = this.restore(this.machine.takeTurn((asked) => {
+      const taken = restore(machine.takeTurn((asked) => {
         turn = asked
       }))
       return Effect.ensuring(
         Effect.flatMap(taken, () => this.run(losses, turn)),
-        Effect.sync(() => turn !== undefined && this.machine.endTurn(turn))
+        Effect.sync(() => turn !== undefined && machine.endTurn(turn))
       )
     })
   }
 
   /** Waits until something that the body read was written, or until the time that it named; it runs anew then. */
-  private park(running: Running, turn: Turn | undefined): Effect.Effect<Commit<A>, Failure<E>, R> {
-    const { machine } = this
-    const { leave, reads, retriesAt } = running
+  private park(running: Running, turn: Turn | undefined): Effect.Effect<B, Failure<E>, R> {
+    const { machine, restore } = this.work
+    const { reads, retriesAt } = running
+    const leave = (): void => running.leave()
     // Nobody could write what it waits for.
     if (turn !== undefined) machine.endTurn(turn)
     if (reads.size === 0 && retriesAt === Infinity) {
       leave()
       const endless = new Error("Tx.retry in a transaction that has read nothing would wait for ever")
       // It may have been interrupted from outside as well, and then it does not wait.
-      return Effect.andThen(this.restore(Effect.void), Effect.die(endless))
+      return Effect.andThen(restore(Effect.void), Effect.die(endless))
     }
     const changed = Effect.callback<void>((resume) => {
       if (machine.window.conflict(reads) !== undefined) return resume(Effect.void)
@@ -231,18 +219,55 @@ class Attempts<A, E, R> {
         Effect.flatMap(Clock.currentTimeMillis, (now) => Effect.sleep(retriesAt - now))
       )
     // A log that has failed, or a store that has closed, wakes nobody any more.
-    const woken = Effect.andThen(this.caughtUp, this.restore(due))
+    const woken = Effect.andThen(this.caughtUp, restore(due))
     return event(Telemetry.Event.retryParked, undefined).pipe(
       Effect.andThen(Effect.ensuring(woken, Effect.sync(leave))),
       Effect.andThen(event(Telemetry.Event.retryWoken, undefined)),
       Effect.andThen(this.caughtUp),
-      Effect.andThen(this.run(0, undefined))
+      Effect.andThen(this.again(0))
     )
   }
 
   /** Waits until all that was committed can be seen. */
   private get caughtUp(): Effect.Effect<void, StoreError> {
-    return this.restore(this.machine.caughtUp)
+    return this.work.restore(this.work.machine.caughtUp)
+  }
+}
+
+/** What a body has written and read, as the Wal is asked to commit it. */
+class Asked implements Intent {
+  readonly durability: Durability
+  readonly reads: ReadSet | undefined
+  readonly turn: Turn | undefined
+  readonly session: SerialUse | undefined
+  readonly span: Tracer.AnySpan | undefined
+  isAppended = false
+  private readonly running: Running
+
+  constructor(
+    running: Running,
+    turn: Turn | undefined,
+    session: SerialUse | undefined,
+    span: Tracer.AnySpan | undefined
+  ) {
+    this.durability = running.durability
+    this.reads = running.hasRead ? running.reads : undefined
+    this.turn = turn
+    this.session = session
+    this.span = span
+    this.running = running
+  }
+
+  keyspaces(): ReadonlyArray<KeyspaceIntent> {
+    return this.running.writes.values()
+  }
+
+  validated(): void {
+    this.running.leave()
+  }
+
+  appended(): void {
+    this.isAppended = true
   }
 }
 
@@ -250,10 +275,11 @@ class Attempts<A, E, R> {
  * The answer of a transaction that is in the log and that nobody else is told of. While it waits for the disk nothing
  * else of it is kept: thousands that wait would be copied by every collection of garbage.
  */
-const durably = <A>(
+const durably = <A, B>(
   verdict: Effect.Effect<number | undefined, StoreError>,
-  value: A
-): Effect.Effect<Commit<A>, StoreError> => Effect.map(verdict, (lsn) => ({ value, lsn: lsn as number }))
+  value: A,
+  answer: (value: A, lsn: number) => B
+): Effect.Effect<B, StoreError> => Effect.map(verdict, (lsn) => answer(value, lsn as number))
 
 /**
  * Waits until the commits that a reader at `at` sees are durable. Groups that hold none need no sync to be read, and
@@ -266,8 +292,7 @@ const readable = ({ awaitDurable, parts: { tail, treeActor } }: Machine, at: num
 
 /** Says in the caller's span, where there is one, what happened. */
 const event = (name: string, keyspace: string | undefined): Effect.Effect<void> =>
-  Effect.withFiber((fiber) => {
-    const span = Context.getOrUndefined(fiber.context, Tracer.ParentSpan)
+  Effect.withFiber(({ cache: { span } }) => {
     if (span?._tag !== "Span") return Effect.void
     return Effect.map(Clock.currentTimeNanos, (now) => {
       span.event(

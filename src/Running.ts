@@ -36,8 +36,7 @@ export class Running {
   private readonly own = new OwnView(this)
   private merging: Merges | undefined
   readonly hooks: Array<Effect.Effect<void>> = []
-  /** Reads of the store; reads that the own writes answered do not count. */
-  readonly reads: ReadSet
+  private noted: ReadSet | undefined
   durability: Durability
   /** Whether the body gave up until something that it read changes, or until a time in milliseconds. */
   retries = false
@@ -63,7 +62,6 @@ export class Running {
     this.machine = machine
     this.view = view
     this.durability = options.durability
-    this.reads = new ReadSet(view.at)
     machine.window.begin(view.at)
   }
 
@@ -73,12 +71,21 @@ export class Running {
     this.view.release()
   }
 
+  /** Reads of the store; reads that the own writes answered do not count. */
+  get reads(): ReadSet {
+    return this.noted ??= new ReadSet(this.at)
+  }
+
+  get hasRead(): boolean {
+    return this.noted !== undefined
+  }
+
   get isEmpty(): boolean {
     return this.writes.isEmpty && (this.streamed === undefined || this.streamed.runs.length === 0)
   }
 
   /** Nobody asks any more what was committed since its snapshot. */
-  readonly leave = (): void => {
+  leave(): void {
     if (!this.contending) return
     this.contending = false
     this.machine.window.end(this.at)

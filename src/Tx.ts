@@ -15,7 +15,7 @@ import * as Context from "effect/Context"
 import type * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
-import * as Tracer from "effect/Tracer"
+import * as Fiber from "effect/Fiber"
 import type { Commit, Options } from "./Attempt.ts"
 import { attempt } from "./Attempt.ts"
 import { checkDurability } from "./Given.ts"
@@ -104,7 +104,7 @@ export interface OnceOptions {
 export const transact: Transact =
   (options: Options = {}) =>
   <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | StoreError, Outside<R>> =>
-    Effect.map(bounded(options, self), (committed) => committed.value)
+    bounded(options, self, (value) => value)
 
 /**
  * The same, answering the LSN beside the value. Inside another transaction nothing is committed yet: the LSN is then
@@ -113,7 +113,7 @@ export const transact: Transact =
 export const commit: CommitWith =
   (options: Options = {}) =>
   <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<Commit<A>, E | StoreError, Outside<R>> =>
-    bounded(options, self)
+    bounded(options, self, committed)
 
 /**
  * Runs an effect as the transaction of a session that has this serial: it commits exactly once, however often it is
@@ -136,33 +136,38 @@ export const once = ({ durability, serial, session }: OnceOptions) =>
       return Effect.fail(storeError(new Nested({ what: `A transaction of session "${session.name}"` })))
     }
     const expected = { session, serial, durability: durability ?? machine.durability }
-    return traced(
-      fiber.context,
-      inOrder(expected, (session) => {
-        // Without `attempts` it never fails with `Conflict`.
-        const run = attempt(machine, { durability, session }, bodyOf(self))
-        return run as Effect.Effect<Commit<A>, E | StoreError, Exclude<R, Snapshot | Tx>>
-      })
-    )
+    return traced(fiber, () =>
+      inOrder(expected, (session) =>
+        Effect.uninterruptibleMask((restore) => {
+          const body = bodyOf(self)
+          // Without `attempts` it never fails with `Conflict`.
+          const run = attempt({ machine, options: { durability, session }, body, answer: committed, restore })
+          return run as Effect.Effect<Commit<A>, E | StoreError, Exclude<R, Snapshot | Tx>>
+        })))
   })
 
+const committed = <A>(value: A, lsn: number): Commit<A> => ({ value, lsn })
+
 /** `Conflict` is in the answer only where there are `attempts`: the types of the two above say so. */
-const bounded = <A, E, R>(
+const bounded = <A, B, E, R>(
   options: Options,
-  self: Effect.Effect<A, E, R>
-): Effect.Effect<Commit<A>, E | StoreError, Outside<R>> => {
+  self: Effect.Effect<A, E, R>,
+  answer: (value: A, lsn: number) => B
+): Effect.Effect<B, E | StoreError, Outside<R>> => {
   const { attempts = 1, durability } = options
   checkDurability(durability)
   if (!Number.isInteger(attempts) || attempts < 1) {
     throw new RangeError("attempts is a whole number of at least 1: how often the body may run")
   }
-  return Effect.withFiber((fiber) => {
-    const { machine } = Context.getUnsafe(fiber.context, Store)
+  return Effect.uninterruptibleMask((restore) => {
+    // Asked for here, it costs no step of the fiber.
+    const fiber = Fiber.getCurrent() as Fiber.Fiber<unknown, unknown>
+    const { machine } = Context.getUnsafe(fiber.context as Context.Context<Store>, Store)
     const outer = Context.getOrUndefined(fiber.context, Snapshot)
     const run = outer?.joins(machine) === true
-      ? nested(self as Effect.Effect<A, E, Outside<R>>, durability, outer.at)
-      : attempt(machine, options, bodyOf(self)) as Effect.Effect<Commit<A>, E | StoreError, Outside<R>>
-    return traced(fiber.context, run)
+      ? () => restore(nested(self as Effect.Effect<A, E, Outside<R>>, durability, outer.at, answer))
+      : () => attempt({ machine, options, body: bodyOf(self), answer, restore })
+    return traced(fiber, run as () => Effect.Effect<B, E | StoreError, Outside<R>>)
   })
 }
 
@@ -181,23 +186,28 @@ const system = { [Telemetry.Attribute.system]: "heartwood" }
 
 /** A span costs more than a commit: one is opened only where the caller is inside one. */
 const traced = <A, E, R>(
-  context: Context.Context<never>,
-  run: Effect.Effect<A, E, R>
+  { cache }: Fiber.Fiber<unknown, unknown>,
+  run: () => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
-  Context.getOrUndefined(context, Tracer.ParentSpan) === undefined
-    ? run
-    : Effect.withSpan(run, Telemetry.Span.transact, { attributes: system }) as Effect.Effect<A, E, R>
+  cache.span === undefined
+    ? run()
+    : Effect.withSpan(Effect.suspend(run), Telemetry.Span.transact, { attributes: system }) as Effect.Effect<
+      A,
+      E,
+      R
+    >
 
 /** Both services are in the context already. */
-const nested = <A, E, R>(
+const nested = <A, B, E, R>(
   self: Effect.Effect<A, E, R>,
   durability: Durability | undefined,
-  lsn: number
-): Effect.Effect<Commit<A>, E, R> =>
+  lsn: number,
+  answer: (value: A, lsn: number) => B
+): Effect.Effect<B, E, R> =>
   Effect.withFiber((fiber) => {
     const tx = Context.getUnsafe(fiber.context as Context.Context<Tx>, Tx)
     if (durability !== undefined) tx.atLeast(durability)
-    return Effect.map(stepOf(tx, self), (value) => ({ value, lsn }))
+    return Effect.map(stepOf(tx, self), (value) => answer(value, lsn))
   })
 
 /**

@@ -144,29 +144,31 @@ export class WriteSet {
   bytes = 0
   /** Layers that were taken and still stand. */
   layers = 0
-  private readonly keyspaces = new Map<string, KeyspaceWrites>()
+  /** In the order in which they came; most often one, for which a map would cost more than all else here. */
+  private keyspaces: Array<KeyspaceWrites> = []
   /** How to take back the changes since the oldest open mark, newest last. */
   private readonly undo: Array<Change> = []
   /** Those that are open, oldest first. */
   private readonly marks: Array<Mark> = []
 
   get isEmpty(): boolean {
-    return this.keyspaces.size === 0
+    return this.keyspaces.length === 0
   }
 
   /** Keys that are written. */
   get size(): number {
     let size = 0
-    for (const writes of this.keyspaces.values()) size += writes.size
+    for (const writes of this.keyspaces) size += writes.size
     return size
   }
 
   find(name: string): KeyspaceWrites | undefined {
-    return this.keyspaces.get(name)
+    for (const writes of this.keyspaces) if (writes.name === name) return writes
+    return undefined
   }
 
-  values(): IterableIterator<KeyspaceWrites> {
-    return this.keyspaces.values()
+  values(): ReadonlyArray<KeyspaceWrites> {
+    return this.keyspaces
   }
 
   /** Writes to a key of a keyspace whose layout is accepted; `operand` is what is new in an operand. */
@@ -228,7 +230,7 @@ export class WriteSet {
     const add = (layer: Layer): void => {
       if (layer.length > 0) taken.push(layer)
     }
-    add([...this.keyspaces.values()])
+    add(this.keyspaces)
     for (const [index, mark] of this.marks.entries()) {
       mark.changes = 0
       mark.bytes = 0
@@ -237,7 +239,7 @@ export class WriteSet {
       mark.isTaken = true
       add(above[index] ?? [])
     }
-    this.keyspaces.clear()
+    this.keyspaces = []
     this.undo.length = 0
     this.bytes = 0
     this.layers += taken.length
@@ -260,11 +262,14 @@ export class WriteSet {
 
   private of(keyspace: Layout): KeyspaceWrites {
     const { layout, name, reducer = 0 } = keyspace
-    let writes = this.keyspaces.get(name)
+    let writes = this.find(name)
     if (writes === undefined) {
       writes = new KeyspaceWrites(keyspace)
-      this.keyspaces.set(name, writes)
-      this.undoBy({ undo: () => this.keyspaces.delete(name) })
+      if (this.keyspaces.length > 0) this.keyspaces.push(writes)
+      // An array that grows gets room for many.
+      else this.keyspaces = [writes]
+      // What came after it is taken back before it.
+      this.undoBy({ undo: () => this.keyspaces.pop() })
     } else if (writes.layout !== layout) {
       const owner = writes
       const before = { layout: owner.layout, reducer: owner.reducer }

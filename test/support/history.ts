@@ -109,7 +109,8 @@ export const watched = (store: Store.Store["Service"]): Store.Store["Service"] =
       intent.appended?.(lsn)
       if (entry !== undefined) entry.appended = lsn
     }
-    return machine.submit({ ...intent, appended }, stream)
+    // Whatever an intent is: a copy would lose what it has of its class.
+    return machine.submit(Object.assign(Object.create(intent), { appended }), stream)
   }
   return { ...store, machine: { ...machine, submit } }
 }

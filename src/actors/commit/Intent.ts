@@ -43,7 +43,7 @@ export interface KeyIntent {
 
 /** A transaction that asks to be committed. */
 export interface Intent {
-  readonly keyspaces: () => Iterable<KeyspaceIntent>
+  readonly keyspaces: () => ReadonlyArray<KeyspaceIntent>
   readonly durability: Durability
   /** Refused (answered `undefined`) if any of it was written since; absent where nothing was read. */
   readonly reads?: ReadSet | undefined

@@ -23,6 +23,9 @@ import type { RangeRead, ReadSet } from "./ReadSet.ts"
 import { hashOf } from "./ReadSet.ts"
 import { Block, blockRows } from "./WindowBlock.ts"
 
+/** Snapshots that have ended, whose places are kept. */
+const mostBases = 1_024
+
 export class Window {
   private since: number
   private readonly mostBytes: number
@@ -30,10 +33,11 @@ export class Window {
   private readonly spaces = new Map<string, number>()
   /** Newest LSN at which a keyspace was written as a whole, by keyspace. */
   private readonly whole: Array<number> = []
-  /** Snapshots of open transactions, ascending, and how many are at each; those before `oldest` have ended. */
-  private bases: Array<number> = []
-  private counts: Array<number> = []
+  /** Snapshots of open transactions, ascending, and how many are at each: those from `oldest` on and before `next`. */
+  private readonly bases: Array<number> = []
+  private readonly counts: Array<number> = []
   private oldest = 0
+  private next = 0
   /** Transactions that are open. */
   open = 0
   private blocks: Array<Block> = []
@@ -73,32 +77,35 @@ export class Window {
   /** A transaction reads at `at`, the newest visible LSN; to be ended once. */
   begin(at: number): void {
     this.open++
-    const last = this.bases.length - 1
+    const last = this.next - 1
     // Only a log that has failed goes back, and after that nobody commits.
     if (last >= this.oldest && (this.bases[last] as number) >= at) {
       this.counts[last] = (this.counts[last] as number) + 1
       return
     }
-    this.bases.push(at)
-    this.counts.push(1)
+    this.bases[this.next] = at
+    this.counts[this.next++] = 1
   }
 
   end(at: number): void {
     this.open--
     const { bases, counts } = this
-    let index = bases.length - 1
+    let index = this.next - 1
     while (index > this.oldest && (bases[index] as number) > at) index--
     counts[index] = (counts[index] as number) - 1
     if (index > this.oldest || counts[index] !== 0) return
-    while (this.oldest < bases.length && counts[this.oldest] === 0) this.oldest++
-    if (this.oldest === bases.length) {
-      bases.length = counts.length = this.oldest = 0
+    while (this.oldest < this.next && counts[this.oldest] === 0) this.oldest++
+    if (this.oldest === this.next) {
+      this.oldest = this.next = 0
+      // Shorter arrays stay: one transaction after the other would make them anew.
+      if (bases.length > mostBases) bases.length = counts.length = 0
       this.clear()
       return
     }
-    if (this.oldest >= 1_024) {
+    if (this.oldest >= mostBases) {
       bases.splice(0, this.oldest)
       counts.splice(0, this.oldest)
+      this.next -= this.oldest
       this.oldest = 0
     }
     this.forget(bases[this.oldest] as number)
