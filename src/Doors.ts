@@ -45,6 +45,8 @@ export interface Machine {
   readonly visible: () => number
   /** Why the store cannot be used any more. */
   readonly unavailable: () => StoreError | undefined
+  /** Why nothing can be written, or not any more. */
+  readonly unwritable: () => StoreError | undefined
   /** The tree that a reader at `at` sees of a keyspace; an exit where there is none, or another layout. */
   readonly root: (keyspace: Declared, at: number) => Root | Exit.Exit<undefined, StoreError>
   /** Brings a page into memory, by default to read a key. */
@@ -109,6 +111,7 @@ export const make = (
   const { buffer, checkpoint, generations, tail, wal } = parts
   const closed = storeError(new Closed())
   const refused = (operation: string) => Effect.fail(storeError(new ReadOnly({ operation })))
+  const readOnly = mode === "readOnly" ? storeError(new ReadOnly({ operation: "write" })) : undefined
   return {
     limits,
     durability: settings.durability,
@@ -116,6 +119,7 @@ export const make = (
     now,
     visible,
     unavailable: () => fuse.closed ? closed : undefined,
+    unwritable: () => fuse.closed ? closed : readOnly ?? fuse.failure,
     root: (keyspace, at) => rootOf(generations, keyspace, at),
     load: buffer.load,
     loadMany: buffer.loadMany,

@@ -7,8 +7,8 @@
  * durable some milliseconds later, or when `awaitDurableUnsafe` or `Store.awaitDurable` says so. All of them throw
  * `StoreError`.
  *
- * I1 A write is appended whole or refused (`Overloaded`); it never waits. What waits in the Wal's mailbox is handled
- *    before it, on the caller's stack; whoever that is for goes on later.
+ * I1 A write is appended whole or refused (`Overloaded`); it never waits. What waits for the Wal is handled before it,
+ *    on the caller's stack; whoever that is for goes on later.
  */
 import * as Exit from "effect/Exit"
 import { crc32 } from "node:zlib"
@@ -183,7 +183,7 @@ class Doors implements Raw {
 
   private commit(writes: ReadonlyArray<RawWrite>): number {
     const { limits, parts: { wal } } = this.machine
-    this.check()
+    this.checkWritable()
     for (const { key, value } of writes) {
       if (!(key instanceof Uint8Array) || (value !== undefined && !(value instanceof Uint8Array))) {
         throw noBytes()
@@ -192,12 +192,13 @@ class Doors implements Raw {
       const bytes = value?.length ?? 0
       if (bytes > limits.valueBytes) throw exceeded("valueBytes", bytes, limits.valueBytes)
     }
-    if (!this.handOver(writes)) {
-      wal.drain()
-      this.check()
-      if (!this.handOver(writes)) throw storeError(new Overloaded({ actor: "wal", waits: this.awaited() }))
+    for (let rounds = 0; !this.handOver(writes); rounds++) {
+      if (rounds === mostRounds || !wal.drain()) {
+        throw storeError(new Overloaded({ actor: "wal", waits: this.awaited() }))
+      }
+      this.checkWritable()
     }
-    this.check()
+    this.checkWritable()
     if (this.refusal !== undefined) throw this.refusal
     return this.lsn
   }
@@ -223,6 +224,11 @@ class Doors implements Raw {
 
   private check(): void {
     const failure = this.machine.unavailable()
+    if (failure !== undefined) throw failure
+  }
+
+  private checkWritable(): void {
+    const failure = this.machine.unwritable()
     if (failure !== undefined) throw failure
   }
 
@@ -300,6 +306,9 @@ class Doors implements Raw {
 }
 
 const nothing = new Uint8Array(0)
+
+/** Times that a write has what waits before it handled: what is handled may make the Wal ask itself for something. */
+const mostRounds = 8
 
 const exceeded = (limit: string, actual: number, maximum: number) =>
   storeError(new LimitExceeded({ limit, actual, maximum }))

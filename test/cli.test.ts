@@ -107,6 +107,12 @@ describe("the command", () => {
     assert.match(unknown.stderr, /no keyspace "verbs"/)
     const last = heartwood("scan", good, "words", "--reverse", "--limit", "1", "--until", "key 99").stdout
     assert.match(last, /^key 98\tv{50}\n$/)
+    const longest = heartwood("get", good, "words", "k".repeat(1_024))
+    assert.deepStrictEqual([longest.status, longest.stdout, longest.stderr], [1, "", ""])
+    const tooLong = heartwood("get", good, "words", "k".repeat(1_025))
+    assert.strictEqual(tooLong.status, 2)
+    assert.match(tooLong.stderr, /no key has more than 1024 bytes, and this one would have 1025/)
+    assert.match(heartwood("scan", good, "words", "--limit", "-1").stderr, /limit is -1: make it 0 or more/)
   })
 
   it("shows keys and values as what they are", () => {

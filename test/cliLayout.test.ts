@@ -102,6 +102,10 @@ describe("a layout", () => {
       [Key.U64 as Any, "1.5"],
       [Key.U64 as Any, "18446744073709551616"],
       [Key.Int as Any, "1e400"],
+      // Half of a stored key, not 291.
+      [Key.Int as Any, "0x123"],
+      [Key.U32 as Any, "0x1"],
+      [Key.Float as Any, "0x1"],
       [Key.Bool as Any, "yes"],
       [Key.Uuid as Any, "ada"],
       [Key.Timestamp as Any, "noon"],

@@ -4,8 +4,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { FaultDisk, layer } from "../src/disk/FaultDisk.ts"
+import * as Keyspace from "../src/Keyspace.ts"
 import * as Session from "../src/Session.ts"
 import * as Store from "../src/Store.ts"
+import type { StoreError } from "../src/StoreError.ts"
 import * as Tx from "../src/Tx.ts"
 import { directory, open, quiesce } from "./support/storeDoor.ts"
 import { reasonOf, upTo } from "./support/stores.ts"
@@ -41,6 +43,12 @@ describe("a store that is only read", () => {
           assert.strictEqual(yield* reasonOf(Tx.transact()(put("x"))), "ReadOnly")
           assert.strictEqual(yield* reasonOf(Tx.once({ session: there, serial: 2 })(put("x"))), "ReadOnly")
           assert.strictEqual(yield* reasonOf(Session.end(there)), "ReadOnly")
+          const raw = yield* Keyspace.bytes("bytes").raw
+          const key = Buffer.from("x")
+          for (const write of [() => raw.putUnsafe(key, key), () => raw.removeUnsafe(key)]) {
+            const refused = Effect.try({ try: write, catch: (error) => error as StoreError })
+            assert.strictEqual(yield* reasonOf(refused), "ReadOnly")
+          }
         }).pipe(Effect.scoped, Effect.provideService(Store.Store, reader))
         return changes
       }))

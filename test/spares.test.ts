@@ -3,10 +3,13 @@
  */
 import { afterEach, assert, describe, it, vi } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import * as Keyspace from "../src/Keyspace.ts"
+import * as Snapshot from "../src/Snapshot.ts"
 import { Spares } from "../src/Spares.ts"
 import * as Store from "../src/Store.ts"
 import { random } from "./support/random.ts"
@@ -41,6 +44,41 @@ describe("spares", () => {
       }
     }
   })
+})
+
+describe("the table of older versions", () => {
+  it("gives back what a burst took, though something is always in it", () =>
+    Effect.gen(function*() {
+      const store = yield* Store.Store
+      const { versions } = store.machine.tree
+      const raw = yield* Keyspace.bytes("rows").raw
+      const [key, value] = [Buffer.alloc(8), Buffer.alloc(8)]
+      const overwrite = Effect.fnUntraced(function*(keys: number) {
+        for (let number = 0; number < keys; number++) {
+          key.writeUInt32BE(number)
+          yield* admitted(() => raw.putUnsafe(key, value))
+        }
+      })
+      const synced = Effect.flatMap(store.visibleLsn, store.awaitDurable)
+      yield* overwrite(20_000)
+      const held = yield* Scope.make()
+      yield* Scope.provide(Snapshot.make(), held)
+      yield* overwrite(20_000)
+      const burst = versions.bytes
+      assert.isAbove(burst, 2_000_000)
+      yield* Scope.close(held, Exit.void)
+      // It is looked at in the middle of what is not synced yet, as it is whenever somebody writes.
+      for (const _look of [1, 2]) {
+        yield* overwrite(100)
+        assert.isAbove(versions.size, 0)
+        versions.trim()
+        yield* synced
+      }
+      assert.isBelow(versions.bytes, burst / 4)
+    }).pipe(
+      Effect.provide(Store.layerMemory),
+      Effect.runPromise
+    ), 60_000)
 })
 
 describe("a load that goes on", () => {

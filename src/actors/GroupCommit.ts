@@ -12,6 +12,7 @@
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type { AnySpan } from "effect/Tracer"
 import { invariant } from "../Invariant.ts"
 import type { Limits } from "../Limits.ts"
 import { GROUP_HEADER_BYTES } from "../log/Group.ts"
@@ -89,6 +90,14 @@ export class GroupCommit {
     })
     this.writtenLsn = options.tail.durableLsn
     this.lastCommitEnd = options.tail.durableLsn
+  }
+
+  /** A commit was appended; `bytes` are those of all keys and values so far. */
+  appended(span: AnySpan | undefined, bytes: number): void {
+    this.lastCommitEnd = this.options.tail.end
+    this.counters.commits++
+    this.counters.commitBytes = bytes
+    this.span.add(span)
   }
 
   /** Answers everybody who has waited long enough. */

@@ -61,6 +61,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     failed: options.failed
   })
   live.answer = actor.answer
+  live.wake = actor.wake
   live.group.answer = actor.answerNow
   // The door of whoever holds the turn: behind the mailbox stand those that wait for it to end.
   const reserved: Actor.Door<Message> = {
@@ -120,6 +121,7 @@ class Live {
   /** What waits for room (I4). */
   readonly parked: Array<Append> = []
   answer: (message: Message) => void = () => {}
+  wake: (resume: () => void) => void = () => {}
   private readonly options: Options
   private readonly reader = new RecordReader()
   readonly group: GroupCommit
@@ -190,7 +192,7 @@ class Live {
     this.group.flush()
     // What is applied already may be all that its waiter asked for.
     this.group.complete()
-    this.watch.wake()
+    if (this.watch.isRoused) this.wake(() => this.watch.wake())
   }
 
   /** Nobody waits for what will not come soon. */
@@ -323,18 +325,15 @@ class Live {
 
   private appendCommit(intent: Intent, done: Commit["done"], stream?: Stream): void {
     const { names, tail, visible } = this.options
-    const { counters, span } = this.group
+    const { session } = intent
     const lsn = tail.append()
-    this.group.lastCommitEnd = tail.end
-    counters.commits++
-    counters.commitBytes = names.encodedBytes
-    span.add(intent.span)
+    this.group.appended(intent.span, names.encodedBytes)
     intent.appended?.(lsn)
     if (stream !== undefined) this.streams.committed(stream)
-    if (intent.session !== undefined) {
-      this.options.sessions.committed(intent.session, lsn, this.lastMillis)
+    if (session !== undefined) {
+      this.options.sessions.committed(session, lsn, this.lastMillis)
       // Never told at once: what comes next in its session would run in the middle of this.
-      this.group.waiters.add("memory", tail.end, intent.session.visible)
+      this.group.waiters.add("memory", tail.end, () => this.wake(session.visible))
     }
     this.apply()
     // Whoever begins now sees it.

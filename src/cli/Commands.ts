@@ -17,6 +17,7 @@ import * as Snapshot from "../Snapshot.ts"
 import * as Store from "../Store.ts"
 import { InvalidOptions, storeError } from "../StoreError.ts"
 import type { StoreError } from "../StoreError.ts"
+import { keyBytesMax } from "../tree/page/KeyScratch.ts"
 import * as Verify from "../Verify.ts"
 import * as Layout from "./Layout.ts"
 import * as Text from "./Text.ts"
@@ -109,6 +110,8 @@ interface Row {
 interface Bounds {
   readonly lower: Uint8Array
   readonly upper: Uint8Array | undefined
+  /** The one key that is wanted, where it is one. */
+  readonly only?: Uint8Array
 }
 
 interface Selection {
@@ -139,11 +142,13 @@ const rows = (
       const layout = new Layout.Layout(known.layout)
       const { limit, reverse } = options
       const order = reverse ? "descending" : "ascending"
-      const range = { ...(yield* boundsOf(layout)), limit, order, columns: "keys and values" } as const
+      const { lower, only, upper } = yield* boundsOf(layout)
+      const range = { lower, upper, limit, order, columns: "keys and values" } as const
       const scan = snapshot.scan({ name: options.keyspace, layout: known.layout }, range)
       const found: Array<Row> = []
       yield* Effect.forever(Effect.map(scan, (chunk) => {
         for (const { key, lsn, value } of chunk) {
+          if (only !== undefined && Buffer.compare(key, only) !== 0) continue
           const row = { key: layout.decodeKey(key), value: layout.decodeValue(value), lsn }
           found.push(options.stored ? { key, value, lsn } : row)
         }
@@ -155,13 +160,17 @@ const rows = (
 const refused = (problem: string) => Effect.fail(storeError(new InvalidOptions({ problems: [problem] })))
 
 /** What was typed, as it is stored; refused where it is nothing of the kind. */
-const typed = (layout: Layout.Layout, stored: Uint8Array | undefined) =>
-  stored === undefined
-    ? refused(
+const typed = (layout: Layout.Layout, stored: Uint8Array | undefined) => {
+  if (stored === undefined) {
+    return refused(
       `keys are of ${layout.keys}: write text and times as they are, numbers as in JSON, a tuple as an array `
         + "in JSON, and any key as 0x and what is stored, in hexadecimal digits"
     )
+  }
+  return stored.length > keyBytesMax
+    ? refused(`no key has more than ${keyBytesMax} bytes, and this one would have ${stored.length}`)
     : Effect.succeed(stored)
+}
 
 const nothing = new Uint8Array(0)
 
@@ -171,9 +180,10 @@ const get = Command.make(
   (options) =>
     Effect.gen(function*() {
       const only = (layout: Layout.Layout) =>
-        Effect.map(typed(layout, layout.keyOf(options.key)), (lower): Bounds => ({
-          lower,
-          upper: Buffer.concat([lower, Buffer.of(0)])
+        Effect.map(typed(layout, layout.keyOf(options.key)), (only): Bounds => ({
+          lower: only,
+          upper: undefined,
+          only
         }))
       const [found] = yield* rows({ ...options, limit: 1, reverse: false }, only)
       if (found === undefined) return yield* Effect.fail(new Unsound())
@@ -197,7 +207,8 @@ const scan = Command.make("scan", {
   json
 }, (options) =>
   Effect.gen(function*() {
-    const { from, prefix, until } = options
+    const { from, limit, prefix, until } = options
+    if (limit < 0) return yield* refused(`limit is ${limit}: make it 0 or more`)
     const bounds = Effect.fnUntraced(function*(layout: Layout.Layout) {
       const begin = prefix === undefined ? nothing : yield* typed(layout, layout.prefixOf(prefix))
       const first = from === undefined ? begin : yield* typed(layout, layout.keyOf(from))

@@ -105,7 +105,8 @@ const fitted = (keys: string, data: unknown): unknown => {
   if (keys === "bytes") return isText ? hex(data) ?? Buffer.from(data) : data
   if (keys === "u64") return isText || Number.isSafeInteger(data) ? bigint(`${data}`) : data
   if (keys === "timestamp" && (isText || typeof data === "number")) return instant(data)
-  return isText && numbers.has(keys) && data.trim() !== "" ? Number(data) : data
+  // What begins with 0x is what is stored, or half of it.
+  return isText && numbers.has(keys) && !/^\s*(0x|$)/i.test(data) ? Number(data) : data
 }
 
 const numbers: ReadonlySet<string> = new Set(["float", "int", "u32"])

@@ -180,9 +180,47 @@ export const program: ReadonlyArray<Mutant> = [
     breaks:
       "A raw write is refused whenever a request stands in the mailbox, though nothing keeps it from being handled.",
     file: "Raw.ts",
-    find: "      wal.drain()\n",
-    replace: "",
+    find: "rounds === mostRounds || !wal.drain()",
+    replace: "rounds < mostRounds || !wal.drain()",
     caughtBy: { file: "rawWrites" }
+  },
+  {
+    name: "raw writes where only reading is allowed",
+    breaks: "Writes through the raw door of a store that is only read are acknowledged, and lost.",
+    file: "Doors.ts",
+    find: "closed : readOnly ?? fuse.failure",
+    replace: "closed : fuse.failure",
+    caughtBy: { file: "readOnly" }
+  },
+  {
+    name: "others go on in the middle of a call",
+    breaks:
+      "Whoever is replied to because of a request that is handled at once runs before its caller is answered.",
+    file: "actors/loop/Actor.ts",
+    find:
+      "    this.handling = true\n    this.receive(message)\n    this.settle()\n    this.handling = false\n"
+      + "    this.busy = false\n    this.admit()\n    this.rouseLater()",
+    replace:
+      "    this.receive(message)\n    this.settle()\n    this.busy = false\n    this.admit()\n    this.rouseLater()",
+    caughtBy: { file: "rawWrites" }
+  },
+  {
+    name: "next serial begun in the middle of a commit",
+    breaks:
+      "The body of a session's next transaction runs inside the Wal, and what it asks there is refused or lost.",
+    file: "actors/Wal.ts",
+    find: "() => this.wake(session.visible)",
+    replace: "session.visible",
+    caughtBy: { file: "rawWrites" }
+  },
+  {
+    name: "version table kept for ever",
+    breaks:
+      "What a burst of older versions took is given back only if nothing was displaced when it was looked at.",
+    file: "tree/past/Entries.ts",
+    find: "    if (this.table.shrink()) this.unordered = []\n",
+    replace: "",
+    caughtBy: { file: "spares" }
   },
   {
     name: "spares that were needed are given back",

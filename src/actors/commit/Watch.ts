@@ -34,6 +34,11 @@ export class Watch {
     return this.waiters.size
   }
 
+  /** Whether somebody is to be woken. */
+  get isRoused(): boolean {
+    return this.roused.size > 0
+  }
+
   /** Answers how to wait no longer. */
   add(reads: ReadSet, wake: () => void): () => void {
     const waiter = { reads, wake }
@@ -61,7 +66,6 @@ export class Watch {
 
   /** Wakes those for whom something was written since the last call. */
   wake(): void {
-    if (this.roused.size === 0) return
     const roused = [...this.roused]
     this.roused.clear()
     this.woken += roused.length

@@ -18,6 +18,8 @@
  *    for what they carry; answers never are, because whoever caused one paid for its place in advance (`lanes`).
  * I2 Messages are handled in the order in which they were accepted, and never two at a time.
  * I3 Every request is either handled or refused, so that nobody waits for ever.
+ * I4 While the actor is in the middle of something nobody goes on whom it has replied to (`wake`): what they do next
+ *    would run in the middle of it, and of the call of whoever asks through the inline door.
  *
  * The inline door handles a single message on its sender's stack when nothing waits before it, so that a lone request
  * pays no fiber hop (about 1 µs). A shared executor for all actors was rejected: it would interleave their batches and
@@ -70,13 +72,16 @@ export interface Actor<Message> {
   readonly answer: (message: Message) => void
   /** The same, handled at once where nothing waits before it. Whoever it wakes goes on after it, on this stack. */
   readonly answerNow: (message: Message) => void
-  /** Handles a request at once where nothing waits before it; false where it was not taken. */
+  /**
+   * Handles a request at once where nothing waits before it; false where it was not taken. Whoever else is replied to
+   * goes on after the caller.
+   */
   readonly inline: (message: Message) => boolean
   /**
-   * Handles on the caller's stack what waits in the mailbox; not where the actor is in the middle of it, or the mailbox
-   * is full. Whoever is replied to goes on after the caller.
+   * Handles on the caller's stack what waits; false where nothing does, where the actor is in the middle of something,
+   * or others wait for a place. Whoever is replied to goes on after the caller.
    */
-  readonly drain: () => void
+  readonly drain: () => boolean
   /** Lets whoever waited for a reply go on. */
   readonly wake: (resume: () => void) => void
   /** Requests that wait, parked ones included. */
@@ -122,7 +127,7 @@ class Live<Message> {
   /** How many messages of the batch have been handled. */
   private handled = 0
   private busy = false
-  /** Whether a slice of a batch is being handled, and who was replied to in it. */
+  /** Whether something is being handled now, and who was replied to in it. */
   private handling = false
   private woken: Array<() => void> = []
   private stopped: StoreError | undefined
@@ -194,16 +199,21 @@ class Live<Message> {
       && this.accepted === 0 && this.behavior.parked() === 0
     if (!first || this.behavior.admit?.(message) === false) return false
     this.busy = true
+    this.handling = true
     this.receive(message)
     this.settle()
+    this.handling = false
     this.busy = false
     this.admit()
+    this.rouseLater()
     return true
   }
 
-  drain(): void {
-    if (this.busy || this.accepted === 0 || this.senders.length > 0 || this.stopped !== undefined) return
-    const batch: Array<Message> = []
+  drain(): boolean {
+    if (this.handling || this.accepted === 0 || this.senders.length > 0 || this.stopped !== undefined) {
+      return false
+    }
+    const batch = this.batch.slice(this.handled)
     while (batch.length < this.accepted) {
       const message = Queue.takeUnsafe(this.mailbox)
       if (message === undefined || Exit.isFailure(message)) break
@@ -212,17 +222,20 @@ class Live<Message> {
     this.begin(batch)
     this.loopTime.around(() => this.handle(batch.length))
     this.end()
-    queueMicrotask(() => this.rouse())
+    this.rouseLater()
+    return true
   }
 
   readonly run: Effect.Effect<void> = Effect.gen({ self: this }, function*() {
     while (true) {
       const batch = yield* Queue.takeAll(this.mailbox)
       this.begin(batch)
-      while (this.handled < batch.length) {
-        if (this.handled > 0) yield* Effect.yieldNow
-        this.loopTime.around(() => this.handle(Math.min(batch.length, this.handled + sliceMessages)))
-        if (this.handled < batch.length) this.rouse()
+      while (this.handled < this.batch.length) {
+        this.loopTime.around(() => this.handle(this.handled + sliceMessages))
+        if (this.handled === this.batch.length) break
+        this.rouse()
+        // Somebody may drain the rest meanwhile.
+        yield* Effect.yieldNow
       }
       this.end()
       this.rouse()
@@ -239,6 +252,7 @@ class Live<Message> {
 
   private end(): void {
     this.batch = []
+    this.handled = 0
     this.busy = false
     this.admit()
   }
@@ -259,8 +273,13 @@ class Live<Message> {
     for (const resume of woken) resume()
   }
 
-  private handle(until: number): void {
+  private rouseLater(): void {
+    if (this.woken.length > 0) queueMicrotask(() => this.rouse())
+  }
+
+  private handle(most: number): void {
     this.handling = true
+    const until = Math.min(most, this.batch.length)
     while (this.handled < until) {
       const message = this.batch[this.handled++] as Message
       this.accepted--

@@ -125,6 +125,7 @@ export class Entries {
     this.slabsOf(entry).drop(this.table.place[entry] as number)
     this.table.flags[entry] = flags & Flag.waiting
     this.table.free(entry)
+    if (this.table.shrink()) this.unordered = []
   }
 
   /** Gives back what is kept to be used again, and was not needed since it was called last. */

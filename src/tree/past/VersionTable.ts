@@ -29,6 +29,7 @@ export class VersionTable {
   /** Rows that are taken, and the most that were since `trim`. */
   size = 0
   private most = 0
+  private isSpacious = false
   private buckets = new Int32Array(2 * leastRows).fill(-1)
   private freeHead = -1
   /** One past the highest row ever taken. */
@@ -87,14 +88,17 @@ export class VersionTable {
     this.chain[at] = this.chain[row] as number
   }
 
-  /**
-   * Gives back what a burst of rows took, where no row is taken and fewer than half of them all were since it was
-   * called last; false where it is not worth it.
-   */
+  /** Gives back what a burst of rows took where fewer than half of them were needed since; see `shrink`. */
   trim(): boolean {
-    const { most } = this
+    this.isSpacious = this.link.length > keptRows && this.most * 2 < this.link.length
     this.most = this.size
-    if (this.size > 0 || this.link.length <= keptRows || most * 2 >= this.link.length) return false
+    return this.shrink()
+  }
+
+  /** The same, as soon as no row is taken: false as long as one is, and where it is not worth it. */
+  shrink(): boolean {
+    if (!this.isSpacious || this.size > 0) return false
+    this.isSpacious = false
     this.bound = 0
     this.freeHead = -1
     this.buckets = new Int32Array(2 * leastRows).fill(-1)
