@@ -9,8 +9,8 @@ import { runWork } from "./support/crashRun.ts"
 import { checkpoints, commits, truncation } from "./support/crashWork.ts"
 import type { Work } from "./support/crashWork.ts"
 
-/** One with which each of them is seen: a work does not come to every state. */
-const seed = 2
+/** A work does not come to every state: with one of these each is seen, with most of them all are. */
+const seeds = [1, 2, 3, 4]
 
 const plants: ReadonlyArray<
   readonly [what: string, work: Work, fault: Omit<Fault, "outcome">, message: RegExp]
@@ -34,11 +34,25 @@ const plants: ReadonlyArray<
 describe("a crash state is refused after a sync was lost", () => {
   for (const [what, work, fault, message] of plants) {
     it(what, () => {
-      const { options, shots } = runWork(work, seed, {
-        before: (faults) => faults.fail({ ...fault, outcome: { _tag: "Lost" } })
-      })
-      const check = new CrashCheck(options, { verify: 20, confirm: 100, nest: 10_000, deepen: 10_000 }, seed)
-      assert.throws(() => check.all(shots.taken.values()), message)
+      const refusal = (seed: number): string | undefined => {
+        const { options, shots } = runWork(work, seed, {
+          before: (faults) => faults.fail({ ...fault, outcome: { _tag: "Lost" } })
+        })
+        const check = new CrashCheck(
+          options,
+          { verify: 20, confirm: 100, nest: 10_000, deepen: 10_000 },
+          seed
+        )
+        try {
+          check.all(shots.taken.values())
+          return undefined
+        } catch (error) {
+          return String(error)
+        }
+      }
+      let found: string | undefined
+      for (const seed of seeds) found ??= refusal(seed)
+      assert.match(found ?? "every state was accepted", message)
     }, 120_000)
   }
 })
