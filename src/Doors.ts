@@ -38,6 +38,7 @@ import type { Root, Tree } from "./tree/Tree.ts"
 export interface Machine {
   readonly limits: Limits
   readonly durability: Durability
+  readonly mode: "readWrite" | "readOnly"
   readonly tree: Tree
   /** The time of the store, in milliseconds since 1970: it does not go back, whatever the clock does. */
   readonly now: () => number
@@ -115,6 +116,7 @@ export const make = (
   return {
     limits,
     durability: settings.durability,
+    mode,
     tree,
     now,
     visible,

@@ -12,6 +12,7 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { isOfIndexes } from "./actors/commit/Guarded.ts"
+import { making } from "./Destination.ts"
 import { Disk } from "./disk/Disk.ts"
 import * as NodeDisk from "./disk/NodeDisk.ts"
 import type { ScannedGroup, ScanVerdict } from "./log/ScanAnswer.ts"
@@ -30,7 +31,7 @@ import type { Stopped, Wanted } from "./salvage/Replay.ts"
 import type { Declared } from "./salvage/Target.ts"
 import { Target } from "./salvage/Target.ts"
 import * as Store from "./Store.ts"
-import { Corrupted, InvalidOptions, Locked, storeError } from "./StoreError.ts"
+import { Corrupted, Locked, storeError } from "./StoreError.ts"
 import type { StoreError } from "./StoreError.ts"
 import type { Bounds } from "./tree/page/Bounds.ts"
 import type { Ranges } from "./tree/past/Ranges.ts"
@@ -103,33 +104,20 @@ export const salvageDisk = (options: Options): Effect.Effect<Report, StoreError,
     const source = yield* Source.open(disk, from)
     const findings = new Findings(options.findings ?? 1000)
     const plan = yield* Plan.make(source, findings.add)
-    yield* expectEmpty(disk, to)
     const filled = Effect.scoped(Effect.gen(function*() {
       const clock = yield* LogClock.make
       const made = Store.make(storeOptions(options, plan))
       const store = yield* Effect.provideService(made, Clock.Clock, clock)
       return yield* fill(source, plan, new Target(store, clock))
     }))
-    return yield* filled.pipe(
-      Effect.tap(() => expectUnchanged(source)),
-      Effect.onError(() => Effect.ignore(removed(disk, to))),
-      Effect.map((found) => ({ from, to, ...found, findings: findings.list, more: findings.more }))
-    )
+    const found = yield* making(disk, to, Effect.tap(filled, () => expectUnchanged(source)))
+    return { from, to, ...found, findings: findings.list, more: findings.more }
   }))
 
 const storeOptions = ({ store = {}, to }: Options, { pageBytes }: Plan.Plan): Store.Options =>
   store.pageSize === undefined
     ? { ...store, path: to, limits: { pageBytes, ...store.limits } }
     : { ...store, path: to }
-
-const expectEmpty = (disk: Disk["Service"], to: string): Effect.Effect<void, StoreError> =>
-  Effect.gen(function*() {
-    const kind = yield* disk.kind(to)
-    const isEmpty = kind === "missing" || (kind === "directory" && (yield* disk.list(to)).length === 0)
-    if (isEmpty) return
-    const problems = [`${to} is not empty: name a directory that is, or one that does not exist`]
-    return yield* Effect.fail(storeError(new InvalidOptions({ problems })))
-  })
 
 /**
  * A store that somebody has open moves on, and what was read of it is of two moments. The lock keeps all out, but a
@@ -140,12 +128,6 @@ const expectUnchanged = (source: Source.Source): Effect.Effect<void, StoreError>
     moved
       ? Effect.fail(storeError(new Locked({ path: source.directory, pid: undefined })))
       : Effect.void)
-
-const removed = (disk: Disk["Service"], directory: string): Effect.Effect<void, StoreError> =>
-  Effect.flatMap(
-    disk.list(directory),
-    Effect.forEach((name) => disk.unlink(`${directory}/${name}`), { discard: true })
-  )
 
 type Filled = Omit<Report, "from" | "to" | "findings" | "more">
 

@@ -21,7 +21,8 @@ import type { Report as Shortage } from "./actors/files/Shortage.ts"
 import type { Progress } from "./actors/opening/Recovery.ts"
 import type { Report as Expired } from "./actors/upkeep/Expiry.ts"
 import type { Report as Relocated } from "./actors/upkeep/Relocation.ts"
-import type { Disk } from "./disk/Disk.ts"
+import * as Backup from "./Backup.ts"
+import { Disk } from "./disk/Disk.ts"
 import * as MemoryDisk from "./disk/MemoryDisk.ts"
 import * as NodeDisk from "./disk/NodeDisk.ts"
 import { Feed } from "./Feed.ts"
@@ -35,6 +36,11 @@ import type { StoreError } from "./StoreError.ts"
 import * as Telemetry from "./Telemetry.ts"
 import type { Event as PageEvent } from "./tree/memory/Events.ts"
 
+export type {
+  Options as BackupOptions,
+  Progress as BackupProgress,
+  Report as BackupReport
+} from "./Backup.ts"
 export type { Options } from "./Options.ts"
 export { config } from "./Options.ts"
 export type { Damage, Expired, PageEvent, Progress, Relocated, Report, Shortage, Trigger }
@@ -63,6 +69,14 @@ export class Store extends Context.Service<Store, {
   readonly awaitDurable: (lsn: number) => Effect.Effect<void, StoreError>
   /** Takes a checkpoint and waits for it. Not needed for durability: it shortens recovery and frees the log. */
   readonly checkpoint: Effect.Effect<Report, StoreError>
+  /**
+   * Copies the store into a directory that is empty, or not there yet, while it is in use. The copy is opened as any
+   * store is; it has every commit that was acknowledged when it was asked for, with versions and sessions. Checkpoints
+   * wait until it is done: the log grows meanwhile, and commits wait where it has come to `checkpoint.hardLogBytes`.
+   * What it has made when it fails is removed. Fails with `InvalidOptions` where the directory is not empty, with
+   * `ReadOnly`, `DiskFailed`, `DiskFull` and `Closed`.
+   */
+  readonly backup: (to: string, options?: Backup.Options) => Effect.Effect<Backup.Report, StoreError>
   /**
    * What happens from now on, up to the checkpoint at closing. Ends when the store is closed; who falls behind loses
    * the oldest.
@@ -97,6 +111,7 @@ export const make = (
   mode: Machine.Settings["mode"] = "readWrite"
 ): Effect.Effect<Store["Service"], StoreError, Disk | Scope.Scope> =>
   Effect.gen(function*() {
+    const disk = yield* Disk
     const feed = new Feed()
     // Before the machine has its own, so that it runs after: closing takes a checkpoint, and tells of it.
     yield* Effect.addFinalizer(() => Effect.sync(() => feed.end()))
@@ -124,6 +139,7 @@ export const make = (
       durableLsn: Effect.sync(() => machine.parts.tail.durableLsn),
       awaitDurable: (lsn) => Effect.suspend(() => machine.awaitDurable(checkLsn(lsn))),
       checkpoint: machine.checkpoint,
+      backup: (to, own) => Backup.backup(machine, disk, { ...own, from: options.path, to }),
       events: feed.stream(eventsKept, (listener) => {
         listeners.add(listener)
         return () => void listeners.delete(listener)

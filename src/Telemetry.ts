@@ -31,6 +31,8 @@ export const Span = {
   recoverySuperblock: "heartwood.recovery.superblock",
   recoveryReplay: "heartwood.recovery.replay",
   recoveryVerify: "heartwood.recovery.verify",
+  /** Copying the store. */
+  backup: "heartwood.backup",
   /** Removing what expired. */
   expire: "heartwood.expire",
   /** Building indexes, child of the caller's; its transactions are spans in it. */

@@ -12,6 +12,7 @@
  *                 ─▶ Publishing  publish(): one report; the checkpoint exists
  *                 ─▶ Pruning     prune(): slots and log that neither of the two newest checkpoints needs
  *                 ─▶ Idle        an error before the superblock's first byte: work dropped, its version never used
+ *   Idle ─ Hold ──▶ Held ─ Released ─▶ Idle     hold(): whoever copies the files; checkpoints wait
  * ```
  *
  * I1 At most one checkpoint is in flight, and versions only grow.
@@ -63,9 +64,16 @@ export interface Report {
   readonly sessions: ReadonlyArray<CommitPoint>
 }
 
+/** Somebody who wants that no checkpoint is taken for a while. */
+interface Hold {
+  state: "waiting" | "held" | "over"
+}
+
 export type Message =
   | { readonly _tag: "Start"; readonly trigger: Trigger; readonly done: Actor.Reply<Report, StoreError> }
+  | { readonly _tag: "Hold"; readonly hold: Hold; readonly done: Actor.Reply<void, StoreError> }
   | { readonly _tag: "Finished"; readonly exit: Exit.Exit<Report, StoreError> }
+  | { readonly _tag: "Released" }
 
 export interface Options {
   readonly limits: Limits
@@ -115,6 +123,8 @@ export interface Failing {
 
 export interface Checkpoint extends Actor.Actor<Message> {
   readonly start: (trigger: Trigger) => Effect.Effect<Report, StoreError>
+  /** Runs an effect while no checkpoint is in flight; those that are asked for meanwhile begin after it. */
+  readonly hold: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | StoreError, R>
   readonly newest: () => Superblock
   /** Slots of the map table and of the catalog, which no page has. */
   readonly slots: () => ReadonlyArray<number>
@@ -133,6 +143,8 @@ export const make = Effect.fnUntraced(
     const coordinator = new Coordinator(options, loopTime)
     const waiting: Array<Message & { readonly _tag: "Start" }> = []
     let served: Array<Message & { readonly _tag: "Start" }> = []
+    const holds: Array<Message & { readonly _tag: "Hold" }> = []
+    /** A checkpoint is in flight, or held back. */
     let running = false
     const actor = yield* Actor.make<Message>({
       name: "checkpoint",
@@ -140,10 +152,19 @@ export const make = Effect.fnUntraced(
       lanes: 1,
       receive: (message) => {
         if (message._tag === "Start") return void waiting.push(message)
+        if (message._tag === "Hold") return void holds.push(message)
         running = false
+        if (message._tag === "Released") return
         for (const { done } of served.splice(0)) done(message.exit)
       },
       settle: () => {
+        while (!running && holds.length > 0) {
+          const { done, hold } = holds.shift() as typeof holds[number]
+          if (hold.state === "over") continue
+          running = true
+          hold.state = "held"
+          done(Exit.void)
+        }
         const first = waiting[0]
         if (running || first === undefined) return
         running = true
@@ -153,12 +174,14 @@ export const make = Effect.fnUntraced(
           actor.answer({ _tag: "Finished", exit })
         }))
       },
-      parked: () => waiting.length,
+      parked: () => waiting.length + holds.length,
       refuse: (message, error) => {
-        if (message._tag === "Start") message.done(Exit.fail(error))
+        if ("done" in message) message.done(Exit.fail(error))
       },
       halt: (error) => {
-        for (const { done } of [...waiting.splice(0), ...served.splice(0)]) done(Exit.fail(error))
+        for (const { done } of [...waiting.splice(0), ...served.splice(0), ...holds.splice(0)]) {
+          done(Exit.fail(error))
+        }
       },
       failed: options.failed,
       loopTime
@@ -166,6 +189,7 @@ export const make = Effect.fnUntraced(
     return {
       ...actor,
       start: (trigger) => Actor.ask(actor, (done): Message => ({ _tag: "Start", trigger, done })),
+      hold: holding(actor),
       newest: () => coordinator.newest,
       slots: () => [...options.chunks.slots(), ...coordinator.writer.catalogSlots],
       counters: coordinator.counters,
@@ -176,6 +200,18 @@ export const make = Effect.fnUntraced(
     }
   }
 )
+
+/** Whoever gives up waiting is passed over when its turn comes. */
+const holding = (actor: Actor.Actor<Message>): Checkpoint["hold"] => (effect) =>
+  Effect.suspend(() => {
+    const hold: Hold = { state: "waiting" }
+    const granted = Actor.ask<Message, void, StoreError>(actor, (done) => ({ _tag: "Hold", hold, done }))
+    const over = Effect.sync(() => {
+      if (hold.state === "held") actor.answer({ _tag: "Released" })
+      hold.state = "over"
+    })
+    return Effect.ensuring(Effect.andThen(granted, effect), over)
+  })
 
 const distribution = () => new Telemetry.Distribution(Telemetry.metric("checkpoint.duration"))
 

@@ -214,6 +214,22 @@ export const program: ReadonlyArray<Mutant> = [
     caughtBy: { file: "rawWrites" }
   },
   {
+    name: "checkpoints beside a backup",
+    breaks: "A checkpoint writes over what the superblocks that are copied refer to.",
+    file: "actors/Checkpoint.ts",
+    find: "          running = true\n          hold.state",
+    replace: "          hold.state",
+    caughtBy: { file: "backup" }
+  },
+  {
+    name: "backup without its last commits",
+    breaks: "What was acknowledged in memory when a backup was asked for is not in it.",
+    file: "Backup.ts",
+    find: "        yield* machine.awaitDurable(machine.visible())\n",
+    replace: "",
+    caughtBy: { file: "backup" }
+  },
+  {
     name: "version table kept for ever",
     breaks:
       "What a burst of older versions took is given back only if nothing was displaced when it was looked at.",

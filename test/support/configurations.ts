@@ -134,6 +134,9 @@ const standing = (current: () => Store.Store["Service"]): Store.Store["Service"]
   get checkpoint() {
     return current().checkpoint
   },
+  get backup() {
+    return current().backup
+  },
   get events() {
     return current().events
   },

@@ -105,6 +105,12 @@ export const keepOut = (
   directory: string
 ): Effect.Effect<void, StoreError, Scope.Scope> => lock(disk, directory, "shared")
 
+/** The same of a directory in which a store is copied. */
+export const keepAlone = (
+  disk: Disk["Service"],
+  directory: string
+): Effect.Effect<void, StoreError, Scope.Scope> => lock(disk, directory, "alone")
+
 /** How the page file is opened. */
 interface PagesOptions extends OpenOptions {
   readonly mode: "readWrite" | "readOnly"
@@ -186,10 +192,21 @@ const create = (options: Options): Effect.Effect<void, StoreError> =>
     yield* Effect.ensuring(segments.create(segment), segments.close)
     const superblocks = Buffer.alloc(2 * SUPERBLOCK_BYTES)
     encodeSuperblock(first, superblocks.subarray(0, SUPERBLOCK_BYTES))
-    yield* writeFile(disk, at(newSuperName), superblocks)
+    yield* createSuper(disk, directory, superblocks)
+  })
+
+/** Makes a directory a store (I1), in which everything else is, and is synced. */
+export const createSuper = (
+  disk: Disk["Service"],
+  directory: string,
+  superblocks: Uint8Array
+): Effect.Effect<void, StoreError> =>
+  Effect.gen(function*() {
+    const path = `${directory}/${newSuperName}`
+    yield* writeFile(disk, path, superblocks)
     yield* disk.syncDirectory(directory)
     yield* syncName(disk, directory)
-    yield* disk.rename(at(newSuperName), at(SUPERBLOCK_FILE))
+    yield* disk.rename(path, `${directory}/${SUPERBLOCK_FILE}`)
     yield* disk.syncDirectory(directory)
   })
 
