@@ -113,6 +113,20 @@ describe("a backup", () => {
       }).pipe(Effect.scoped, Effect.provide(layer({ seed }))))
   }
 
+  it.effect("has what was acknowledged before it was synced", () =>
+    Effect.gen(function*() {
+      const store = yield* source
+      yield* Effect.gen(function*() {
+        yield* append(1, 100, "synced")
+        yield* append(2, 100, "memory")
+        const [visible, durable] = [yield* store.visibleLsn, yield* store.durableLsn]
+        assert.isBelow(durable, visible)
+        const { lsn } = yield* store.backup(copy)
+        assert.isAtLeast(lsn, visible)
+        yield* inCopy(expectState(yield* rows, lsn))
+      }).pipe(Effect.provideService(Store.Store, store))
+    }).pipe(Effect.scoped, Effect.provide(layer())))
+
   it.effect("is whole or no store, whenever the power goes", () =>
     Effect.gen(function*() {
       const faults = yield* FaultDisk
