@@ -21,6 +21,7 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { markName } from "./actors/files/Damage.ts"
 import { createSuper, keepAlone, pagesName } from "./actors/files/Directory.ts"
+import { durableBelow } from "./actors/WalDoor.ts"
 import { making } from "./Destination.ts"
 import type { Disk, DiskFile } from "./disk/Disk.ts"
 import { fileBytes, fileOffset, segmentName } from "./log/Segment.ts"
@@ -99,7 +100,8 @@ class Copy {
 
   readonly run: Effect.Effect<{ readonly lsn: number; readonly bytes: number }, StoreError> = Effect.suspend(
     () => {
-      const { disk, machine, machine: { parts: { file, segments, tail } }, options: { from, to } } = this
+      const { disk, machine, options: { from, to } } = this
+      const { file, segments, tail, wal } = machine.parts
       return Effect.gen({ self: this }, function*() {
         const superblocks = new Uint8Array(2 * SUPERBLOCK_BYTES)
         const source = yield* this.source(SUPERBLOCK_FILE)
@@ -108,7 +110,7 @@ class Copy {
         this.total = pagesBytes + segments.fileBytes
         yield* this.file(pagesName, pagesBytes)
         // What was committed while pages were copied is in it too.
-        yield* machine.awaitDurable(machine.visible())
+        yield* durableBelow(wal, machine.visible())
         const lsn = tail.durableLsn
         // A seal says that the next segment is there: its file is, even where nothing in it is durable.
         for (const segment of segments.list.filter(({ base }) => base <= lsn)) {

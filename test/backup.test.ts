@@ -237,6 +237,42 @@ describe("a backup", () => {
       yield* store.checkpoint
     }).pipe(Effect.scoped, Effect.provide(layer())))
 
+  it.live("ends though commits wait for a checkpoint, as many as there is room for", () =>
+    Effect.gen(function*() {
+      const log = { "checkpoint.logBytes": 32_768, "checkpoint.hardLogBytes": 65_536 }
+      const limits = { ...options.limits, ...log, mailbox: 4 }
+      const store = yield* Store.make({ path: directory, limits })
+      yield* Effect.gen(function*() {
+        const started = yield* Deferred.make<void>()
+        const going = yield* Deferred.make<void>()
+        const backup = yield* Effect.forkChild(store.backup(copy, {
+          progress: () => Effect.andThen(Deferred.succeed(started, undefined), Deferred.await(going))
+        }))
+        yield* Deferred.await(started)
+        const writers = yield* Effect.forEach(
+          upTo(40),
+          (writer) =>
+            Effect.forkChild(Effect.forEach(upTo(20), (number) =>
+              Tx.transact({ durability: "memory" })(
+                Rows.put(keyOf(writer * 100 + number), Buffer.alloc(200))
+              ), {
+              discard: true
+            }))
+        )
+        const { tail, wal } = store.machine.parts
+        while (tail.end < log["checkpoint.hardLogBytes"] || wal.waiting() < limits.mailbox) {
+          yield* Effect.yieldNow
+        }
+        yield* Deferred.succeed(going, undefined)
+        const { lsn } = yield* Fiber.join(backup)
+        yield* Effect.forEach(writers, Fiber.join)
+        const all = yield* rows
+        assert.strictEqual(all.length, 800)
+        const found = yield* inCopy(rows)
+        assert.deepStrictEqual(found, all.filter((row) => row.lsn < lsn))
+      }).pipe(Effect.provideService(Store.Store, store))
+    }).pipe(Effect.scoped, Effect.provide(layer())))
+
   it.effect("of a store that is closed meanwhile fails, and does not keep it open", () =>
     Effect.gen(function*() {
       const started = yield* Deferred.make<void>()

@@ -49,8 +49,8 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   const actor = yield* Actor.make<Message>({
     name: "wal",
     capacity: options.limits.mailbox,
-    // A flush, a progress, the idle timer, and what becomes of the turn and of its pieces.
-    lanes: 5,
+    // A flush, a progress, the idle timer, a cut, and what becomes of the turn and of its pieces.
+    lanes: 6,
     receive: (message) => live.receive(message),
     settle: () => live.settle(),
     parked: () => live.parked.length + live.turns.waiting,
@@ -63,7 +63,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   live.answer = actor.answer
   live.wake = actor.wake
   live.group.answer = actor.answerNow
-  // The door of whoever holds the turn: behind the mailbox stand those that wait for it to end.
+  // The door of a checkpoint and of whoever holds the turn: the mailbox may be full of those that wait for their end.
   const reserved: Actor.Door<Message> = {
     inline: () => false,
     tell: (message) => {
@@ -99,7 +99,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
         if (!actor.inline({ _tag: "Progress" })) live.progress()
       }),
     relocate: (moves) => Actor.ask(actor, (done): Message => ({ _tag: "Relocate", moves, done })),
-    cut: Actor.ask(actor, (done): Message => ({ _tag: "Cut", done })),
+    cut: Actor.ask(reserved, (done): Message => ({ _tag: "Cut", done })),
     claim: (name) => Actor.ask(actor, (done): Message => ({ _tag: "Claim", name, done })),
     endSessions: (names, by) =>
       Actor.ask(actor, (done): Message => ({ _tag: "EndSessions", names, by, done })),

@@ -3,7 +3,7 @@
  *
  * Plain declarations: whoever needs the shape of the Wal need not know how it works.
  */
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import type { Durability } from "../Limits.ts"
 import type { Cut } from "../log/Group.ts"
 import type { OpenStreams } from "../log/Pieces.ts"
@@ -78,3 +78,13 @@ export interface Wal extends Actor.Actor<Message> {
   /** What groups of commits took. */
   readonly span: GroupSpan
 }
+
+/**
+ * Waits until everything below an LSN is durable, past the mailbox: that may be full of commits which wait for the
+ * checkpoint, or for the end of what holds it back, that asks.
+ */
+export const durableBelow = (
+  wal: Pick<Wal, "promiseDurable">,
+  lsn: number
+): Effect.Effect<void, StoreError> =>
+  Effect.tryPromise({ try: () => wal.promiseDurable(lsn), catch: (error) => error as StoreError })

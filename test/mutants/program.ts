@@ -214,6 +214,15 @@ export const program: ReadonlyArray<Mutant> = [
     caughtBy: { file: "rawWrites" }
   },
   {
+    name: "cut behind those who wait for it",
+    breaks:
+      "A checkpoint asks for its cut through the mailbox, which is full of commits that wait for the checkpoint.",
+    file: "actors/Wal.ts",
+    find: "cut: Actor.ask(reserved,",
+    replace: "cut: Actor.ask(actor,",
+    caughtBy: { file: "checkpointWaits", hangs: "may hang" }
+  },
+  {
     name: "checkpoints beside a backup",
     breaks: "A checkpoint writes over what the superblocks that are copied refer to.",
     file: "actors/Checkpoint.ts",
@@ -225,8 +234,8 @@ export const program: ReadonlyArray<Mutant> = [
     name: "backup without its last commits",
     breaks: "What was acknowledged in memory when a backup was asked for is not in it.",
     file: "Backup.ts",
-    find: "        yield* machine.awaitDurable(machine.visible())\n",
-    replace: "",
+    find: "durableBelow(wal, machine.visible())",
+    replace: "durableBelow(wal, 0)",
     caughtBy: { file: "backup" }
   },
   {
