@@ -21,7 +21,6 @@ import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import { markName } from "./actors/files/Damage.ts"
 import { createSuper, keepAlone, pagesName } from "./actors/files/Directory.ts"
-import { durableBelow } from "./actors/WalDoor.ts"
 import { making } from "./Destination.ts"
 import type { Disk, DiskFile } from "./disk/Disk.ts"
 import { fileBytes, fileOffset, segmentName } from "./log/Segment.ts"
@@ -110,7 +109,7 @@ class Copy {
         this.total = pagesBytes + segments.fileBytes
         yield* this.file(pagesName, pagesBytes)
         // What was committed while pages were copied is in it too.
-        yield* durableBelow(wal, machine.visible())
+        yield* wal.awaitCut(machine.visible())
         const lsn = tail.durableLsn
         // A seal says that the next segment is there: its file is, even where nothing in it is durable.
         for (const segment of segments.list.filter(({ base }) => base <= lsn)) {

@@ -47,7 +47,6 @@ import * as Expiry from "./actors/upkeep/Expiry.ts"
 import * as IdleSessions from "./actors/upkeep/IdleSessions.ts"
 import * as Relocation from "./actors/upkeep/Relocation.ts"
 import * as Wal from "./actors/Wal.ts"
-import { durableBelow } from "./actors/WalDoor.ts"
 import type { Disk } from "./disk/Disk.ts"
 import * as Doors from "./Doors.ts"
 import type { Machine } from "./Doors.ts"
@@ -367,7 +366,7 @@ const coordinate = Effect.fnUntraced(function*(
     fork: fuse.fork,
     cut: wal.cut,
     drained: Effect.callback((resume) => treeActor.drained(resume)),
-    durable: (lsn) => durableBelow(wal, lsn),
+    durable: wal.awaitCut,
     durableLsn: () => tail.durableLsn,
     write: flush.write,
     barrier: flush.barrier,

@@ -29,7 +29,7 @@ import type { StoreError } from "../StoreError.ts"
 import type { Intent } from "./commit/Intent.ts"
 import { sizeOfUpkeep } from "./commit/IntentSize.ts"
 import type { AddPiece, Append, Commit, EndSessions, Message, Relocate } from "./commit/Request.ts"
-import { reply } from "./commit/Request.ts"
+import { awaiting, commitOf, reply } from "./commit/Request.ts"
 import type { Stream } from "./commit/Streams.ts"
 import { Streams } from "./commit/Streams.ts"
 import type { Turn } from "./commit/Turns.ts"
@@ -49,8 +49,8 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   const actor = yield* Actor.make<Message>({
     name: "wal",
     capacity: options.limits.mailbox,
-    // A flush, a progress, the idle timer, a cut, and what becomes of the turn and of its pieces.
-    lanes: 6,
+    // A flush, a progress, the idle timer, a cut, the wait for it, and what becomes of the turn and of its pieces.
+    lanes: 7,
     receive: (message) => live.receive(message),
     settle: () => live.settle(),
     parked: () => live.parked.length + live.turns.waiting,
@@ -63,7 +63,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   live.answer = actor.answer
   live.wake = actor.wake
   live.group.answer = actor.answerNow
-  // The door of a checkpoint and of whoever holds the turn: the mailbox may be full of those that wait for their end.
+  // The door of whoever holds the turn: behind the mailbox stand those that wait for it to end.
   const reserved: Actor.Door<Message> = {
     inline: () => false,
     tell: (message) => {
@@ -73,6 +73,9 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     send: () => Effect.void,
     wake: actor.wake
   }
+  // That of a checkpoint: the mailbox may be full of those that wait for it.
+  const tell = (message: Message): boolean => actor.tell(message) || reserved.tell(message)
+  const pressing: Actor.Door<Message> = { ...reserved, inline: actor.inline, tell }
   return {
     ...actor,
     submit: (intent, stream) =>
@@ -92,14 +95,14 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     endTurn: (turn) => live.endTurn(turn),
     window: live.window,
     watch: live.watch,
-    awaitLsn: (lsn, durability) =>
-      Actor.ask(actor, (done): Message => ({ _tag: "Await", lsn, durability, done })),
+    awaitLsn: (lsn, durability) => Actor.ask(actor, awaiting(lsn, durability)),
+    awaitCut: (lsn) => Actor.ask(pressing, awaiting(lsn, "synced")),
     promiseDurable: (lsn) =>
       live.promiseDurable(lsn, () => {
         if (!actor.inline({ _tag: "Progress" })) live.progress()
       }),
     relocate: (moves) => Actor.ask(actor, (done): Message => ({ _tag: "Relocate", moves, done })),
-    cut: Actor.ask(reserved, (done): Message => ({ _tag: "Cut", done })),
+    cut: Actor.ask(pressing, (done): Message => ({ _tag: "Cut", done })),
     claim: (name) => Actor.ask(actor, (done): Message => ({ _tag: "Claim", name, done })),
     endSessions: (names, by) =>
       Actor.ask(actor, (done): Message => ({ _tag: "EndSessions", names, by, done })),
@@ -112,10 +115,6 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     span: live.group.span
   }
 })
-
-const commitOf =
-  (intent: Intent, stream: Stream | undefined) =>
-  (done: Actor.Reply<number | undefined, StoreError>): Message => ({ _tag: "Commit", intent, stream, done })
 
 class Live {
   /** What waits for room (I4). */

@@ -3,7 +3,7 @@
  *
  * Plain declarations: whoever needs the shape of the Wal need not know how it works.
  */
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import type { Durability } from "../Limits.ts"
 import type { Cut } from "../log/Group.ts"
 import type { OpenStreams } from "../log/Pieces.ts"
@@ -60,7 +60,9 @@ export interface Wal extends Actor.Actor<Message> {
   readonly promiseDurable: (lsn: number) => Promise<void>
   /** Writes values anew, and waits until that is synced. */
   readonly relocate: (moves: ReadonlyArray<Move>) => Effect.Effect<void, StoreError>
+  /** For whoever takes a checkpoint, or holds them back: past the mailbox where those fill it who wait for that. */
   readonly cut: Effect.Effect<Cut, StoreError>
+  readonly awaitCut: (lsn: number) => Effect.Effect<void, StoreError>
   /** Opens a session as of everything that was handed over before. */
   readonly claim: (name: string) => Effect.Effect<Serials, SessionInUse | StoreError>
   /** Ends sessions that nobody but `by` has open, and waits until that is synced; answers how many. */
@@ -78,13 +80,3 @@ export interface Wal extends Actor.Actor<Message> {
   /** What groups of commits took. */
   readonly span: GroupSpan
 }
-
-/**
- * Waits until everything below an LSN is durable, past the mailbox: that may be full of commits which wait for the
- * checkpoint, or for the end of what holds it back, that asks.
- */
-export const durableBelow = (
-  wal: Pick<Wal, "promiseDurable">,
-  lsn: number
-): Effect.Effect<void, StoreError> =>
-  Effect.tryPromise({ try: () => wal.promiseDurable(lsn), catch: (error) => error as StoreError })

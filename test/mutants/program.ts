@@ -218,7 +218,7 @@ export const program: ReadonlyArray<Mutant> = [
     breaks:
       "A checkpoint asks for its cut through the mailbox, which is full of commits that wait for the checkpoint.",
     file: "actors/Wal.ts",
-    find: "cut: Actor.ask(reserved,",
+    find: "cut: Actor.ask(pressing,",
     replace: "cut: Actor.ask(actor,",
     caughtBy: { file: "checkpointWaits", hangs: "may hang" }
   },
@@ -234,8 +234,8 @@ export const program: ReadonlyArray<Mutant> = [
     name: "backup without its last commits",
     breaks: "What was acknowledged in memory when a backup was asked for is not in it.",
     file: "Backup.ts",
-    find: "durableBelow(wal, machine.visible())",
-    replace: "durableBelow(wal, 0)",
+    find: "wal.awaitCut(machine.visible())",
+    replace: "wal.awaitCut(0)",
     caughtBy: { file: "backup" }
   },
   {

@@ -91,3 +91,21 @@ export type Message =
 /** Replies to whoever waited: with a value, or the error. */
 export const reply = <A>(done: Reply<A, StoreError>, value: A) => (error: StoreError | undefined): void =>
   done(error === undefined ? Exit.succeed(value) : Exit.fail(error))
+
+/** Asks to wait for a durability of everything below an LSN. */
+export const awaiting =
+  (lsn: number, durability: Durability) => (done: Reply<void, StoreError>): Message => ({
+    _tag: "Await",
+    lsn,
+    durability,
+    done
+  })
+
+/** Asks for a commit. */
+export const commitOf =
+  (intent: Intent, stream: Stream | undefined) => (done: Reply<number | undefined, StoreError>): Message => ({
+    _tag: "Commit",
+    intent,
+    stream,
+    done
+  })
