@@ -63,17 +63,8 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   live.answer = actor.answer
   live.wake = actor.wake
   live.group.answer = actor.answerNow
-  // The door of whoever holds the turn: behind the mailbox stand those that wait for it to end.
-  const reserved: Actor.Door<Message> = {
-    inline: () => false,
-    tell: (message) => {
-      actor.answer(message)
-      return true
-    },
-    send: () => Effect.void,
-    wake: actor.wake
-  }
-  // That of a checkpoint: the mailbox may be full of those that wait for it.
+  const reserved = reservedOf(actor)
+  // For a checkpoint: the mailbox may be full of those that wait for it.
   const tell = (message: Message): boolean => actor.tell(message) || reserved.tell(message)
   const pressing: Actor.Door<Message> = { ...reserved, inline: actor.inline, tell }
   return {
@@ -114,6 +105,17 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     turns: () => live.turns.count,
     span: live.group.span
   }
+})
+
+/** The door of whoever holds the turn: behind the mailbox stand those that wait for it to end. */
+const reservedOf = ({ answer, wake }: Actor.Actor<Message>): Actor.Door<Message> => ({
+  inline: () => false,
+  tell: (message) => {
+    answer(message)
+    return true
+  },
+  send: () => Effect.void,
+  wake
 })
 
 class Live {
