@@ -64,9 +64,6 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   live.wake = actor.wake
   live.group.answer = actor.answerNow
   const reserved = reservedOf(actor)
-  // For a checkpoint: the mailbox may be full of those that wait for it.
-  const tell = (message: Message): boolean => actor.tell(message) || reserved.tell(message)
-  const pressing: Actor.Door<Message> = { ...reserved, inline: actor.inline, tell }
   return {
     ...actor,
     submit: (intent, stream) =>
@@ -87,13 +84,13 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
     window: live.window,
     watch: live.watch,
     awaitLsn: (lsn, durability) => Actor.ask(actor, awaiting(lsn, durability)),
-    awaitCut: (lsn) => Actor.ask(pressing, awaiting(lsn, "synced")),
+    awaitCut: (lsn) => Actor.ask(reserved, awaiting(lsn, "synced")),
     promiseDurable: (lsn) =>
       live.promiseDurable(lsn, () => {
         if (!actor.inline({ _tag: "Progress" })) live.progress()
       }),
     relocate: (moves) => Actor.ask(actor, (done): Message => ({ _tag: "Relocate", moves, done })),
-    cut: Actor.ask(pressing, (done): Message => ({ _tag: "Cut", done })),
+    cut: Actor.ask(reserved, (done): Message => ({ _tag: "Cut", done })),
     claim: (name) => Actor.ask(actor, (done): Message => ({ _tag: "Claim", name, done })),
     endSessions: (names, by) =>
       Actor.ask(actor, (done): Message => ({ _tag: "EndSessions", names, by, done })),
@@ -107,7 +104,7 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   }
 })
 
-/** The door of whoever holds the turn: behind the mailbox stand those that wait for it to end. */
+/** The door of whoever holds the turn or takes a checkpoint: the mailbox may be full of those that wait for its end. */
 const reservedOf = ({ answer, wake }: Actor.Actor<Message>): Actor.Door<Message> => ({
   inline: () => false,
   tell: (message) => {

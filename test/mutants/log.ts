@@ -85,6 +85,15 @@ export const log: ReadonlyArray<Mutant> = [
     caughtBy: { file: "storeReopen" }
   },
   {
+    name: "torn end left as it is",
+    breaks:
+      "What is written over a torn group makes it whole again, with what an opening had not found behind it.",
+    file: "actors/opening/Recovery.ts",
+    find: "if (header.equals(zeros)) return",
+    replace: "if (header.length > 0) return",
+    caughtBy: { file: "recovery.leftover" }
+  },
+  {
     name: "pieces below the cut not gathered",
     breaks: "A transaction whose pieces a checkpoint parts cannot be replayed.",
     file: "actors/opening/Gather.ts",

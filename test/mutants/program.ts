@@ -218,7 +218,7 @@ export const program: ReadonlyArray<Mutant> = [
     breaks:
       "A checkpoint asks for its cut through the mailbox, which is full of commits that wait for the checkpoint.",
     file: "actors/Wal.ts",
-    find: "cut: Actor.ask(pressing,",
+    find: "cut: Actor.ask(reserved,",
     replace: "cut: Actor.ask(actor,",
     caughtBy: { file: "checkpointWaits", hangs: "may hang" }
   },

@@ -10,7 +10,7 @@
  * I2 Each session's serials follow one another without a hole (`tree/SessionReplay.ts`).
  * I3 What was adopted without being known durable is written again and synced before anything builds on it, because a
  *    page cache may show bytes that the disk does not have.
- * I4 A segment behind the end is removed only when nothing in the log can come to name it any more.
+ * I4 What stood at the end is gone for good before a segment behind it is removed, or anything is written in its place.
  */
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
@@ -165,7 +165,7 @@ const ended = (
   Effect.gen(function*() {
     switch (verdict._tag) {
       case "TornTail": {
-        if (mode === "readWrite" && verdict.leftovers.length > 0) yield* wipe(verdict, opened)
+        if (mode === "readWrite") yield* wipe(verdict, opened)
         for (const sequence of verdict.leftovers) {
           yield* segments.forget(sequence)
           if (mode === "readWrite") yield* disk.unlink(`${directory}/${segmentName(sequence)}`)
@@ -187,20 +187,23 @@ const ended = (
   })
 
 /**
- * Makes sure that no seal names the segments behind the end, before they go. One that is torn across two sectors lacks
- * its last bytes, and those of the next group's header may be the same: were only they to get there before a crash, the
- * old seal would be whole again (I4).
+ * Makes sure that nothing stands at the end. A header that is torn across two sectors may lack its last bytes only, and
+ * those of the one that is written next may be the same: the checksum of the group before, and no records. Were only
+ * they to get there before a crash, the old group would be whole again, and with it all that follows (I4).
  */
 const wipe = (
   { at, segment }: TornTail,
   opened: ReadonlyMap<number, Opened>
-): Effect.Effect<void, StoreError> => {
-  const found = segment === undefined ? undefined : opened.get(segment.sequence)
-  if (segment === undefined || found === undefined) return Effect.void
-  if (at.lsn + GROUP_HEADER_BYTES > segment.base + segment.capacity) return Effect.void
-  const zeros = Buffer.alloc(GROUP_HEADER_BYTES)
-  return Effect.andThen(found.file.write([zeros], fileOffset(segment, at.lsn)), found.file.sync)
-}
+): Effect.Effect<void, StoreError> =>
+  Effect.gen(function*() {
+    const found = segment === undefined ? undefined : opened.get(segment.sequence)
+    if (segment === undefined || found === undefined) return
+    const [header, zeros] = [Buffer.alloc(GROUP_HEADER_BYTES), Buffer.alloc(GROUP_HEADER_BYTES)]
+    yield* found.file.read(header, fileOffset(segment, at.lsn))
+    if (header.equals(zeros)) return
+    yield* found.file.write([zeros], fileOffset(segment, at.lsn))
+    yield* found.file.sync
+  })
 
 const applyAll = (
   { bytes, kind, lsn, records, segment }: ScannedGroup,
