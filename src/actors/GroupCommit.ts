@@ -3,11 +3,12 @@
  *
  * ```
  *   Idle ── flush: somebody waits ──▶ Flushing ── flushed ──▶ Idle, or the next group
+ *     │                                └── flush: many wait for what comes meanwhile ──▶ another beside it
  *     └── idle, after a while: what nobody waits for is synced, or a mark says in the log how far it is durable
  * ```
  *
- * I1 One write is under way at a time; what comes meanwhile is the next.
- * I2 `synced` is answered only after the sync of the log up to there succeeded.
+ * I1 What comes while a write is under way is the next, or one of two (`Flights.ts`).
+ * I2 `synced` is answered only after the sync of the log up to there, and of all before it, succeeded.
  */
 import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -18,6 +19,8 @@ import type { Limits } from "../Limits.ts"
 import { GROUP_HEADER_BYTES } from "../log/Group.ts"
 import type { SealedGroup, Tail } from "../log/Tail.ts"
 import { StoreError } from "../StoreError.ts"
+import type { Flight } from "./commit/Flights.ts"
+import { Flights } from "./commit/Flights.ts"
 import { GroupSpan } from "./commit/GroupSpan.ts"
 import { Promised } from "./commit/Promised.ts"
 import type { Message } from "./commit/Request.ts"
@@ -72,7 +75,7 @@ export class GroupCommit {
   readonly promised: Promised
   private readonly options: Options
   private writtenLsn: number
-  private flushing = false
+  private readonly flights = new Flights()
   private idleDue = false
   private markedLsn = 0
   /** How many the last sync was waited for by, and how many syncs were made in the calling thread one after another. */
@@ -115,7 +118,7 @@ export class GroupCommit {
     const { limits, tail } = this.options
     // What comes while a write is under way, too, goes into groups of a size: their buffers serve again.
     if (tail.openBytes > writeBehindBytes) tail.seal()
-    if (this.flushing) return
+    if (!this.flights.isEmpty) return this.flushBeside()
     if (
       this.waiters.wants("synced", tail.durableLsn) || tail.end - tail.durableLsn > limits.undurableBytes / 2
     ) {
@@ -129,6 +132,14 @@ export class GroupCommit {
     }
   }
 
+  /** Writes beside what is under way what many wait for. */
+  private flushBeside(): void {
+    const { counters: { commits }, flights, options: { tail }, waiters } = this
+    if (!flights.isEnough(commits, tail.segment) || !waiters.wants("synced", flights.end)) return
+    tail.seal()
+    this.start("write and sync")
+  }
+
   private start(job: "write" | "write and sync"): void {
     const { fork, segments, tail } = this.options
     const groups = takeAll(tail)
@@ -136,7 +147,6 @@ export class GroupCommit {
     if (groups.length === 0 && !(synced && this.writtenLsn > tail.durableLsn)) return
     const end = groups.at(-1)?.end ?? this.writtenLsn
     const bytes = groups.reduce((sum, group) => sum + group.bytes.length, 0)
-    this.flushing = true
     this.counters.groups += groups.length
     this.counters.groupBytes += bytes
     if (synced) {
@@ -145,7 +155,10 @@ export class GroupCommit {
     }
     const { writer } = segments
     const once = synced ? segments.oneWrite(groups) : undefined
-    if (once !== undefined && this.isLone()) return this.now(once, end)
+    const alone = once === undefined || writer.thread === "caller" ? undefined : groups[0]?.segment
+    const flight: Flight = { end, synced, alone, exit: undefined }
+    this.flights.begin(flight, this.counters.commits)
+    if (once !== undefined && this.isLone()) return this.now(once, flight)
     this.inARow = 0
     const written = this.span.around({
       first: groups[0]?.lsn ?? end,
@@ -154,7 +167,7 @@ export class GroupCommit {
       write: once === undefined ? segments.write(groups) : undefined,
       sync: once !== undefined ? writer.writeOnce(once) : synced ? writer.sync : undefined
     })
-    fork(Effect.map(Effect.exit(written), (exit) => this.answer({ _tag: "Flushed", end, synced, exit })))
+    fork(Effect.map(Effect.exit(written), (exit) => this.answer({ _tag: "Flushed", flight, exit })))
   }
 
   /** Whether the one who waits writes and syncs on its own stack. */
@@ -163,7 +176,7 @@ export class GroupCommit {
       && !this.span.isTraced
   }
 
-  private now(once: OneWrite, end: number): void {
+  private now(once: OneWrite, flight: Flight): void {
     this.inARow++
     let exit: Exit.Exit<void, StoreError> = Exit.void
     try {
@@ -172,16 +185,25 @@ export class GroupCommit {
       if (!(error instanceof StoreError)) throw error
       exit = Exit.fail(error)
     }
-    this.flushed({ _tag: "Flushed", end, synced: true, exit })
+    this.flushed(flight, exit)
   }
 
-  flushed({ end, exit, synced }: Message & { readonly _tag: "Flushed" }): void {
-    const { durable, failed, poisoned, tail } = this.options
-    this.flushing = false
-    if (Exit.isFailure(exit)) {
-      const failure = Exit.findErrorOption(exit)
-      return failure._tag === "Some" ? poisoned(failure.value) : failed(exit.cause)
+  /** A write has ended. Behind one that failed nothing is told; what is before it is durable. */
+  flushed(flight: Flight, exit: Exit.Exit<void, StoreError>): void {
+    const { failed, poisoned } = this.options
+    flight.exit = exit
+    for (let landed = this.flights.land(); landed?.exit !== undefined; landed = this.flights.land()) {
+      if (Exit.isFailure(landed.exit)) {
+        this.complete()
+        const failure = Exit.findErrorOption(landed.exit)
+        return failure._tag === "Some" ? poisoned(failure.value) : failed(landed.exit.cause)
+      }
+      this.landed(landed)
     }
+  }
+
+  private landed({ end, synced }: Flight): void {
+    const { durable, tail } = this.options
     invariant(end >= this.writtenLsn, "GroupCommit I1")
     this.writtenLsn = end
     this.foresee()
@@ -211,7 +233,7 @@ export class GroupCommit {
   idle(): void {
     const { segments, tail } = this.options
     this.idleDue = false
-    if (this.flushing) return this.scheduleIdle()
+    if (!this.flights.isEmpty) return this.scheduleIdle()
     if (this.lastCommitEnd > tail.durableLsn) {
       tail.seal()
       this.start("write and sync")

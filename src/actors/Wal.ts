@@ -49,8 +49,8 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   const actor = yield* Actor.make<Message>({
     name: "wal",
     capacity: options.limits.mailbox,
-    // A flush, a progress, the idle timer, a cut, the wait for it, and what becomes of the turn and of its pieces.
-    lanes: 7,
+    // Two flushes, a progress, the idle timer, a cut, the wait for it, and what becomes of the turn and of its pieces.
+    lanes: 8,
     receive: (message) => live.receive(message),
     settle: () => live.settle(),
     parked: () => live.parked.length + live.turns.waiting,
@@ -167,7 +167,7 @@ class Live {
       case "Idle":
         return this.group.idle()
       case "Flushed":
-        return this.group.flushed(message)
+        return this.group.flushed(message.flight, message.exit)
       case "Progress":
         this.progressing = false
         return

@@ -31,6 +31,31 @@ export const disk: ReadonlyArray<Mutant> = [
     caughtBy: { file: "segments.crash" }
   },
   {
+    name: "unsynced groups taken along twice",
+    breaks: "Of two writes beside each other the second puts its groups where those of the first stand.",
+    file: "actors/files/LogWriter.ts",
+    find: "    this.taken()\n    this.underWay++\n",
+    replace: "    this.underWay++\n",
+    caughtBy: { file: "flights" }
+  },
+  {
+    name: "write landed before its elder",
+    breaks: "A commit is acknowledged as synced, and what the log has before it is not on the disk.",
+    file: "actors/commit/Flights.ts",
+    find: "return this.flights[0]?.exit === undefined ? undefined : this.flights.shift()",
+    replace:
+      "return this.flights.splice(this.flights.findIndex(({ exit }) => exit !== undefined) >>> 0, 1)[0]",
+    caughtBy: { file: "flights" }
+  },
+  {
+    name: "landed behind a failure",
+    breaks: "A commit is acknowledged as synced, and the write before it failed.",
+    file: "actors/GroupCommit.ts",
+    find: "return failure._tag === \"Some\" ? poisoned(failure.value) : failed(landed.exit.cause)",
+    replace: "failure._tag === \"Some\" ? poisoned(failure.value) : failed(landed.exit.cause)",
+    caughtBy: { file: "flights" }
+  },
+  {
     name: "directory sync dropped",
     breaks: "A segment is written to before its name is durable.",
     file: "actors/files/Segments.ts",

@@ -8,6 +8,7 @@ import type { Durability } from "../../Limits.ts"
 import type { Cut } from "../../log/Group.ts"
 import type { SessionInUse, StoreError } from "../../StoreError.ts"
 import type { Reply } from "../loop/Actor.ts"
+import type { Flight } from "./Flights.ts"
 import type { Intent } from "./Intent.ts"
 import type { Serials } from "./Serials.ts"
 import type { Appended, Piece, Stream } from "./Streams.ts"
@@ -79,12 +80,8 @@ export type Message =
   }
   | { readonly _tag: "Cut"; readonly done: Reply<Cut, StoreError> }
   | { readonly _tag: "Idle" }
-  | {
-    readonly _tag: "Flushed"
-    readonly end: number
-    readonly synced: boolean
-    readonly exit: Exit.Exit<void, StoreError>
-  }
+  /** A write of the log has ended. */
+  | { readonly _tag: "Flushed"; readonly flight: Flight; readonly exit: Exit.Exit<void, StoreError> }
   /** The Tree has moved its visible LSN, or the log has become shorter. */
   | { readonly _tag: "Progress" }
 

@@ -4,7 +4,8 @@
  * A group that somebody waits for is written and synced by one call where that can be. Else it is written, and a sync
  * follows of every file that was written to: where a segment begins, where much was written that nobody waited for.
  *
- * I1 Whatever was written stays listed until a sync has covered it.
+ * I1 Whatever was written stays listed until a sync has covered it. Where a write that is durable by itself fails, what
+ *    it took along is not listed any more: the log is not written to again.
  * I2 A write that is durable by itself covers every group that was written before and not synced: it begins with them,
  *    the same bytes to the same place. Marks are as small as that; a sync of their own would cost more.
  */
@@ -39,6 +40,8 @@ export class LogWriter {
   /** The groups that were written, in their order, while they are few. */
   private readonly groups: Array<SealedGroup> = []
   private bytes = 0
+  /** Writes under way that are durable by themselves: one beside another has nothing to take along. */
+  private underWay = 0
 
   constructor(thread: SyncThread) {
     this.thread = thread
@@ -87,7 +90,11 @@ export class LogWriter {
   /** Does it in the thread of the pool. */
   writeOnce({ buffers, file, position }: OneWrite): Effect.Effect<void, StoreError> {
     this.unsynced.add(file)
-    return Effect.map(file.writeDurably(buffers, position), () => this.covered())
+    this.taken()
+    this.underWay++
+    return Effect.map(file.writeDurably(buffers, position), () => {
+      if (--this.underWay === 0) this.unsynced.clear()
+    })
   }
 
   /** Does it in the calling thread, throwing `StoreError`. */
@@ -99,6 +106,10 @@ export class LogWriter {
 
   private covered(): void {
     this.unsynced.clear()
+    this.taken()
+  }
+
+  private taken(): void {
     this.groups.length = 0
     this.bytes = 0
   }
