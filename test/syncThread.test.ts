@@ -7,6 +7,7 @@ import * as Option from "effect/Option"
 import { Disk } from "../src/disk/Disk.ts"
 import type { DiskFile } from "../src/disk/Disk.ts"
 import { FaultDisk, layer } from "../src/disk/FaultDisk.ts"
+import * as Raw from "../src/Raw.ts"
 import * as Snapshot from "../src/Snapshot.ts"
 import * as Store from "../src/Store.ts"
 import * as Tx from "../src/Tx.ts"
@@ -28,7 +29,10 @@ const has = (store: Store.Store["Service"], key: string) =>
     Effect.provideService(Store.Store, store)
   )
 
-/** Counts groups that are written and synced in the pool and in the calling thread. */
+/** The rest of the process has its turn. */
+const turn = Effect.promise(() => new Promise<void>((resolve) => setImmediate(resolve)))
+
+/** Counts groups that are written and synced in the pool, which takes a turn, and in the calling thread. */
 const counting = (disk: Disk["Service"], calls: Array<string>): Disk["Service"] => {
   const told = (file: DiskFile): DiskFile =>
     watched(file, {
@@ -43,7 +47,10 @@ const counting = (disk: Disk["Service"], calls: Array<string>): Disk["Service"] 
         file.syncSync()
       },
       writeDurably: (...args) =>
-        Effect.andThen(Effect.sync(() => calls.push("pool durable write")), file.writeDurably(...args)),
+        Effect.suspend(() => {
+          calls.push("pool durable write")
+          return Effect.andThen(turn, file.writeDurably(...args))
+        }),
       writeDurablySync: (...args) => {
         calls.push("durable write")
         file.writeDurablySync(...args)
@@ -116,5 +123,29 @@ describe("the log in the calling thread", () => {
         assert.isTrue(yield* has(again.store, `${operation} before`))
         yield* again.close
       }
+    }).pipe(Effect.provide(layer())))
+
+  it.live("is written and synced in the pool where many wait", () =>
+    Effect.gen(function*() {
+      const calls: Array<string> = []
+      const { close, store } = yield* open(options).pipe(
+        Effect.provideService(Disk, counting(yield* Disk, calls))
+      )
+      const raw = Raw.make(store.machine, words)
+      calls.length = 0
+      const writer = async (name: number): Promise<void> => {
+        for (let round = 0; round < 20; round++) {
+          await raw.awaitDurableUnsafe(raw.putUnsafe(bytes(`${name} ${round}`), bytes("value")) + 1)
+        }
+      }
+      yield* Effect.promise(() => Promise.all(Array.from({ length: 64 }, (_, name) => writer(name))))
+      const alone = calls.filter((call) => call === "durable write").length
+      assert.isAtMost(
+        alone,
+        16,
+        "as many as come in a row before anybody else has a turn, and again at the end"
+      )
+      assert.isAbove(calls.length - alone, 20)
+      yield* close
     }).pipe(Effect.provide(layer())))
 })

@@ -109,8 +109,9 @@ export class GroupCommit {
     const visible = this.options.visible()
     this.waiters.completeBelow("memory", visible)
     this.waiters.completeBelow("buffered", Math.min(visible, this.writtenLsn))
+    this.promised.sharers = 0
     const served = this.waiters.completeBelow("synced", Math.min(visible, this.options.tail.durableLsn))
-    if (served > 0) this.served = served
+    if (served > 0) this.served = served + this.promised.sharers
   }
 
   /** Seals and writes what somebody waits for. */
@@ -155,10 +156,11 @@ export class GroupCommit {
     }
     const { writer } = segments
     const once = synced ? segments.oneWrite(groups) : undefined
-    const alone = once === undefined || writer.thread === "caller" ? undefined : groups[0]?.segment
+    const isLone = once !== undefined && this.flights.isEmpty && this.isLone()
+    const alone = once === undefined || isLone ? undefined : groups[0]?.segment
     const flight: Flight = { end, synced, alone, exit: undefined }
     this.flights.begin(flight, this.counters.commits)
-    if (once !== undefined && this.isLone()) return this.now(once, flight)
+    if (isLone) return this.now(once, flight)
     this.inARow = 0
     const written = this.span.around({
       first: groups[0]?.lsn ?? end,

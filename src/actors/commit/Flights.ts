@@ -27,7 +27,7 @@ export interface Flight {
   readonly end: number
   /** Whether all up to there is durable once it has succeeded. */
   readonly synced: boolean
-  /** The segment of one that is durable by itself, off the calling thread: beside it there may be another. */
+  /** The segment of one that is durable by itself, in the pool: beside it there may be another. */
   readonly alone: Segment | undefined
   exit: Exit.Exit<void, StoreError> | undefined
 }

@@ -23,6 +23,8 @@ export interface Options {
 
 interface Shared {
   readonly promise: Promise<void>
+  /** How many have asked for it. */
+  askers: number
   /** The most that was asked for. */
   bound: number
 }
@@ -31,6 +33,8 @@ const kept: Promise<void> = Promise.resolve()
 
 export class Promised {
   private readonly options: Options
+  /** Of those whose promise has been kept, all but the first of each: `Waiters` does not know of them. */
+  sharers = 0
   private asked: Shared | undefined
 
   constructor(options: Options) {
@@ -44,6 +48,7 @@ export class Promised {
     // What nobody has written yet is nothing that the others wait for.
     if (asked !== undefined && lsn <= this.options.end()) {
       if (lsn > asked.bound) asked.bound = lsn
+      asked.askers++
       return asked.promise
     }
     const shared = this.add(lsn)
@@ -59,10 +64,12 @@ export class Promised {
 
   private add(bound: number): Shared {
     const { promise, reject, resolve } = Promise.withResolvers<void>()
-    const shared: Shared = { promise, bound }
+    const shared: Shared = { promise, askers: 1, bound }
     const { reached, waiters } = this.options
     const complete = (error: StoreError | undefined): void => {
       if (this.asked === shared) this.asked = undefined
+      this.sharers += shared.askers - 1
+      shared.askers = 1
       if (error !== undefined) reject(error)
       else if (shared.bound <= reached()) resolve()
       // Others asked for more, and not all of it is visible (I1).
