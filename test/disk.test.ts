@@ -91,6 +91,38 @@ describe("NodeDisk", () => {
     }))
 
   test(
+    "writes durably through a descriptor for each of those under way",
+    (disk, directory) =>
+      Effect.gen(function*() {
+        const one = { mode: "create" } as const
+        const plain = yield* Effect.acquireRelease(disk.open(`${directory}/plain`, one), ({ close }) => close)
+        assert.strictEqual(plain.durableWritesAtOnce, 1)
+        const file = yield* Effect.acquireRelease(
+          disk.open(`${directory}/a`, { ...one, durableWrites: "oneCall" }),
+          ({ close }) => close
+        )
+        if (process.platform !== "linux") return assert.strictEqual(file.durableWritesAtOnce, 1)
+        assert.strictEqual(file.durableWritesAtOnce, 2)
+        const held: Array<{ readonly fd: number; readonly pass: () => void }> = []
+        yield* replaceCalls((real) => ({
+          write: (fd: number, ...rest: [Uint8Array, number, number, number, Answer]) =>
+            held.push({ fd, pass: () => Reflect.apply(real.write, real, [fd, ...rest]) })
+        }))
+        const begin = (position: number) =>
+          Effect.forkChild(file.writeDurably([bytesOf(position)], position), { startImmediately: true })
+        const [first, second] = [yield* begin(0), yield* begin(1)]
+        assert.strictEqual(new Set(held.map(({ fd }) => fd)).size, 2)
+        assert.strictEqual(yield* codeOf(file.writeDurably([bytesOf(2)], 2)), "EBUSY")
+        for (const { pass } of held.splice(0)) pass()
+        yield* Effect.all([Fiber.join(first), Fiber.join(second)])
+        const third = yield* begin(2)
+        held[0]?.pass()
+        yield* Fiber.join(third)
+        assert.deepStrictEqual(yield* contentOf(file), bytesOf(0, 1, 2))
+      })
+  )
+
+  test(
     "gives a descriptor back only after the last operation on it",
     (disk, directory) =>
       Effect.gen(function*() {

@@ -125,13 +125,19 @@ describe("writes beside each other", () => {
 /** Holds back durable writes of the log, and lets each go on as it is told. */
 class Held {
   isArmed = false
+  private readonly atOnce: number
   readonly writes: Array<(how: "pass" | "fail") => void> = []
+
+  constructor(atOnce: number) {
+    this.atOnce = atOnce
+  }
 
   readonly disk = (disk: Disk["Service"]): Disk["Service"] => ({
     ...disk,
     open: (path, how) =>
       Effect.map(disk.open(path, how), (file) => ({
         ...file,
+        durableWritesAtOnce: this.atOnce,
         writeDurably: (buffers, position) =>
           Effect.suspend(() => this.isArmed && path.includes("/log") ? this.wait : Effect.succeed("pass"))
             .pipe(
@@ -156,17 +162,20 @@ const bytes = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text))
 const turns = Effect.repeat(Effect.yieldNow, { times: 50 })
 
 /** A store, and how to commit to it without waiting. */
-const holding = Effect.gen(function*() {
-  const held = new Held()
-  const opened = yield* open({}).pipe(Effect.provideService(Disk, held.disk(yield* Disk)))
-  const put = (key: string) =>
-    words.put(bytes(key), bytes("value")).pipe(
-      Tx.transact({ durability: "synced" }),
-      Effect.provideService(Store.Store, opened.store),
-      Effect.forkDetach
-    )
-  return { ...opened, held, put }
-})
+const holdingOf = (atOnce: number) =>
+  Effect.gen(function*() {
+    const held = new Held(atOnce)
+    const opened = yield* open({}).pipe(Effect.provideService(Disk, held.disk(yield* Disk)))
+    const put = (key: string) =>
+      words.put(bytes(key), bytes("value")).pipe(
+        Tx.transact({ durability: "synced" }),
+        Effect.provideService(Store.Store, opened.store),
+        Effect.forkDetach
+      )
+    return { ...opened, held, put }
+  })
+
+const holding = holdingOf(2)
 
 /** Two commits, each in a write of its own that is held back. */
 const twoOf = ({ held, put, store }: Effect.Success<typeof holding>) =>
@@ -192,6 +201,17 @@ const keysIn = (image: Image) =>
   ).pipe(Effect.map((state) => [...state.values()].flat().map(({ key }) => key)))
 
 describe("commits in two writes beside each other", () => {
+  it.live("go one by one where the file has no more than one durable write at a time", () =>
+    Effect.gen(function*() {
+      const { held, put } = yield* holdingOf(1)
+      held.isArmed = true
+      const puts = yield* Effect.forEach(["a", "b"], (key) => Effect.tap(put(key), () => turns))
+      assert.strictEqual(held.writes.length, 1)
+      held.isArmed = false
+      held.writes[0]?.("pass")
+      yield* Effect.forEach(puts, Fiber.join)
+    }).pipe(Effect.provide(layer())))
+
   it.live("are told in the order of the log", () =>
     Effect.gen(function*() {
       const { before, first, passFirst, passSecond, second, store } = yield* two

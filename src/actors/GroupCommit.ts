@@ -157,7 +157,8 @@ export class GroupCommit {
     const { writer } = segments
     const once = synced ? segments.oneWrite(groups) : undefined
     const isLone = once !== undefined && this.flights.isEmpty && this.isLone()
-    const alone = once === undefined || isLone ? undefined : groups[0]?.segment
+    const isShared = once !== undefined && !isLone && once.file.durableWritesAtOnce > 1
+    const alone = isShared ? groups[0]?.segment : undefined
     const flight: Flight = { end, synced, alone, exit: undefined }
     this.flights.begin(flight, this.counters.commits)
     if (isLone) return this.now(once, flight)

@@ -60,7 +60,12 @@ export interface DiskFile {
     buffers: ReadonlyArray<Uint8Array>,
     position: number
   ) => Effect.Effect<void, StoreError>
-  /** The same in the calling thread, throwing `StoreError`. */
+  /**
+   * How many durable writes may be under way at a time: of so many each hears of every failure of the device that its
+   * bytes may have met with, whoever else is told of it.
+   */
+  readonly durableWritesAtOnce: number
+  /** The same in the calling thread, throwing `StoreError`, with none under way. */
   readonly writeDurablySync: (buffers: ReadonlyArray<Uint8Array>, position: number) => void
   /** Bytes up to the end of the file. */
   readonly size: Effect.Effect<number, StoreError>
@@ -116,7 +121,7 @@ export interface OpenOptions {
   readonly systemCache?: SystemCache
   /**
    * How many calls of the system `writeDurably` takes: `"twoCalls"`, the default, a write and a sync; `"oneCall"` where
-   * the platform has one that does both, for which the file takes a second descriptor. What it promises is the same.
+   * the platform has one that does both, for which the file takes two more descriptors. What it promises is the same.
    */
   readonly durableWrites?: "oneCall" | "twoCalls"
 }

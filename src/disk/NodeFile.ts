@@ -109,6 +109,10 @@ export class NodeFile implements DiskFile {
     })
   }
 
+  get durableWritesAtOnce(): number {
+    return this.transfer.durableWritesAtOnce ?? 1
+  }
+
   readonly writeDurablySync = (buffers: ReadonlyArray<Uint8Array>, position: number): void => {
     if (this.transfer.writeDurablySync === undefined) {
       this.writeSync(buffers, position)

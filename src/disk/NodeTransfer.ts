@@ -21,6 +21,8 @@ export interface Transfer {
   /** The same, durable when it is done; absent where that takes a sync of its own. */
   readonly writeDurably?: Transfer["write"]
   readonly writeDurablySync?: Transfer["writeSync"]
+  /** How many of these may be under way at a time. */
+  readonly durableWritesAtOnce?: number
 }
 
 /** Through the system's cache. */

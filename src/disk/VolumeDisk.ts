@@ -143,6 +143,7 @@ class VolumeFile implements DiskFile {
   // Two operations, as a system may fail or lose its power between the two even where a program asks for both at once.
   readonly writeDurably = (buffers: ReadonlyArray<Uint8Array>, position: number) =>
     Effect.andThen(this.write(buffers, position), this.run(() => this.syncRangeCall(buffers, position)))
+  readonly durableWritesAtOnce = Infinity
   readonly writeDurablySync = (buffers: ReadonlyArray<Uint8Array>, position: number) => {
     this.writeSync(buffers, position)
     this.runSync(this.syncRangeCall(buffers, position))

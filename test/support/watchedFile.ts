@@ -18,6 +18,7 @@ export const watched = (file: DiskFile, changes: Partial<DiskFile>): DiskFile =>
     size: file.size,
     allocate: (bytes: number) => file.allocate(bytes),
     truncate: (bytes: number) => file.truncate(bytes),
+    durableWritesAtOnce: file.durableWritesAtOnce,
     close: file.close,
     ...changes
   }

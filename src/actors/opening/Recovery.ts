@@ -287,7 +287,7 @@ const openSegments = (
         if (mode === "readWrite") yield* disk.unlink(path)
         continue
       }
-      // Most are only read: a second descriptor is for the one that is likely to be gone on with.
+      // Most are only read: more descriptors are for the one that is likely to be gone on with.
       const durableWrites = sequence === last ? "oneCall" : "twoCalls"
       const file = yield* disk.open(path, { mode, durableWrites })
       const header = Buffer.alloc(SEGMENT_HEADER_BYTES)
