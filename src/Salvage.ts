@@ -12,9 +12,10 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { isOfIndexes } from "./actors/commit/Guarded.ts"
-import { making } from "./Destination.ts"
+import { abandon, expectEmpty } from "./Destination.ts"
 import { Disk } from "./disk/Disk.ts"
 import * as NodeDisk from "./disk/NodeDisk.ts"
+import type { StoreId } from "./log/Group.ts"
 import type { ScannedGroup, ScanVerdict } from "./log/ScanAnswer.ts"
 import { Findings } from "./offline/Finding.ts"
 import type { Finding } from "./offline/Finding.ts"
@@ -104,13 +105,18 @@ export const salvageDisk = (options: Options): Effect.Effect<Report, StoreError,
     const source = yield* Source.open(disk, from)
     const findings = new Findings(options.findings ?? 1000)
     const plan = yield* Plan.make(source, findings.add)
+    let made: StoreId | undefined
     const filled = Effect.scoped(Effect.gen(function*() {
       const clock = yield* LogClock.make
-      const made = Store.make(storeOptions(options, plan))
-      const store = yield* Effect.provideService(made, Clock.Clock, clock)
+      const opening = Store.make(storeOptions(options, plan))
+      const store = yield* Effect.provideService(opening, Clock.Clock, clock)
+      made = store.machine.parts.checkpoint.newest().storeId
       return yield* fill(source, plan, new Target(store, clock))
     }))
-    const found = yield* making(disk, to, Effect.tap(filled, () => expectUnchanged(source)))
+    yield* expectEmpty(disk, to)
+    const found = yield* Effect.tap(filled, () => expectUnchanged(source)).pipe(
+      Effect.onError(() => abandon(disk, to, made))
+    )
     return { from, to, ...found, findings: findings.list, more: findings.more }
   }))
 

@@ -73,8 +73,8 @@ export class Store extends Context.Service<Store, {
    * Copies the store into a directory that is empty, or not there yet, while it is in use. The copy is opened as any
    * store is; it has every commit that was acknowledged when it was asked for, with versions and sessions. Checkpoints
    * wait until it is done: the log grows meanwhile, and commits wait where it has come to `checkpoint.hardLogBytes`.
-   * What it has made when it fails is removed. Fails with `InvalidOptions` where the directory is not empty, with
-   * `ReadOnly`, `DiskFailed`, `DiskFull` and `Closed`.
+   * What it has made when it fails is removed. Fails with `InvalidOptions` where the directory is not empty or in that
+   * of the store, `Locked` where somebody else makes a store there, `ReadOnly`, `DiskFailed` and `Closed`.
    */
   readonly backup: (to: string, options?: Backup.Options) => Effect.Effect<Backup.Report, StoreError>
   /**

@@ -138,6 +138,9 @@ export type Layer = ReadonlyArray<KeyspaceWrites>
 /** What a write takes in memory beside its key and value, about. */
 export const writeOverheadBytes = 256
 
+/** Keyspaces that are looked for one by one. */
+const few = 8
+
 /** The writes of a transaction, by keyspace. */
 export class WriteSet {
   /** Bytes of keys and values handed in, overwritten ones included, and of what it takes to hold them. */
@@ -146,6 +149,8 @@ export class WriteSet {
   layers = 0
   /** In the order in which they came; most often one, for which a map would cost more than all else here. */
   private keyspaces: Array<KeyspaceWrites> = []
+  /** The same by name, once there are many. */
+  private byName: Map<string, KeyspaceWrites> | undefined
   /** How to take back the changes since the oldest open mark, newest last. */
   private readonly undo: Array<Change> = []
   /** Those that are open, oldest first. */
@@ -163,6 +168,7 @@ export class WriteSet {
   }
 
   find(name: string): KeyspaceWrites | undefined {
+    if (this.byName !== undefined) return this.byName.get(name)
     for (const writes of this.keyspaces) if (writes.name === name) return writes
     return undefined
   }
@@ -240,6 +246,7 @@ export class WriteSet {
       add(above[index] ?? [])
     }
     this.keyspaces = []
+    this.byName = undefined
     this.undo.length = 0
     this.bytes = 0
     this.layers += taken.length
@@ -264,12 +271,14 @@ export class WriteSet {
     const { layout, name, reducer = 0 } = keyspace
     let writes = this.find(name)
     if (writes === undefined) {
-      writes = new KeyspaceWrites(keyspace)
-      if (this.keyspaces.length > 0) this.keyspaces.push(writes)
-      // An array that grows gets room for many.
-      else this.keyspaces = [writes]
+      writes = this.add(new KeyspaceWrites(keyspace))
       // What came after it is taken back before it.
-      this.undoBy({ undo: () => this.keyspaces.pop() })
+      this.undoBy({
+        undo: () => {
+          this.keyspaces.pop()
+          this.byName?.delete(name)
+        }
+      })
     } else if (writes.layout !== layout) {
       const owner = writes
       const before = { layout: owner.layout, reducer: owner.reducer }
@@ -284,6 +293,16 @@ export class WriteSet {
       }
       this.undoBy({ undo })
     }
+    return writes
+  }
+
+  private add(writes: KeyspaceWrites): KeyspaceWrites {
+    const { byName, keyspaces } = this
+    if (keyspaces.length > 0) keyspaces.push(writes)
+    // An array that grows gets room for many.
+    else this.keyspaces = [writes]
+    if (byName !== undefined) byName.set(writes.name, writes)
+    else if (keyspaces.length > few) this.byName = new Map(keyspaces.map((each) => [each.name, each]))
     return writes
   }
 

@@ -24,6 +24,8 @@ import { add, Counts } from "./support/words.ts"
 /** Small enough that pages are evicted while they are copied, and that there are many segments. */
 const options = { limits: { pageBytes: 1_024, segmentBytes: 16_384, memoryBytes: 512 * 1_024 } }
 const copy = "/copy"
+/** What is left where a copy was given up. */
+const left = ["lock"]
 
 const Rows = Keyspace.bytes("rows")
 const keyOf = (number: number): Uint8Array => Buffer.from(String(number).padStart(8, "0"))
@@ -37,6 +39,25 @@ const append = (number: number, bytes: number, durability: "memory" | "synced") 
 const rows = Snapshot.read()(Stream.runCollect(Rows.range()))
 
 const source = Store.make({ ...options, path: directory })
+
+/** A store of which no copy goes on before it is told so, from where its first bytes are written on. */
+const gated = (asked: Store.Options = { ...options, path: directory }) =>
+  Effect.gen(function*() {
+    const disk = yield* Disk
+    const started = yield* Deferred.make<void>()
+    const going = yield* Deferred.make<void>()
+    const waiting = Effect.andThen(Deferred.succeed(started, undefined), Deferred.await(going))
+    const slow: Disk["Service"] = {
+      ...disk,
+      open: (path, how) =>
+        Effect.map(disk.open(path, how), (file) =>
+          path !== `${copy}/pages` ? file : {
+            ...file,
+            write: (buffers, position) => Effect.andThen(waiting, file.write(buffers, position))
+          })
+    }
+    return { store: yield* Effect.provideService(Store.make(asked), Disk, slow), started, going }
+  })
 /** Runs an effect in the copy, and sees that this is sound. */
 const inCopy = <A, E>(effect: Effect.Effect<A, E, Store.Store>) =>
   Effect.scoped(Effect.gen(function*() {
@@ -195,7 +216,8 @@ describe("a backup", () => {
             failures++
             assert.strictEqual(reason, "DiskFailed", `${operation} ${nth}`)
             if ((yield* disk.kind(copy)) !== "missing") {
-              assert.deepStrictEqual(yield* disk.list(copy), [], `${operation} ${nth}`)
+              const names = yield* disk.list(copy)
+              assert.deepStrictEqual(names.filter((name) => !left.includes(name)), [], `${operation} ${nth}`)
             }
             yield* append(1_000 + failures, 10, "synced")
             yield* store.checkpoint
@@ -203,14 +225,14 @@ describe("a backup", () => {
           for (const name of yield* disk.list(copy)) yield* disk.unlink(`${copy}/${name}`)
         }
         assert.isAbove(failures, 10)
-        const started = yield* Deferred.make<void>()
-        const interrupted = yield* Effect.forkChild(store.backup(copy, {
-          progress: () => Effect.andThen(Deferred.succeed(started, undefined), Effect.never)
+        yield* Effect.scoped(Effect.gen(function*() {
+          const { started, store } = yield* gated({ ...options, path: "/gated" })
+          const interrupted = yield* Effect.forkChild(store.backup(copy))
+          yield* Deferred.await(started)
+          yield* Fiber.interrupt(interrupted)
+          assert.deepStrictEqual(yield* disk.list(copy), left)
+          yield* store.checkpoint
         }))
-        yield* Deferred.await(started)
-        yield* Fiber.interrupt(interrupted)
-        assert.deepStrictEqual(yield* disk.list(copy), [])
-        yield* store.checkpoint
         const { lsn } = yield* store.backup(copy)
         const all = yield* rows
         yield* inCopy(expectState(all, lsn))
@@ -219,12 +241,8 @@ describe("a backup", () => {
 
   it.effect("waits for nobody who gave up, and ends with its store", () =>
     Effect.gen(function*() {
-      const store = yield* source
-      const started = yield* Deferred.make<void>()
-      const going = yield* Deferred.make<void>()
-      const slow = yield* Effect.forkChild(store.backup(copy, {
-        progress: () => Effect.andThen(Deferred.succeed(started, undefined), Deferred.await(going))
-      }))
+      const { going, started, store } = yield* gated()
+      const slow = yield* Effect.forkChild(store.backup(copy))
       yield* Deferred.await(started)
       const other = yield* Effect.forkChild(store.backup("/other"))
       yield* Effect.repeat(Effect.yieldNow, { times: 50 })
@@ -241,13 +259,9 @@ describe("a backup", () => {
     Effect.gen(function*() {
       const log = { "checkpoint.logBytes": 32_768, "checkpoint.hardLogBytes": 65_536 }
       const limits = { ...options.limits, ...log, mailbox: 4 }
-      const store = yield* Store.make({ path: directory, limits })
+      const { going, started, store } = yield* gated({ path: directory, limits })
       yield* Effect.gen(function*() {
-        const started = yield* Deferred.make<void>()
-        const going = yield* Deferred.make<void>()
-        const backup = yield* Effect.forkChild(store.backup(copy, {
-          progress: () => Effect.andThen(Deferred.succeed(started, undefined), Deferred.await(going))
-        }))
+        const backup = yield* Effect.forkChild(store.backup(copy))
         yield* Deferred.await(started)
         const writers = yield* Effect.forEach(
           upTo(40),
@@ -275,19 +289,122 @@ describe("a backup", () => {
 
   it.effect("of a store that is closed meanwhile fails, and does not keep it open", () =>
     Effect.gen(function*() {
-      const started = yield* Deferred.make<void>()
-      const going = yield* Deferred.make<void>()
       const backup = yield* Effect.scoped(Effect.gen(function*() {
-        const store = yield* source
-        const backup = yield* Effect.forkDetach(reasonOf(store.backup(copy, {
-          progress: () => Effect.andThen(Deferred.succeed(started, undefined), Deferred.await(going))
-        })))
+        const { going, started, store } = yield* gated()
+        yield* Effect.provideService(append(1, 10_000, "synced"), Store.Store, store)
+        const backup = yield* Effect.forkDetach(reasonOf(store.backup(copy)))
         yield* Deferred.await(started)
         yield* Effect.forkDetach(Effect.andThen(Effect.yieldNow, Deferred.succeed(going, undefined)))
         return backup
       }))
       assert.strictEqual(yield* Fiber.join(backup), "Closed")
     }).pipe(Effect.provide(layer())))
+
+  it.live("waits for nobody who is told of its progress, and ends when they have heard of the last", () =>
+    Effect.gen(function*() {
+      const log = { "checkpoint.logBytes": 16_384, "checkpoint.hardLogBytes": 32_768 }
+      const limits = { ...options.limits, segmentBytes: 8_192, ...log }
+      const store = yield* Store.make({ path: directory, limits })
+      yield* Effect.gen(function*() {
+        for (const number of upTo(20)) yield* append(number, 200, "synced")
+        // Its commits wait for a checkpoint, and that for the copy.
+        const heard: Array<{ readonly done: number; readonly total: number }> = []
+        const { bytes } = yield* store.backup(copy, {
+          progress: (progress) =>
+            Effect.andThen(
+              Effect.sync(() => heard.push(progress)),
+              Effect.orDie(Effect.provideService(
+                Effect.forEach(upTo(40), (number) => append(1_000 + number, 200, "synced"), {
+                  discard: true
+                }),
+                Store.Store,
+                store
+              ))
+            )
+        })
+        assert.deepStrictEqual(heard.at(-1), { done: bytes, total: bytes })
+        const deaf = yield* Effect.forkChild(store.backup("/deaf", { progress: () => Effect.never }))
+        while ((yield* (yield* Disk).kind("/deaf/super")) === "missing") yield* Effect.yieldNow
+        yield* store.checkpoint
+        assert.isUndefined(deaf.pollUnsafe())
+        yield* Fiber.interrupt(deaf)
+        assert.include(yield* (yield* Disk).list("/deaf"), "super")
+      }).pipe(Effect.provideService(Store.Store, store))
+    }).pipe(Effect.scoped, Effect.provide(layer())))
+
+  it.live("lets a checkpoint begin before the next one", () =>
+    Effect.gen(function*() {
+      const { going, started, store } = yield* gated()
+      const order: Array<string> = []
+      const noted = <A, E>(name: string, effect: Effect.Effect<A, E>) =>
+        Effect.forkChild(Effect.tap(effect, () => Effect.sync(() => order.push(name))))
+      yield* Effect.provideService(append(1, 10_000, "synced"), Store.Store, store)
+      const first = yield* noted("first", store.backup(copy))
+      yield* Deferred.await(started)
+      const second = yield* noted("second", store.backup("/second"))
+      const third = yield* noted("third", store.backup("/third"))
+      yield* Effect.repeat(Effect.yieldNow, { times: 20 })
+      const checkpoint = yield* noted("checkpoint", store.checkpoint)
+      yield* Effect.repeat(Effect.yieldNow, { times: 20 })
+      yield* Deferred.succeed(going, undefined)
+      yield* Effect.forEach(
+        [first, second, third, checkpoint],
+        (fiber) => Fiber.join<unknown, unknown>(fiber)
+      )
+      assert.deepStrictEqual(order, ["first", "checkpoint", "second", "third"])
+    }).pipe(Effect.scoped, Effect.provide(layer())))
+
+  it.live("given up removes nothing of whoever has the directory", () =>
+    Effect.gen(function*() {
+      const disk = yield* Disk
+      const faults = yield* FaultDisk
+      const { going, started, store } = yield* gated()
+      yield* Effect.provideService(append(1, 10_000, "synced"), Store.Store, store)
+      // Both see that nothing is there; the second takes its time to make the directory.
+      const late = (millis: number) => ({ _tag: "Delayed", millis }) as const
+      yield* faults.fail({ operation: "makeDirectory", path: /^\/copy/, at: 1, outcome: late(10) })
+      yield* faults.fail({ operation: "makeDirectory", path: /^\/copy/, at: 2, outcome: late(40) })
+      const first = yield* Effect.forkChild(store.backup(copy))
+      const second = yield* Effect.forkChild(reasonOf(store.backup(copy)))
+      yield* Deferred.await(started)
+      assert.strictEqual(yield* Fiber.join(second), "Locked")
+      yield* faults.heal
+      const third = yield* Effect.forkChild(store.backup("/waits"))
+      while ((yield* disk.kind("/waits/lock")) !== "file") yield* Effect.sleep("1 millis")
+      // Who cleans up takes its time to look what there is.
+      yield* faults.fail({ operation: "list", path: /^\/waits$/, at: 1, outcome: late(20) })
+      const gone = yield* Effect.forkChild(Fiber.interrupt(third))
+      yield* Effect.yieldNow
+      assert.strictEqual(yield* reasonOf(Store.make({ ...options, path: "/waits" })), "Locked")
+      yield* Fiber.join(gone)
+      yield* Deferred.succeed(going, undefined)
+      yield* Fiber.join(first)
+      assert.include(yield* disk.list(copy), "super")
+    }).pipe(Effect.scoped, Effect.provide(layer())))
+
+  it.effect("removes what can be removed", () =>
+    Effect.gen(function*() {
+      const faults = yield* FaultDisk
+      const store = yield* source
+      yield* Effect.provideService(append(1, 10_000, "synced"), Store.Store, store)
+      const outcome = { _tag: "Refused", code: "EIO" } as const
+      yield* faults.fail({ operation: "rename", path: /^\/copy/, outcome })
+      yield* faults.fail({ operation: "unlink", path: /^\/copy\/log/, outcome })
+      assert.strictEqual(yield* reasonOf(store.backup(copy)), "DiskFailed")
+      const names = yield* (yield* Disk).list(copy)
+      assert.deepStrictEqual(names.filter((name) => !name.startsWith("log-")), left)
+    }).pipe(Effect.scoped, Effect.provide(layer())))
+
+  it.effect("is refused in the directory of its store", () =>
+    Effect.gen(function*() {
+      const store = yield* source
+      for (
+        const to of [directory, `${directory}/scratch`, `${directory}/sub/`, `${directory}/../store/log`]
+      ) {
+        assert.strictEqual(yield* reasonOf(store.backup(to)), "InvalidOptions", to)
+      }
+      yield* store.backup(`${directory}-2`)
+    }).pipe(Effect.scoped, Effect.provide(layer())))
 })
 
 suite("a backup", (test) => {

@@ -123,7 +123,7 @@ export interface Failing {
 
 export interface Checkpoint extends Actor.Actor<Message> {
   readonly start: (trigger: Trigger) => Effect.Effect<Report, StoreError>
-  /** Runs an effect while no checkpoint is in flight; those that are asked for meanwhile begin after it. */
+  /** Runs an effect while no checkpoint is in flight; what was asked for meanwhile begins then, a checkpoint first. */
   readonly hold: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | StoreError, R>
   readonly newest: () => Superblock
   /** Slots of the map table and of the catalog, which no page has. */
@@ -146,6 +146,8 @@ export const make = Effect.fnUntraced(
     const holds: Array<Message & { readonly _tag: "Hold" }> = []
     /** A checkpoint is in flight, or held back. */
     let running = false
+    /** Whether it was held back last: then whoever waits for one comes first. */
+    let wasHeld = false
     const actor = yield* Actor.make<Message>({
       name: "checkpoint",
       capacity: options.limits.mailbox,
@@ -158,16 +160,17 @@ export const make = Effect.fnUntraced(
         for (const { done } of served.splice(0)) done(message.exit)
       },
       settle: () => {
-        while (!running && holds.length > 0) {
+        while (!running && holds.length > 0 && !(wasHeld && waiting.length > 0)) {
           const { done, hold } = holds.shift() as typeof holds[number]
           if (hold.state === "over") continue
-          running = true
+          running = wasHeld = true
           hold.state = "held"
           done(Exit.void)
         }
         const first = waiting[0]
         if (running || first === undefined) return
         running = true
+        wasHeld = false
         // Everybody who asked before the cut is served by it.
         served = waiting.splice(0)
         options.fork(Effect.map(Effect.exit(coordinator.run(first.trigger)), (exit) => {

@@ -226,8 +226,16 @@ export const program: ReadonlyArray<Mutant> = [
     name: "checkpoints beside a backup",
     breaks: "A checkpoint writes over what the superblocks that are copied refer to.",
     file: "actors/Checkpoint.ts",
-    find: "          running = true\n          hold.state",
+    find: "          running = wasHeld = true\n          hold.state",
     replace: "          hold.state",
+    caughtBy: { file: "backup" }
+  },
+  {
+    name: "backups one after another",
+    breaks: "While backups wait for each other no checkpoint begins, and commits wait for all of them.",
+    file: "actors/Checkpoint.ts",
+    find: "!(wasHeld && waiting.length > 0)",
+    replace: "!(wasHeld && waiting.length < 0)",
     caughtBy: { file: "backup" }
   },
   {

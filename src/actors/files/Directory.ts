@@ -169,8 +169,11 @@ const survey = (
       : yield* missing(`${directory}/${SUPERBLOCK_FILE}`)
   })
 
+/** Whether a file is one of those of a lock. */
+export const isLockFile = (name: string): boolean => lockFiles.test(name)
+
 const isOurs = (name: string): boolean =>
-  own.has(name) || lockFiles.test(name) || parseSegmentName(name) !== undefined
+  own.has(name) || isLockFile(name) || parseSegmentName(name) !== undefined
 
 /** Makes a store. Until `super` has its name, a crash leaves nothing that the next attempt would not remove. */
 const create = (options: Options): Effect.Effect<void, StoreError> =>
@@ -183,7 +186,7 @@ const create = (options: Options): Effect.Effect<void, StoreError> =>
       yield* disk.syncDirectory(directory)
     }
     for (const name of yield* disk.list(directory)) {
-      if (name !== creatingName && !lockFiles.test(name)) yield* disk.unlink(at(name))
+      if (name !== creatingName && !isLockFile(name)) yield* disk.unlink(at(name))
     }
     yield* writeFile(disk, at(pagesName), PageFileHeader.encode(pageBytes, storeId))
     const first = fresh(options)
