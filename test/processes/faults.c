@@ -21,7 +21,7 @@
  *   24      4     seen: calls that counted so far
  *   28      4     struck: calls that were struck
  *   32      4     last: bit of the call that was struck last
- *   36      4     again: syncs of a file after a sync of it failed
+ *   36      4     again: syncs of a file after a sync of it failed; one that a descriptor is told of it by is none
  *   40      64    match: text that the path must contain; zeros match every path
  *   104     48    seen, for each bit, whether it counts or not
  *
@@ -56,7 +56,7 @@ struct board {
 
 #define FILES 4096
 struct tracked {
-  int under, failed, durable;
+  int under, failed, told, durable;
   char path[PATH_MAX];
 };
 
@@ -256,29 +256,38 @@ static int struckWrite(int call, int fd, const struct iovec *parts, int count, o
 }
 
 /* A sync failed: whoever syncs this file again, through whichever descriptor, does what must not be done. */
-static void fail(const char *path) {
+static void fail(int told, const char *path) {
+  files[told]->told = 1;
   for (int fd = 0; fd < FILES; fd++) {
     if (fileOf(fd) != NULL && strcmp(files[fd]->path, path) == 0) files[fd]->failed = 1;
   }
 }
 
+/* Whether a durable write fails because a sync did through another descriptor: the kernel tells each of them once, so
+   that who wrote beside that one, and whose bytes may be gone with it, hears of it. */
+static int hears(struct tracked *file) {
+  if (!file->failed || file->told) return 0;
+  file->told = 1;
+  return 1;
+}
+
 /* What becomes of a struck sync: 0 where it says that it succeeded. */
 static int struckSync(int fd, const char *path) {
   if (board->action == TORN || board->action == KILL_AFTER) end();
+  if (board->action != LIE) fail(fd, path);
   if (board->action >= DROP) forget(fd, everything, 1);
-  if (board->action == LIE) return 0;
-  fail(path);
-  return refused();
+  return board->action == LIE ? 0 : refused();
 }
 
 /* The sync at the end of a write, where its descriptor asks for one. */
 static ssize_t durably(int fd, off64_t offset, ssize_t written) {
   struct tracked *file = fileOf(fd);
   if (file == NULL || !file->durable || written <= 0) return written;
-  if (file->failed) __atomic_fetch_add(&board->again, 1, __ATOMIC_SEQ_CST);
+  if (file->told) __atomic_fetch_add(&board->again, 1, __ATOMIC_SEQ_CST);
   if (strike(DSYNC, file->path) > 0) return struckSync(fd, file->path) == 0 ? written : -1;
+  /* What one that fails has taken back by now is not durable; what is forgotten before it fails is. */
   if (board->action >= DROP) forget(fd, (struct span){ULONG_MAX, offset, offset + written}, 0);
-  return written;
+  return hears(file) ? refused() : written;
 }
 
 ssize_t write(int fd, const void *buffer, size_t bytes) {
@@ -382,7 +391,7 @@ static int opened(int fd, const char *path, int flags) {
   if (files[fd] == NULL) files[fd] = malloc(sizeof(struct tracked));
   if (files[fd] == NULL) abort();
   files[fd]->under = counts(path);
-  files[fd]->failed = 0;
+  files[fd]->failed = files[fd]->told = 0;
   files[fd]->durable = (flags & O_DSYNC) == O_DSYNC;
   name(files[fd], path);
   return fd;
