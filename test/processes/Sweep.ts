@@ -32,7 +32,7 @@ export interface Said {
   kept: number
   synced: number
   highest: number
-  /** Commits after that one that may be there: what the lives since then had in flight. */
+  /** Commits after that one that may be there: what its life had in flight, and each since then. */
   unsaid: number
   readonly errors: Array<string>
   /** Acknowledged after an error, in the same life of the store. */
@@ -204,8 +204,10 @@ export class Sweep {
       current.ended = true
       current.struck = Number(second)
       current.again = Number(third)
-    } else if (first === "life") current.failing = false
-    else if (first === "failed") {
+    } else if (first === "life") {
+      current.failing = false
+      current.unsaid += inFlight
+    } else if (first === "failed") {
       current.failing = true
       current.errors.push(line.slice(7))
     } else if (first !== "point") {
