@@ -14,6 +14,7 @@ import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type { AnySpan } from "effect/Tracer"
+import { atOnce } from "../disk/Disk.ts"
 import { invariant } from "../Invariant.ts"
 import type { Limits } from "../Limits.ts"
 import { GROUP_HEADER_BYTES } from "../log/Group.ts"
@@ -161,22 +162,28 @@ export class GroupCommit {
     const alone = isShared ? groups[0]?.segment : undefined
     const flight: Flight = { end, synced, alone, exit: undefined }
     this.flights.begin(flight, this.counters.commits)
-    if (isLone) return this.now(once, flight)
+    if (isLone && this.inARow < mostInARow) return this.now(once, flight)
     this.inARow = 0
     const written = this.span.around({
       first: groups[0]?.lsn ?? end,
       end,
       bytes,
       write: once === undefined ? segments.write(groups) : undefined,
-      sync: once !== undefined ? writer.writeOnce(once) : synced ? writer.sync : undefined
+      sync: once !== undefined ? this.writingOnce(once, isLone) : synced ? writer.sync : undefined
     })
-    fork(Effect.map(Effect.exit(written), (exit) => this.answer({ _tag: "Flushed", flight, exit })))
+    // Everything else in the process goes first.
+    const later = isLone ? Effect.andThen(Effect.yieldNow, written) : written
+    fork(Effect.map(Effect.exit(later), (exit) => this.answer({ _tag: "Flushed", flight, exit })))
   }
 
-  /** Whether the one who waits writes and syncs on its own stack. */
+  /** Whether the one who waits writes and syncs in the thread of the program, mostly on its own stack. */
   private isLone(): boolean {
-    return this.options.segments.writer.thread === "caller" && this.served <= 1 && this.inARow < mostInARow
-      && !this.span.isTraced
+    return this.options.segments.writer.thread === "caller" && this.served <= 1 && !this.span.isTraced
+  }
+
+  private writingOnce(once: OneWrite, isLone: boolean): Effect.Effect<void, StoreError> {
+    const { writer } = this.options.segments
+    return isLone ? atOnce(() => writer.writeOnceNow(once)) : writer.writeOnce(once)
   }
 
   private now(once: OneWrite, flight: Flight): void {

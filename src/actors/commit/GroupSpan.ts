@@ -51,7 +51,7 @@ export class GroupSpan {
   around({ bytes, end, first, sync, write }: Write): Effect.Effect<void, StoreError> {
     const links = this.links
     const commits = this.take()
-    const synced = sync === undefined ? Effect.void : this.timed(sync)
+    const synced = sync === undefined ? Effect.void : this.timed(sync, this.depart())
     const job = write === undefined ? synced : sync === undefined ? write : Effect.andThen(write, synced)
     if (links.length === 0) return job
     this.links = []
@@ -67,7 +67,7 @@ export class GroupSpan {
   /** Writes and syncs in the calling thread, where no span is asked for. */
   now(write: () => void): void {
     this.take()
-    const told = this.begin()
+    const told = this.begin(this.depart())
     write()
     told()
   }
@@ -79,10 +79,15 @@ export class GroupSpan {
     return count
   }
 
-  /** A sync begins; to be called when it is done. Answers its milliseconds. */
-  private begin(): () => number {
+  /** All that is there is on its way to a sync; answers when the first of it came. */
+  private depart(): bigint | undefined {
     const { since } = this
     this.since = undefined
+    return since
+  }
+
+  /** A sync begins, of commits since then; to be called when it is done. Answers its milliseconds. */
+  private begin(since: bigint | undefined): () => number {
     const begun = this.clock.monotonicTimeNanosUnsafe()
     return () => {
       const ended = this.clock.monotonicTimeNanosUnsafe()
@@ -92,9 +97,12 @@ export class GroupSpan {
     }
   }
 
-  private timed(sync: Effect.Effect<void, StoreError>): Effect.Effect<void, StoreError> {
+  private timed(
+    sync: Effect.Effect<void, StoreError>,
+    since: bigint | undefined
+  ): Effect.Effect<void, StoreError> {
     return Effect.suspend(() => {
-      const told = this.begin()
+      const told = this.begin(since)
       return Effect.flatMap(
         sync,
         () => Effect.annotateCurrentSpan(Telemetry.Attribute.groupSyncMillis, told())
