@@ -213,12 +213,15 @@ const load =
     }
   }
 
-const write = (raw: Raw): (writing: Writing) => Promise<void> =>
-  writersOf(async (key, value) => {
+const write = (raw: Raw): (writing: Writing) => Promise<void> => {
+  const commit = (key: Uint8Array, value: Uint8Array): Promise<void> => {
     let lsn = -1
-    while (!admitted(() => lsn = raw.putUnsafe(key, value))) await turn()
-    await raw.awaitDurableUnsafe(lsn + 1)
-  })
+    return admitted(() => lsn = raw.putUnsafe(key, value))
+      ? raw.awaitDurableUnsafe(lsn + 1)
+      : turn().then(() => commit(key, value))
+  }
+  return writersOf(commit)
+}
 
 export const settle = (runtime: Runtime): Promise<void> =>
   runtime.runPromise(Effect.gen(function*() {

@@ -52,11 +52,9 @@ export class Records {
     return this.scratch.bytes
   }
 
-  /** A key that stays. */
+  /** A key that stays; many share memory, as a program's would: one of its own costs as much as an engine's part. */
   keyCopy(index: number): Buffer {
-    const { bytes, words } = scratchKey()
-    this.fill(words, index)
-    return bytes
+    return Buffer.from(this.key(index))
   }
 
   /** Writes a key over four words. */
