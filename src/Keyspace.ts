@@ -23,6 +23,7 @@ import { decoded, entryOf, expiryOf, Form, isBytes, keyBytes, noValue } from "./
 import { checkKeyspaceName } from "./Given.ts"
 import * as Key from "./Key.ts"
 import type { Merging } from "./own/Merges.ts"
+import * as Primitive from "./Primitive.ts"
 import * as Raw from "./Raw.ts"
 import * as Reducer from "./Reducer.ts"
 import type { Columns, Row } from "./Row.ts"
@@ -235,16 +236,10 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
     )
 
   readonly put = (key: K, value: V, options?: PutOptions): Effect.Effect<void, StoreError, Tx> =>
-    Tx.use((tx) => {
-      const encoded = this.encodeKey(key)
-      return isBytes(encoded) ? this.write(tx, encoded, value, options) : encoded
-    })
+    Primitive.use(Tx, this, this.writeKey, key, value, options)
 
   readonly remove = (key: K): Effect.Effect<void, StoreError, Tx> =>
-    Tx.use((tx) => {
-      const encoded = this.encodeKey(key)
-      return isBytes(encoded) ? tx.remove(this, encoded) : encoded
-    })
+    Primitive.use(Tx, this, this.removeKey, key, undefined, undefined)
 
   readonly insert = (
     key: K,
@@ -300,12 +295,19 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
     columns: Columns,
     answer: (row: Row | undefined) => Effect.Effect<A, E, R>
   ): Effect.Effect<A, E | StoreError, R | Snapshot> {
-    return Snapshot.use((snapshot): Effect.Effect<A, E | StoreError, R> => {
-      const encoded = this.encodeKeyBriefly(key)
-      if (!isBytes(encoded)) return encoded
-      const looked = snapshot.look(this, encoded, columns)
-      return isHere(looked) ? answer(looked) : Effect.flatMap(looked, answer)
-    })
+    return Primitive.use(Snapshot, this, this.look<A, E, R>, key, columns, answer)
+  }
+
+  private look<A, E, R>(
+    snapshot: Snapshot["Service"],
+    key: K,
+    columns: Columns,
+    answer: (row: Row | undefined) => Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E | StoreError, R> {
+    const encoded = this.encodeKeyBriefly(key)
+    if (!isBytes(encoded)) return encoded
+    const looked = snapshot.look(this, encoded, columns)
+    return isHere(looked) ? answer(looked) : Effect.flatMap(looked, answer)
   }
 
   /** What `answer` makes of a key's row, and writes of it, in one step. */
@@ -317,29 +319,25 @@ class Declared<K, V, P> extends Form<K, V, P> implements Keyspace<K, V, P> {
   ): Effect.Effect<A, E | StoreError, Tx | Snapshot> {
     return Effect.suspend(() => {
       const encoded = this.encodeKey(key)
-      return isBytes(encoded) ?
-        decide(
-          this,
-          encoded,
-          columns,
-          (row, tx) =>
-            answer(
-              row,
-              (next) =>
-                Option.isSome(next) ? this.write(tx, encoded, next.value, options) : tx.remove(this, encoded)
-            )
-        ) :
-        encoded
+      if (!isBytes(encoded)) return encoded
+      const write = (tx: Tx["Service"]): WriteNext<V> => (next) =>
+        Option.isSome(next) ? this.write(tx, encoded, next.value, options) : tx.remove(this, encoded)
+      return decide(this, encoded, columns, (row, tx) => answer(row, write(tx)))
     })
   }
 
+  private writeKey(tx: Tx["Service"], key: K, value: V, options: PutOptions | undefined) {
+    const encoded = this.encodeKey(key)
+    return isBytes(encoded) ? this.write(tx, encoded, value, options) : encoded
+  }
+
+  private removeKey(tx: Tx["Service"], key: K) {
+    const encoded = this.encodeKey(key)
+    return isBytes(encoded) ? tx.remove(this, encoded) : encoded
+  }
+
   /** Writes at once. */
-  private write(
-    tx: Tx["Service"],
-    encoded: Uint8Array,
-    value: V,
-    options: PutOptions | undefined
-  ): Effect.Effect<void, StoreError> {
+  private write(tx: Tx["Service"], encoded: Uint8Array, value: V, options: PutOptions | undefined) {
     const stored = this.encodeValue(value)
     return isBytes(stored) ? tx.put(this, encoded, stored, expiryOf(options, tx.now)) : stored
   }

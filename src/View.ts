@@ -32,6 +32,9 @@ export class View {
   readonly now: number
   private readonly machine: Machine
   private readonly reader: Reader
+  /** What was read last, and the tree of it, which for a view is one. */
+  private keyspace: Declared | undefined
+  private tree: Root | Exit.Exit<undefined, StoreError> = none
   /** Whether it may be read through. */
   isOpen = true
 
@@ -332,7 +335,14 @@ export class View {
     if (this.reader.pin.isExpired) return Exit.fail(this.expired())
     // A body that outlives the store would otherwise be served for as long as it asks for pages that are in memory.
     const failure = this.machine.unavailable()
-    return failure === undefined ? this.machine.root(keyspace, this.at) : Exit.fail(failure)
+    if (failure !== undefined) return Exit.fail(failure)
+    if (keyspace === this.keyspace) return this.tree
+    const root = this.machine.root(keyspace, this.at)
+    if (isRoot(root)) {
+      this.keyspace = keyspace
+      this.tree = root
+    }
+    return root
   }
 }
 

@@ -205,6 +205,40 @@ suite("keyspace", (test) => {
       assert.strictEqual((yield* refusal(Words.stat))._tag, "LayoutMismatch")
     }))
 
+  test("a raw door that stays open sees what has become of its keyspace", () =>
+    Effect.gen(function*() {
+      const raw = yield* Blobs.raw
+      const key = Uint8Array.of(1)
+      const seen = () => raw.getUnsafe(key)
+      assert.isUndefined(seen())
+      for (const round of [1, 2, 3]) {
+        yield* write(Blobs.put(key, Uint8Array.of(round)))
+        assert.deepStrictEqual(seen(), Uint8Array.of(round))
+        yield* write(round === 2 ? Blobs.drop : Blobs.clear)
+        assert.isUndefined(seen())
+        assert.deepStrictEqual(raw.getManyUnsafe([key, key]), [undefined, undefined])
+      }
+      raw.putUnsafe(key, Uint8Array.of(4))
+      assert.deepStrictEqual(seen(), Uint8Array.of(4))
+      yield* write(Blobs.drop)
+      yield* write(Keyspace.make(Blobs.name, { key: Key.Int, value: Schema.Int }).put(1, 2))
+      for (const _ of [1, 2]) assert.throws(seen, /layout/)
+    }))
+
+  test("each declaration of a name is held to the layout that is stored, in one snapshot too", () =>
+    Effect.gen(function*() {
+      const Numbers = Keyspace.make("words", { key: Key.Int, value: Schema.Int })
+      yield* fill(["a"])
+      yield* read(Effect.gen(function*() {
+        for (const _ of [1, 2]) {
+          assert.deepStrictEqual(yield* Words.get("a"), Option.some("A"))
+          assert.strictEqual((yield* refusal(Numbers.get(1)))._tag, "LayoutMismatch")
+        }
+        assert.isTrue(Option.isNone(yield* Blobs.get(Uint8Array.of(1))))
+        assert.deepStrictEqual(yield* Words.get("a"), Option.some("A"))
+      }))
+    }))
+
   test("keyspaces do not touch each other, whatever their layouts", () =>
     Effect.gen(function*() {
       const spaces = [

@@ -41,7 +41,7 @@ const floors: ReadonlyArray<ReadonlyArray<string>> = [
   ["Guards"],
   ["Machine"],
   ["Costs"],
-  ["Row"],
+  ["Primitive", "Row"],
   ["Backup", "Feed", "Inspect", "Raw", "Series", "View"],
   ["Store"],
   ["ByKey"],
