@@ -33,6 +33,7 @@ import { open } from "./Snapshot.ts"
 import type { StoreError } from "./StoreError.ts"
 import { Conflict, storeError, TurnExpired } from "./StoreError.ts"
 import * as Telemetry from "./Telemetry.ts"
+import { View } from "./View.ts"
 
 /** Options of a transaction. */
 export interface Options {
@@ -91,7 +92,7 @@ class Attempts<A, B, E, R> {
     const closed = options.session?.serials.closed
     if (closed !== undefined) return Effect.fail(closed)
     const view = open(machine, "transaction")
-    if (Exit.isExit(view)) return view
+    if (!(view instanceof View)) return view
     const durability = options.durability ?? machine.durability
     const running = new Running(machine, view, {
       durability,
@@ -158,9 +159,7 @@ class Attempts<A, B, E, R> {
       return Exit.succeed(answer(value, lsn))
     }
     // Decided at once, as most that need not wait for the disk are.
-    const isDecided = (effect: typeof verdict): effect is Exit.Exit<number | undefined, StoreError> =>
-      Exit.isExit(effect)
-    if (isDecided(verdict) && Exit.isSuccess(verdict)) return decided(verdict.value)
+    if (isDecided(verdict)) return decided(verdict.value)
     if (intent.isAppended && span === undefined && hooks.length === 0) return durably(verdict, value, answer)
     return Effect.flatMap(Effect.onExit(verdict, () => Effect.sync(leave)), decided)
   }
@@ -233,6 +232,10 @@ class Attempts<A, B, E, R> {
     return this.work.restore(this.work.machine.caughtUp)
   }
 }
+
+/** No look for a type id: every transaction comes here. */
+const isDecided = <A>(effect: Effect.Effect<A, StoreError>): effect is Exit.Success<A> =>
+  (effect as Partial<Exit.Success<A>>)._tag === "Success"
 
 /** What a body has written and read, as the Wal is asked to commit it. */
 class Asked implements Intent {

@@ -13,26 +13,13 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Effectable from "effect/Effectable"
 
-type AnyUse = Use<unknown, unknown, unknown, unknown, unknown, unknown, unknown, unknown, unknown>
-
 /** A method of `T`. */
 type Method<T, S, K, V, W, B> = (this: T, service: S, key: K, value: V, more: W) => B
 
-/** What makes an object an effect. */
-const Base = function() {} as unknown as new<A, E, R>() => Effect.Effect<A, E, R>
-Base.prototype = Effectable.Prototype<AnyUse>({
-  label: "heartwood/Use",
-  evaluate({ context }) {
-    const { key, method, more, target, value } = this
-    const service = Context.getUnsafe(context, this.service as Context.Key<never, unknown>)
-    return method.call(target, service, key, value, more)
-  }
-})
-
-class Use<I, S, T, K, V, W, A, E, R> extends Base<A, E, R | I> {
+class Use<I, S, T, K, V, W, B> {
   readonly service: Context.Key<I, S>
   readonly target: T
-  readonly method: Method<T, S, K, V, W, Effect.Effect<A, E, R>>
+  readonly method: Method<T, S, K, V, W, B>
   readonly key: K
   readonly value: V
   readonly more: W
@@ -40,12 +27,11 @@ class Use<I, S, T, K, V, W, A, E, R> extends Base<A, E, R | I> {
   constructor(
     service: Context.Key<I, S>,
     target: T,
-    method: Method<T, S, K, V, W, Effect.Effect<A, E, R>>,
+    method: Method<T, S, K, V, W, B>,
     key: K,
     value: V,
     more: W
   ) {
-    super()
     this.service = service
     this.target = target
     this.method = method
@@ -55,6 +41,22 @@ class Use<I, S, T, K, V, W, A, E, R> extends Base<A, E, R | I> {
   }
 }
 
+type AnyUse =
+  & Effect.Effect<unknown>
+  & Use<never, unknown, unknown, unknown, unknown, unknown, Effect.Effect<unknown>>
+
+// What makes an object an effect, without the call of another constructor.
+Object.setPrototypeOf(
+  Use.prototype,
+  Effectable.Prototype<AnyUse>({
+    label: "heartwood/Use",
+    evaluate({ context }) {
+      const { key, method, more, service, target, value } = this
+      return method.call(target, Context.getUnsafe(context, service), key, value, more)
+    }
+  })
+)
+
 /** What a method of `target` makes of a service and of what it is given here. */
 export const use = <I, S, T, K, V, W, A, E, R>(
   service: Context.Key<I, S>,
@@ -63,4 +65,5 @@ export const use = <I, S, T, K, V, W, A, E, R>(
   key: K,
   value: V,
   more: W
-): Effect.Effect<A, E, R | I> => new Use(service, target, method, key, value, more)
+): Effect.Effect<A, E, R | I> =>
+  new Use(service, target, method, key, value, more) as unknown as Effect.Effect<A, E, R | I>

@@ -79,7 +79,7 @@ export class Pins {
   add(lsn: number): Pin {
     this.readers++
     const index = this.above(lsn)
-    const before = this.pinned[index - 1]
+    const before = this.before(index)
     if (before !== undefined && before.lsn === lsn) {
       before.readers++
       return before
@@ -140,15 +140,19 @@ export class Pins {
 
   /** The pin at exactly this LSN. */
   at(lsn: number): Pin | undefined {
-    const pin = this.pinned[this.above(lsn) - 1]
+    const pin = this.before(this.above(lsn))
     return pin !== undefined && pin.lsn === lsn ? pin : undefined
   }
 
   /** The newest reader's pin at or below `to`, if it is above `from`: the one that needs [from, to). */
   holder(from: number, to: number): Pin | undefined {
-    if (this.pinned.length === 0) return undefined
-    const pin = this.pinned[this.above(to) - 1]
+    const pin = this.before(this.above(to))
     return pin !== undefined && pin.lsn > from ? pin : undefined
+  }
+
+  /** The pin before an index. Before the first there is none: V8 would look for a property named "-1", for 50 ns. */
+  private before(index: number): Pin | undefined {
+    return index === 0 ? undefined : this.pinned[index - 1]
   }
 
   /** Index of the first pin above `lsn`. */
