@@ -10,6 +10,10 @@ import { join } from "node:path"
 
 const mount = "/sys/fs/cgroup"
 
+/** As little as the kernel can be asked to leave a group. */
+const emptyBytes = 1 << 20
+const attempts = 100
+
 /** Directory of this process's own group, and the file of a group that holds its limit. */
 const own = (): { readonly directory: string; readonly limit: string } | undefined => {
   const lines = readFileSync("/proc/self/cgroup", "utf8").trim().split("\n").map((line) => line.split(":"))
@@ -49,6 +53,19 @@ export class Held {
 
   limit(bytes: number): void {
     writeFileSync(this.limitFile, `${bytes}`)
+  }
+
+  /** What its processes have left in the system's cache goes, as far as it is written: once they have ended. */
+  async empty(): Promise<void> {
+    for (let attempt = 0; attempt < attempts; attempt++) {
+      try {
+        return this.limit(emptyBytes)
+      } catch {
+        // Busy: some of it is on its way to the disk.
+        await new Promise((resolve) => setTimeout(resolve, 100))
+      }
+    }
+    throw new Error("the system keeps files in memory that nobody has open")
   }
 
   /** Works once the processes have ended. */

@@ -4,7 +4,7 @@
  * The engine that begins changes with each repetition. An engine that fails is left out from there on, with the
  * reason: a peer that is not installed, or breaks, must not take the others' numbers with it.
  */
-import { mkdirSync } from "node:fs"
+import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync } from "node:fs"
 import { join } from "node:path"
 import type { Sample } from "../workloads/Measure.ts"
 import type { Setting } from "../workloads/Stage.ts"
@@ -66,18 +66,37 @@ const setHeld = async (
   context: Context
 ): Promise<void> => {
   const { child, engine } = player
-  player.held = Held.make(engine.replace(":", "-"))
-  if (player.held === undefined) throw new Error("no control group can be made here to hold it to its memory")
+  const name = engine.replace(":", "-")
+  player.held = Held.make(name)
+  const filling = Held.make(`${name}-filling`)
+  if (player.held === undefined || filling === undefined) {
+    throw new Error("no control group can be made here to hold it to its memory")
+  }
   const filler = new Child()
+  filling.add(filler.pid)
   try {
     await filler.ask({ do: "fill", engine, setting: { ...setting, memoryBytes: fillBytes } })
     await filler.ask({ do: "close" })
   } finally {
     await filler.kill()
   }
+  // Who reads what another process has left in memory is charged nothing for it.
+  syncAll(setting.directory)
+  await filling.empty()
+  filling.remove()
   player.held.add(child.pid)
   await set(section, player, { ...setting, made: true }, context)
   player.held.limit(anonymousBytes(child.pid) + (section.heldBytes ?? 0))
+}
+
+/** Until it is on the disk the system cannot let it go. */
+const syncAll = (directory: string): void => {
+  for (const entry of readdirSync(directory, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue
+    const file = openSync(join(entry.parentPath, entry.name), "r")
+    fsyncSync(file)
+    closeSync(file)
+  }
 }
 
 /** Garbage of a process that is held must fit beside what it is held to. */

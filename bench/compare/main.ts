@@ -66,7 +66,10 @@ const versions: Record<string, string> = {}
 const done: Array<SectionResult> = []
 const notes: Array<string> = [
   "YCSB A with a cache of 10 % (`limited`): these processes are not held to the same memory, so only the bytes written "
-  + "for each update are compared; lmdb has no cache of its own to make smaller and is not among them. In `held` they are"
+  + "for each update are compared; lmdb has no cache of its own to make smaller and is not among them. In `held` they are",
+  "`held`: around a page that is touched in a map of a file, the system reads as much as the device is set to "
+  + "(`/sys/block/*/queue/read_ahead_kb`: 128 KiB to 8 MiB on machines seen). lmdb is told that it shall not; classic-level has "
+  + "no such option, and its number says more about that setting than about LevelDB"
 ]
 const seconds = (): number => (Date.now() - begun.getTime()) / 1_000
 const say = (line: string): void => console.log(`${seconds().toFixed(0).padStart(5)} s ${line}`)
