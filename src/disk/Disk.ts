@@ -162,6 +162,11 @@ export class Disk extends Context.Service<Disk, {
   readonly lock: (path: string, mode?: LockMode) => Effect.Effect<void, StoreError, Scope.Scope>
   /** Bytes that a writer may still add to the file system of this directory. */
   readonly freeBytes: (directory: string) => Effect.Effect<number, StoreError>
+  /**
+   * Writes zeros to memory that was never touched, in another thread, so that it is that one for which the system finds
+   * and clears it; `done` once it is over, whether it worked or not. Missing where nothing of that kind is there.
+   */
+  readonly populate?: ((memory: Uint8Array, done: () => void) => void) | undefined
   readonly counters: Readonly<Counters>
 }>()("heartwood/disk/Disk") {}
 

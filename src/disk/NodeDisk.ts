@@ -23,6 +23,7 @@ import { isNoDirect, openDirect } from "./NodeDirect.ts"
 import { openDurable } from "./NodeDurable.ts"
 import { NodeFile } from "./NodeFile.ts"
 import { lock } from "./NodeLock.ts"
+import { nodePopulate } from "./NodePopulate.ts"
 import type { Transfer } from "./NodeTransfer.ts"
 import { CachedTransfer } from "./NodeTransfer.ts"
 
@@ -71,7 +72,8 @@ const make = (counters: Counters): Disk["Service"] => {
       Effect.map(
         call<fs.StatsFs>("freeBytes", path, (done) => fs.statfs(at(path), done)),
         ({ bavail, bsize }) => bavail * bsize
-      )
+      ),
+    populate: nodePopulate()
   }
 }
 

@@ -5,6 +5,14 @@ import type { Mutant } from "./Mutant.ts"
 
 export const tree: ReadonlyArray<Mutant> = [
   {
+    name: "blocks handed out while they are populated",
+    breaks: "Another thread writes zeros over a page.",
+    file: "tree/memory/Arena.ts",
+    find: "    this.begun += stretch\n",
+    replace: "",
+    caughtBy: { file: "arenaPopulate" }
+  },
+  {
     name: "page checksum skipped",
     breaks: "An image with a flipped bit, or an older one of its page, is taken for the page.",
     file: "tree/page/PageCheck.ts",

@@ -67,6 +67,7 @@ export const lay = Effect.fnUntraced(function*(settings: Settings, footing: Foot
     systemCache: yield* systemCacheOf(settings.systemCache, newest.pageBytes)
   })
   const tree = treeOf(settings, limits, found)
+  if (disk.populate !== undefined) tree.pages.arena.populateBy(disk.populate)
   const { deadlines, map } = tree.pages
   const { pageBytes } = limits
   const restored = yield* Restore.restore({ file, roots: found, map, deadlines, pageBytes })
