@@ -184,7 +184,10 @@ const singles = (
   })
 }
 
-/** Whole batches through the raw door, each a transaction. Who is refused waits until the log is synced farther. */
+/**
+ * Whole batches through the raw door, each a transaction. The log is written while the event loop turns; who is refused
+ * all the same waits until it is synced farther.
+ */
 const load =
   (runtime: Runtime, raw: Raw) =>
   async (records: Records, from: number, to: number, length: number): Promise<void> => {
@@ -210,6 +213,7 @@ const load =
         await runtime.runPromise(synced)
         await turn()
       }
+      await turn()
     }
   }
 

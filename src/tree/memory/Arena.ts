@@ -33,7 +33,8 @@ const chunkBytesMax = 1_073_741_824
 
 const leastStretchBytes = 1_048_576
 const mostStretchBytes = 16_777_216
-/** At most this part of the limit, as a shift, is memory that nobody has asked for yet. */
+/** Parts of the limit, as shifts: so much of it is populated at first, and at most at a time. */
+const firstShift = 8
 const stretchShift = 4
 /** So many must be left, or who has seen that there is room would find that it is being populated. */
 const marginStretches = 8
@@ -117,11 +118,10 @@ export class Arena {
 
   /** From now on, blocks are populated before they are handed out, where that is in time: not where memory is small. */
   populateBy(populate: Populate): void {
-    const least = Math.ceil(leastStretchBytes / this.pageBytes)
-    if (this.limit >>> stretchShift < least) return
+    if (this.limit * this.pageBytes < leastStretchBytes << stretchShift) return
     this.populate = populate
-    this.stretch = least
-    this.low = least >>> 1
+    this.setStretch(this.limit >>> firstShift)
+    this.ahead()
   }
 
   get usedBlocks(): number {
@@ -193,8 +193,13 @@ export class Arena {
   /** What is asked for within the time that a stretch takes is more than a stretch. */
   private widen(): void {
     this.late = false
-    const most = Math.min(mostStretchBytes / this.pageBytes, this.limit >>> stretchShift)
-    this.stretch = Math.max(this.stretch, Math.min(this.stretch * 4, most))
+    this.setStretch(this.stretch * 4)
+  }
+
+  private setStretch(blocks: number): void {
+    const { limit, pageBytes } = this
+    const most = Math.min(mostStretchBytes / pageBytes, limit >>> stretchShift)
+    this.stretch = Math.max(leastStretchBytes / pageBytes, Math.min(blocks, most))
     this.low = this.stretch >>> 1
   }
 
