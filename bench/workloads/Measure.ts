@@ -85,21 +85,19 @@ export const meter = (): (operations: number, answer?: Answer) => Sample => {
   }
 }
 
-/** The first piece is done in so many: an engine that is a thousand times slower than others must not take as much longer. */
-const firstPieces = 10
-
-/** Does work in pieces until the budget is spent; the first ones are smaller, and the last piece of a count may be. */
+/** Does work in pieces until the budget is spent; the first ones may be smaller, and the last of a count may be. */
 export const spend = async (
   { millis, operations }: Budget,
   piece: number,
-  work: (from: number, length: number) => Answer | Promise<Answer>
+  work: (from: number, length: number) => Answer | Promise<Answer>,
+  first = piece
 ): Promise<Sample> => {
   const answer = nothingSeen()
   const end = meter()
   const deadline = performance.now() + millis
   let done = 0
   for (;;) {
-    const next = done < piece ? Math.ceil(piece / firstPieces) : piece
+    const next = done < piece ? first : piece
     const length = Math.min(next, (operations ?? Infinity) - done)
     const some = work(done, length)
     const { checksum, found } = some instanceof Promise ? await some : some
