@@ -85,7 +85,10 @@ export const meter = (): (operations: number, answer?: Answer) => Sample => {
   }
 }
 
-/** Does work in pieces until the budget is spent; the first ones may be smaller, and the last of a count may be. */
+/**
+ * Does work in pieces until the budget is spent: of `first` operations until one whole piece is done, then of `piece`.
+ * The last of a count may be smaller.
+ */
 export const spend = async (
   { millis, operations }: Budget,
   piece: number,

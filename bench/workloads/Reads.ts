@@ -8,7 +8,7 @@ import type { Workload } from "./Workload.ts"
 
 /** Requests of one call of an engine. */
 const pieceRequests = 10_000
-/** An engine that is a thousand times slower than others must not take as much longer. */
+/** At first: an engine that is a thousand times slower than others must not take as much longer. */
 const firstRequests = 1_000
 const rangeRecords = 100
 
