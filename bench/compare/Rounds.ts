@@ -134,7 +134,7 @@ const repeat = async (
     const player = players[(place + Math.max(0, repetition)) % players.length] as Player
     if (player.failure !== undefined) continue
     try {
-      const budget = { millis: section.millis }
+      const budget = { millis: section.millis, operations: section.operations }
       const { sample } = await player.child.ask({ do: "run", workload, budget, repetition: repetition + 1 })
       if (sample === undefined || repetition < 0) continue
       samples.set(player.engine, [...samples.get(player.engine) ?? [], sample])

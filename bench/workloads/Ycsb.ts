@@ -49,7 +49,7 @@ const shapes: ReadonlyArray<Shape> = [
 /** Requests of one call: of reads, and of scans, which take longer. */
 const pieceRequests = 5_000
 const pieceScans = 500
-/** Drawn for a repetition, and asked for again where that is not enough. */
+/** Drawn for a repetition of a time, and asked for again where that is not enough. */
 const pieces = 20
 
 /** The requests of a piece; those of a piece after it insert other records. */
@@ -82,7 +82,7 @@ const ycsb = (shape: Shape, distribution: Distribution): Workload => ({
     const { mix, ranges } = stage.session
     if (mix === undefined || shape.scans === true && ranges === undefined) return undefined
     const piece = shape.scans === true ? pieceScans : pieceRequests
-    const requests = drawn(stage, shape, distribution, repetition, pieces * piece)
+    const requests = drawn(stage, shape, distribution, repetition, budget.operations ?? pieces * piece)
     const records = stage.records()
     const sample = await spend(budget, piece, (done, length) => {
       const from = done % requests.indices.length
