@@ -130,12 +130,13 @@ const writeAllSync = (fd: number, buffers: ReadonlyArray<Uint8Array>, position: 
 }
 
 /** What is left of the buffers after their first `count` bytes; empty buffers are dropped. */
-const advance = (buffers: ReadonlyArray<Uint8Array>, count: number): Array<Uint8Array> => {
+const advance = (buffers: ReadonlyArray<Uint8Array>, count: number): ReadonlyArray<Uint8Array> => {
+  if (count === 0 && buffers.length === 1 && (buffers[0] as Uint8Array).length > 0) return buffers
   const rest: Array<Uint8Array> = []
   for (const buffer of buffers) {
     const taken = Math.min(count, buffer.length)
     count -= taken
-    if (taken < buffer.length) rest.push(buffer.subarray(taken))
+    if (taken < buffer.length) rest.push(taken === 0 ? buffer : buffer.subarray(taken))
   }
   return rest
 }

@@ -14,10 +14,11 @@ import { crc32 } from "node:zlib"
 import { invariant } from "../Invariant.ts"
 import type { Invalid } from "./Invalid.ts"
 import { invalid } from "./Invalid.ts"
-import { isLsn, readU53, writeU53 } from "./Lsn.ts"
+import { highWord, isLsn, lowWord, readU53 } from "./Lsn.ts"
 import type { Lsn } from "./Lsn.ts"
 import { MAX_RECORD_BYTES, RECORD_HEADER_BYTES } from "./Record.ts"
 import type { Incarnation } from "./Record.ts"
+import type { RecordBuffer } from "./RecordBuffer.ts"
 
 export const GROUP_HEADER_BYTES = 64
 export const GROUP_FORMAT = 1
@@ -83,7 +84,7 @@ export interface GroupFields {
  */
 
 /** Writes the header into the first 64 of `length` bytes, seals them with the checksum, and answers it. */
-export const sealGroup = (bytes: Buffer, length: number, fields: GroupFields): number => {
+export const sealGroup = ({ bytes, words }: RecordBuffer, length: number, fields: GroupFields): number => {
   invariant(
     length % 8 === 0 && length >= GROUP_HEADER_BYTES && length <= MAX_GROUP_BYTES && length <= bytes.length,
     "Group I1"
@@ -92,20 +93,20 @@ export const sealGroup = (bytes: Buffer, length: number, fields: GroupFields): n
   invariant((fields.incarnation.low | fields.incarnation.high) !== 0, "Group I3")
   const data = fields.kind === GroupKind.data
   invariant(data === fields.records > 0 && data === length > GROUP_HEADER_BYTES, "Group I4")
-  bytes.writeUInt32LE(GROUP_MAGIC, 0)
-  bytes.writeUInt32LE(length, 8)
-  bytes.writeUInt16LE(GROUP_FORMAT, 12)
-  bytes.writeUInt8(fields.kind, 14)
-  bytes.writeUInt8(0, 15)
-  writeU53(bytes, 16, fields.lsn)
-  writeU53(bytes, 24, fields.durableLsn)
+  words[0] = GROUP_MAGIC
+  words[2] = length
+  words[3] = GROUP_FORMAT | fields.kind << 16
+  words[4] = lowWord(fields.lsn)
+  words[5] = highWord(fields.lsn)
+  words[6] = lowWord(fields.durableLsn)
+  words[7] = highWord(fields.durableLsn)
   bytes.set(fields.storeId, 32)
-  bytes.writeUInt32LE(fields.incarnation.low, 48)
-  bytes.writeUInt32LE(fields.incarnation.high, 52)
-  bytes.writeUInt32LE(fields.previousChecksum, 56)
-  bytes.writeUInt32LE(fields.records, 60)
+  words[12] = fields.incarnation.low
+  words[13] = fields.incarnation.high
+  words[14] = fields.previousChecksum
+  words[15] = fields.records
   const checksum = crc32(bytes.subarray(8, length))
-  bytes.writeUInt32LE(checksum, 4)
+  words[1] = checksum
   return checksum
 }
 

@@ -27,6 +27,7 @@ import {
   WRITE_HEADER_BYTES,
   WriteFlag
 } from "./Record.ts"
+import type { RecordBuffer } from "./RecordBuffer.ts"
 
 const NO_BYTES = Buffer.alloc(0)
 const NO_WORDS = new Int32Array(0)
@@ -92,8 +93,20 @@ export class RecordReader {
       this.view = new DataView(own.buffer, own.byteOffset, own.length)
       this.words = new Int32Array(own.buffer, own.byteOffset, own.length >>> 2)
     }
+    return this.begin(start, end, lsn, expectedRecords)
+  }
+
+  /** The same where the records were written, which has its views. */
+  openBuffer(buffer: RecordBuffer, start: number, end: number, lsn: Lsn, expectedRecords = -1): this {
+    this.bytes = buffer.bytes
+    this.view = buffer.fields
+    this.words = buffer.signed
+    return this.begin(start, end, lsn, expectedRecords)
+  }
+
+  private begin(start: number, end: number, lsn: Lsn, expectedRecords: number): this {
     invariant((start & 3) === 0, "RecordReader: records begin at words")
-    this.end = Math.min(end, bytes.length)
+    this.end = Math.min(end, this.bytes.length)
     this.cursor = start
     this.recordEnd = start
     this.base = lsn - start

@@ -81,7 +81,7 @@ export class Tail {
 
   private readonly options: TailOptions
   private readonly writer: RecordWriter
-  private readonly sealed: Array<Held> = []
+  private sealed: Array<Held> = []
   private readonly pool = new Spares<RecordBuffer>()
   private handedOut = 0
   private sealedBytes = 0
@@ -200,7 +200,8 @@ export class Tail {
   /** Sets a reader before the record last appended, while its group is open. */
   readLast(reader: RecordReader): RecordReader {
     invariant(this.records > 0, "Tail I5")
-    return reader.open(this.writer.bytes, this.lastStart, this.writer.recordStart, this.lastLsn, 1)
+    const { buffer, recordStart } = this.writer
+    return reader.openBuffer(buffer, this.lastStart, recordStart, this.lastLsn, 1)
   }
 
   /** Whether a group of `bytes` fits the segment with its seal. */
@@ -272,7 +273,7 @@ export class Tail {
       this.giveBack(buffer)
     }
     if (released === 0) return
-    this.sealed.splice(0, released)
+    this.sealed = released === this.sealed.length ? [] : this.sealed.slice(released)
     this.handedOut -= released
   }
 
@@ -306,7 +307,7 @@ export class Tail {
     const lsn = this.groupLsn
     const room = kind === GroupKind.seal ? 0 : GROUP_HEADER_BYTES
     invariant(lsn - this.segment.base + length + room <= this.segment.capacity, "Tail I2")
-    const checksum = sealGroup(buffer.bytes, length, {
+    const checksum = sealGroup(buffer, length, {
       kind,
       lsn,
       durableLsn: this.durableLsn,

@@ -32,44 +32,48 @@ export interface Flight {
   exit: Exit.Exit<void, StoreError> | undefined
 }
 
-const most = 2
-
 export class Flights {
-  /** Oldest first. */
-  private readonly flights: Array<Flight> = []
+  private first: Flight | undefined
+  private second: Flight | undefined
   /** Commits of the last three, and all that there were when the last one began. */
-  private readonly sizes = [0, 0, 0]
+  private readonly sizes: [number, number, number] = [0, 0, 0]
+  private next: 0 | 1 | 2 = 0
   private commits = 0
   private enough = 0
 
   get isEmpty(): boolean {
-    return this.flights.length === 0
+    return this.first === undefined
   }
 
   /** Exclusive end of what is under way; 0 where nothing is. */
   get end(): number {
-    return this.flights.at(-1)?.end ?? 0
+    return (this.second ?? this.first)?.end ?? 0
   }
 
   /** Whether, with `commits` in all, there are enough for one beside the first, which would be of `segment`. */
   isEnough(commits: number, segment: Segment): boolean {
-    return commits - this.commits >= this.enough && this.flights.length < most
-      && this.flights[0]?.alone === segment
+    return commits - this.commits >= this.enough && this.second === undefined && this.first?.alone === segment
   }
 
   /** One begins, with all of `commits` that no other has. */
   begin(flight: Flight, commits: number): void {
-    const [first] = this.flights
-    invariant(first === undefined || first.alone !== undefined && first.alone === flight.alone, "Flights I2")
-    this.flights.push(flight)
-    this.sizes.shift()
-    this.sizes.push(commits - this.commits)
+    const { first, next, sizes } = this
+    const isBeside = first !== undefined && first.alone !== undefined && first.alone === flight.alone
+    invariant(first === undefined || isBeside && this.second === undefined, "Flights I2")
+    if (first === undefined) this.first = flight
+    else this.second = flight
+    sizes[next] = commits - this.commits
+    this.next = next === 2 ? 0 : next === 1 ? 2 : 1
     this.commits = commits
-    this.enough = Math.max(...this.sizes) / most
+    this.enough = Math.max(sizes[0], sizes[1], sizes[2]) / 2
   }
 
   /** The oldest one, if it has ended: it is under way no more. */
   land(): Flight | undefined {
-    return this.flights[0]?.exit === undefined ? undefined : this.flights.shift()
+    const { first } = this
+    if (first?.exit === undefined) return undefined
+    this.first = this.second
+    this.second = undefined
+    return first
   }
 }

@@ -14,15 +14,27 @@ interface Waiter {
 }
 
 export class Waiters {
-  private readonly waiting: Record<Durability, Array<Waiter>> = { memory: [], buffered: [], synced: [] }
+  // Not a record of three, since a lookup by a name that varies is one that V8 cannot foresee.
+  private memory: Array<Waiter> = []
+  private buffered: Array<Waiter> = []
+  private synced: Array<Waiter> = []
 
   get isEmpty(): boolean {
-    const { buffered, memory, synced } = this.waiting
-    return synced.length === 0 && memory.length === 0 && buffered.length === 0
+    return this.synced.length === 0 && this.memory.length === 0 && this.buffered.length === 0
+  }
+
+  private of(durability: Durability): Array<Waiter> {
+    return durability === "synced" ? this.synced : durability === "memory" ? this.memory : this.buffered
+  }
+
+  private keep(durability: Durability, waiters: Array<Waiter>): void {
+    if (durability === "synced") this.synced = waiters
+    else if (durability === "memory") this.memory = waiters
+    else this.buffered = waiters
   }
 
   add(durability: Durability, bound: number, complete: Waiter["complete"]): void {
-    const waiters = this.waiting[durability]
+    const waiters = this.of(durability)
     let at = waiters.length
     while (at > 0 && (waiters[at - 1] as Waiter).bound > bound) at--
     // Whoever waits for an older LSN came late.
@@ -32,24 +44,25 @@ export class Waiters {
 
   /** Whether somebody waits for more than `lsn`. */
   wants(durability: Durability, lsn: number): boolean {
-    return (this.waiting[durability].at(-1)?.bound ?? 0) > lsn
+    const waiters = this.of(durability)
+    return waiters.length > 0 && (waiters[waiters.length - 1] as Waiter).bound > lsn
   }
 
   /** Completes who waits for `lsn` or less; answers how many. */
   completeBelow(durability: Durability, lsn: number): number {
-    const waiters = this.waiting[durability]
+    const waiters = this.of(durability)
     let count = 0
     while (count < waiters.length && (waiters[count] as Waiter).bound <= lsn) count++
     if (count === 0) return 0
-    this.waiting[durability] = waiters.slice(count)
+    this.keep(durability, waiters.slice(count))
     for (let index = 0; index < count; index++) (waiters[index] as Waiter).complete(undefined)
     return count
   }
 
   failAll(error: StoreError): void {
     for (const durability of ["memory", "buffered", "synced"] as const) {
-      const waiters = this.waiting[durability]
-      this.waiting[durability] = []
+      const waiters = this.of(durability)
+      this.keep(durability, [])
       for (const waiter of waiters) waiter.complete(error)
     }
   }

@@ -38,7 +38,7 @@ export class LogWriter {
   readonly thread: SyncThread
   private readonly unsynced = new Set<DiskFile>()
   /** The groups that were written, in their order, while they are few. */
-  private readonly groups: Array<SealedGroup> = []
+  private groups: Array<SealedGroup> = []
   private bytes = 0
   /** Writes under way that are durable by themselves: one beside another has nothing to take along. */
   private underWay = 0
@@ -99,18 +99,22 @@ export class LogWriter {
 
   /** Does it in the calling thread, throwing `StoreError`. */
   writeOnceNow({ buffers, file, position }: OneWrite): void {
-    this.unsynced.add(file)
-    file.writeDurablySync(buffers, position)
+    try {
+      file.writeDurablySync(buffers, position)
+    } catch (error) {
+      this.unsynced.add(file)
+      throw error
+    }
     this.covered()
   }
 
   private covered(): void {
-    this.unsynced.clear()
+    if (this.unsynced.size > 0) this.unsynced.clear()
     this.taken()
   }
 
   private taken(): void {
-    this.groups.length = 0
+    if (this.groups.length > 0) this.groups = []
     this.bytes = 0
   }
 }
