@@ -19,8 +19,13 @@ import type { Done } from "./NodeCall.ts"
 import { bare, nodeCall } from "./NodeCall.ts"
 import type { Transfer } from "./NodeTransfer.ts"
 
-/** Allocation writes its zeros in pieces of this size. */
-const zeros = new Uint8Array(1 << 20)
+/**
+ * Allocation writes its zeros in pieces of this size. Linux caches a piece as one *folio*, whose blocks each later write
+ * into it goes through one by one: 256 of them, of a piece of 1 MiB, take a tenth of what a small write costs.
+ */
+const zeros = new Uint8Array(1 << 18)
+/** Each piece waits for the event loop when it is written: there is another on its way meanwhile. */
+const zerosAtOnce = 2
 
 export class NodeFile implements DiskFile {
   readonly path: string
@@ -151,12 +156,12 @@ export class NodeFile implements DiskFile {
   }))
 
   private writeZeros(from: number, to: number): Effect.Effect<void, StoreError> {
-    if (from >= to) return Effect.void
-    const step = Math.min(to - from, zeros.length)
-    return Effect.flatMap(
-      this.write([zeros.subarray(0, step)], from),
-      () => this.writeZeros(from + step, to)
-    )
+    const pieces = Array.from({ length: Math.ceil((to - from) / zeros.length) }, (_, piece) => {
+      const at = from + piece * zeros.length
+      return { at, bytes: zeros.subarray(0, Math.min(to - at, zeros.length)) }
+    })
+    const options = { concurrency: zerosAtOnce, discard: true } as const
+    return Effect.forEach(pieces, ({ at, bytes }) => this.write([bytes], at), options)
   }
 
   /** Runs an operation on the descriptor (N1). */
