@@ -2,6 +2,7 @@
  * The log written and synced in the calling thread: the same promises, without the pool.
  */
 import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import { Disk } from "../src/disk/Disk.ts"
@@ -125,7 +126,8 @@ describe("the log in the calling thread", () => {
       }
     }).pipe(Effect.provide(layer())))
 
-  it.live("leaves a lone writer to no other thread, and lets everything else have its turn", () =>
+  /** Turns that everything else has while a lone writer commits so often. */
+  const turnsOf = (commits: number) =>
     Effect.gen(function*() {
       const calls: Array<string> = []
       const { close, store } = yield* open(options).pipe(
@@ -140,11 +142,36 @@ describe("the log in the calling thread", () => {
         setImmediate(count)
       }
       setImmediate(count)
-      for (let n = 0; n < 90; n++) yield* put(store, `key ${n}`)
+      for (let n = 0; n < commits; n++) yield* put(store, `key ${n}`)
       isOver = true
-      assert.deepStrictEqual(calls, Array.from({ length: 90 }, () => "durable write"))
-      assert.isAtLeast(turns, 9, "one after each eight commits")
+      assert.deepStrictEqual(calls, Array.from({ length: commits }, () => "durable write"))
       yield* close
+      return turns
+    })
+
+  it.live("leaves a lone writer to no other thread, and lets everything else have its turn", () =>
+    Effect.gen(function*() {
+      // After 8 commits, 16 more, 32 more, and from there on 64.
+      assert.isAtLeast(yield* turnsOf(64), 3)
+      assert.isAtLeast(yield* turnsOf(64 + 2 * 65), 5)
+    }).pipe(Effect.provide(layer())))
+
+  it.live("lets it have its turn sooner where the disk is slow", () =>
+    Effect.gen(function*() {
+      let nanos = 0n
+      const clock = yield* Clock.Clock
+      // Whatever is looked at two times takes a millisecond and a half.
+      const slow: Clock.Clock = {
+        currentTimeMillisUnsafe: () => clock.currentTimeMillisUnsafe(),
+        currentTimeMillis: clock.currentTimeMillis,
+        currentTimeNanosUnsafe: () => clock.currentTimeNanosUnsafe(),
+        currentTimeNanos: clock.currentTimeNanos,
+        monotonicTimeNanosUnsafe: () => nanos += 1_500_000n,
+        monotonicTimeNanos: clock.monotonicTimeNanos,
+        sleep: (duration) => clock.sleep(duration)
+      }
+      const turns = yield* Effect.provideService(turnsOf(80), Clock.Clock, slow)
+      assert.isAtLeast(turns, 20, "after three that take 4.5 ms")
     }).pipe(Effect.provide(layer())))
 
   it.live("is written and synced in the pool where many wait", () =>

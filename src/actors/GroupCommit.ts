@@ -55,8 +55,13 @@ export interface Counters {
 /** Without waiters a group is sealed, and written, when it has this many bytes: large calls, little memory. */
 const writeBehindBytes = 256 * 1024
 
-/** Syncs on the stack of a lone writer, one after another, before everything else in the process has its turn. */
-const mostInARow = 8
+/**
+ * Syncs on the stack of a lone writer, one after another, before everything else in the process has its turn: so many
+ * at first, since others may wait for theirs, then twice as many whenever nobody has; and no more than last so long.
+ */
+const leastInARow = 8
+const mostInARow = 64
+const rowMillis = 4
 
 export class GroupCommit {
   readonly waiters = new Waiters()
@@ -78,10 +83,15 @@ export class GroupCommit {
   private writtenLsn: number
   private readonly flights = new Flights()
   private idleDue = false
+  /** How many commits there were when the next idle moment was asked for. */
+  private idleCommits = 0
   private markedLsn = 0
-  /** How many the last sync was waited for by, and how many syncs were made in the calling thread one after another. */
+  /** How many the last sync was waited for by. */
   private served = 0
+  /** Syncs that were made in the calling thread one after another, how long they took, and how many there may be. */
   private inARow = 0
+  private heldMillis = 0
+  private row = leastInARow
 
   constructor(options: Options, clock: Clock.Clock) {
     this.options = options
@@ -162,8 +172,9 @@ export class GroupCommit {
     const alone = isShared ? groups[0]?.segment : undefined
     const flight: Flight = { end, synced, alone, exit: undefined }
     this.flights.begin(flight, this.counters.commits)
-    if (isLone && this.inARow < mostInARow) return this.now(once, flight)
-    this.inARow = 0
+    if (isLone && this.inARow < this.row && this.heldMillis < rowMillis) return this.now(once, flight)
+    if (synced) this.row = isLone ? Math.min(2 * this.row, mostInARow) : leastInARow
+    this.inARow = this.heldMillis = 0
     const written = this.span.around({
       first: groups[0]?.lsn ?? end,
       end,
@@ -190,7 +201,7 @@ export class GroupCommit {
     this.inARow++
     let exit: Exit.Exit<void, StoreError> = Exit.void
     try {
-      this.span.now(() => this.options.segments.writer.writeOnceNow(once))
+      this.heldMillis += this.span.now(() => this.options.segments.writer.writeOnceNow(once))
     } catch (error) {
       if (!(error instanceof StoreError)) throw error
       exit = Exit.fail(error)
@@ -228,12 +239,13 @@ export class GroupCommit {
   private foresee(): void {
     const { fork, segments, tail } = this.options
     const { base, capacity } = tail.segment
-    if (this.writtenLsn - base > capacity / 2 && !segments.hasSpare) fork(Effect.ignore(segments.prepare))
+    if (this.writtenLsn - base > capacity / 4 && !segments.hasSpare) fork(Effect.ignore(segments.prepare))
   }
 
   scheduleIdle(): void {
     if (this.idleDue) return
     this.idleDue = true
+    this.idleCommits = this.counters.commits
     this.options.fork(Effect.map(Effect.sleep(this.options.limits.markDelayMillis), () => {
       this.answer({ _tag: "Idle" })
     }))
@@ -247,6 +259,9 @@ export class GroupCommit {
     if (this.lastCommitEnd > tail.durableLsn) {
       tail.seal()
       this.start("write and sync")
+    } else if (this.idleCommits < this.counters.commits) {
+      // The header of the next group says the same.
+      this.scheduleIdle()
     } else if (tail.durableLsn > this.markedLsn && (tail.fits(GROUP_HEADER_BYTES) || segments.hasSpare)) {
       // It is worth no segment that the disk may have no room for.
       tail.mark()

@@ -64,12 +64,12 @@ export class GroupSpan {
     return Effect.withSpan(job, Telemetry.Span.commitGroup, { root: true, links, attributes })
   }
 
-  /** Writes and syncs in the calling thread, where no span is asked for. */
-  now(write: () => void): void {
+  /** Writes and syncs in the calling thread, where no span is asked for; answers how many milliseconds that took. */
+  now(write: () => void): number {
     this.take()
     const told = this.begin(this.depart())
     write()
-    told()
+    return told()
   }
 
   private take(): number {
