@@ -20,8 +20,8 @@ import { bare, nodeCall } from "./NodeCall.ts"
 import type { Transfer } from "./NodeTransfer.ts"
 
 /**
- * Allocation writes its zeros in pieces of this size. Linux caches a piece as one *folio*, whose blocks each later write
- * into it goes through one by one: 256 of them, of a piece of 1 MiB, take a tenth of what a small write costs.
+ * Allocation writes its zeros in pieces of this size. Linux caches a piece as one *folio*, and each later write into it
+ * goes through all its blocks: 256 of them, of a piece of 1 MiB, take a tenth of what a small write costs.
  */
 const zeros = new Uint8Array(1 << 18)
 /** Each piece waits for the event loop when it is written: there is another on its way meanwhile. */
