@@ -53,6 +53,30 @@ export const tree: ReadonlyArray<Mutant> = [
     caughtBy: { file: "inner" }
   },
   {
+    name: "key without its prefix",
+    breaks: "What the keys of a leaf have in common is missing in what a range answers.",
+    file: "tree/page/RecordOut.ts",
+    find: "own[to + word] = words[prefix + word] as number",
+    replace: "own[to + word] = 0",
+    caughtBy: { file: "cursor" }
+  },
+  {
+    name: "expiry taken for a value",
+    breaks: "The value of a record that expires is answered from two words before it.",
+    file: "tree/page/RecordOut.ts",
+    find: "value === key + keyWords ? keyWords + valueWords : keyWords",
+    replace: "value !== key ? keyWords + valueWords : keyWords",
+    caughtBy: { file: "cursor" }
+  },
+  {
+    name: "pull begins again where it began",
+    breaks: "A pull that comes to its end between two leaves does not say where the next one goes on.",
+    file: "tree/read/Cursor.ts",
+    find: "if (leaves > 0) batch.position",
+    replace: "if (leaves < 0) batch.position",
+    caughtBy: { file: "cursor", hangs: "may hang" }
+  },
+  {
     name: "range ends at the fence",
     breaks: "A range whose upper bound lies in a leaf takes all that is in the leaf.",
     file: "tree/read/Way.ts",

@@ -5,6 +5,9 @@
  */
 import { widerInts } from "../memory/Columns.ts"
 import type { KeyScratch } from "../page/KeyScratch.ts"
+import * as Leaf from "../page/Leaf.ts"
+import * as Page from "../page/Page.ts"
+import * as RecordOut from "../page/RecordOut.ts"
 import type { Hand } from "../past/Recall.ts"
 import { Packed } from "./Packed.ts"
 
@@ -57,6 +60,27 @@ export class Batch extends Packed {
     this.keyBytes[index] = key.length
     this.setRow(index, kind, version, expiry)
     this.count = index + 1
+  }
+
+  /** Adds record `index` of the leaf at `p`, as it stands there; without its value where only keys are asked for. */
+  addStored(words: Int32Array, p: number, index: number, hasValue: boolean): void {
+    const row = this.count
+    if (row === this.keyAt.length) this.grow()
+    const slot = words[p + Page.metaAt(words, p, index)] as number
+    const record = p + (slot & 0xffff)
+    const stored = slot >>> 16
+    const keyLength = RecordOut.keyBytes(words, p, stored)
+    const valueLength = hasValue ? Leaf.valueBytesAt(words, record) : 0
+    const keyWords = keyLength + 3 >>> 2
+    const valueWords = valueLength + 3 >>> 2
+    const at = this.reserve((keyWords + valueWords) * 4)
+    RecordOut.copy(words, p, record, stored, valueWords, this.words, at >>> 2)
+    this.keyAt[row] = at
+    this.keyBytes[row] = keyLength
+    this.setStored(row, words, record, stored)
+    this.valueAt[row] = at + keyWords * 4
+    this.valueBytes[row] = valueLength
+    this.count = row + 1
   }
 
   /** Gives the record added last its value: `length` bytes from word `from` on. */

@@ -81,18 +81,17 @@ export function pull(
   const isRecalling = at <= versions.spill.newest
   const merging = at <= versions.newest && (versions.size > 0 || isRecalling)
   for (let leaves = 0; leaves < batchLeaves; leaves++) {
-    if (range.limit <= batch.count || batch.used >= batchBytes) return 0
+    if (range.limit <= batch.count || batch.used >= batchBytes) return rest(batch, ascending, leaves, 0)
     if (way.bounded && compareBounds() >= 0) {
       batch.ended = true
       return 0
     }
     const missing = ascending ? descend(pages, root, at) : descendBelow(pages, root, at)
-    // What is in the batch goes first; the next pull will find the same page missing.
-    if (missing > 0) return batch.count > 0 ? 0 : missing
+    if (missing > 0) return rest(batch, ascending, leaves, missing)
     batch.leafRecords = Math.max(batch.leafRecords, Page.count(way.words, way.p))
     if (isRecalling) {
       const recalled = takeRecalled(versions, root.treeId, range, at, batch)
-      if (recalled === "wanted") return batch.count > 0 ? 0 : inScratch
+      if (recalled === "wanted") return rest(batch, ascending, leaves, inScratch)
       if (recalled === "full") return 0
       if (recalled === "cut") continue
     }
@@ -107,14 +106,20 @@ export function pull(
     if (leadsBack(range.order)) {
       const stray = Page.pageId(way.words, way.p)
       pages.lineage.strays.add(stray)
-      return batch.count > 0 ? 0 : stray
+      return rest(batch, ascending, leaves, stray)
     }
-    if (ascending ? !toNextLeaf(batch) : !toPreviousLeaf(batch)) {
+    if (ascending ? !toNextLeaf() : !toPreviousLeaf()) {
       batch.ended = true
       return 0
     }
   }
-  return 0
+  return rest(batch, ascending, batchLeaves, 0)
+}
+
+/** A pull ends before a leaf: notes where the next one goes on. What is in the batch goes before what is missing. */
+function rest(batch: Batch, ascending: boolean, leaves: number, missing: number): number {
+  if (leaves > 0) batch.position = (ascending ? way.lower : way.upper).toBytes()
+  return batch.count > 0 ? 0 : missing
 }
 
 const versionAt = (index: number): number => Leaf.versionAt(way.words, Leaf.recordAt(way.words, way.p, index))
@@ -126,17 +131,6 @@ function isExpired(index: number): boolean {
   const record = Leaf.recordAt(words, p, index)
   return ((words[record] as number) >>> 24 & Leaf.expires) !== 0
     && Leaf.expiryAt(words, record, Page.slotBytes(words, p, index)) <= now
-}
-
-/** Adds record `index` of the leaf, whose key is loaded. */
-function addRecord(index: number, range: Range, batch: Batch): void {
-  const { p, words } = way
-  const record = Leaf.recordAt(words, p, index)
-  const keyBytes = Page.slotBytes(words, p, index)
-  const expiry = Leaf.expiryAt(words, record, keyBytes)
-  batch.add(way.key, Leaf.kindAt(words, record), Leaf.versionAt(words, record), expiry)
-  if (range.columns === "keys") return
-  batch.addValue(words, Leaf.valueAt(words, record, keyBytes), Leaf.valueBytesAt(words, record))
 }
 
 /** The batch is full at the key in `way.key`, which is in it: goes on after, or before, that key. */
@@ -152,11 +146,14 @@ function takeLeaf(range: Range, at: number, batch: Batch): boolean {
   const ascending = range.order === "ascending"
   const step = ascending ? 1 : -1
   const end = ascending ? way.to : way.from - 1
+  const { p, words } = way
+  const hasValue = range.columns !== "keys"
   for (let index = ascending ? way.from : way.to - 1; index !== end; index += step) {
     if (versionAt(index) >= at || isExpired(index)) continue
-    Leaf.loadKey(way.words, way.p, index, way.key)
-    addRecord(index, range, batch)
-    if (batch.count >= range.limit || batch.used >= batchBytes) return stop(range, batch)
+    batch.addStored(words, p, index, hasValue)
+    if (batch.count < range.limit && batch.used < batchBytes) continue
+    Leaf.loadKey(words, p, index, way.key)
+    return stop(range, batch)
   }
   return true
 }
@@ -195,7 +192,6 @@ function takeRecalled(
   const edge = ascending ? lower : upper
   edge.assemble(cut.words, 0, 0, cut.words, 0, cut.length)
   way.bounded = bounded || !ascending
-  batch.position = edge.toBytes()
   return answer
 }
 
@@ -241,7 +237,7 @@ function mergeLeaf(versions: Versions, treeId: number, range: Range, at: number,
       if (kind === Leaf.Kind.Operand) addOperand(versions, entry, order < 0 ? -1 : index, range, batch)
       else if (kind !== Leaf.Kind.Tombstone) addEntry(versions, entry, range, batch)
     } else if (!isExpired(index)) {
-      addRecord(index, range, batch)
+      batch.addStored(way.words, way.p, index, range.columns !== "keys")
     }
     if (order >= 0) index += step
     if (order <= 0) {

@@ -6,7 +6,7 @@
  * I1 What is packed begins at a whole word; `bytes` and `words` are the same memory.
  */
 import { widerBytes, widerFloats, widerInts } from "../memory/Columns.ts"
-import { Kind } from "../page/Leaf.ts"
+import * as Leaf from "../page/Leaf.ts"
 import type { Reference } from "../page/Reference.ts"
 import { readReference } from "../page/Reference.ts"
 import { ValueOut } from "../page/ValueOut.ts"
@@ -54,7 +54,7 @@ export class Packed {
 
   /** Where the value of row `index` lives, if that is the log. */
   reference(index: number): Reference | undefined {
-    if (this.kinds[index] !== Kind.Reference || this.valueBytes[index] === 0) return undefined
+    if (this.kinds[index] !== Leaf.Kind.Reference || this.valueBytes[index] === 0) return undefined
     const from = this.valueAt[index] as number
     return readReference(this.bytes.subarray(from, from + (this.valueBytes[index] as number)))
   }
@@ -66,6 +66,13 @@ export class Packed {
     this.valueBytes[index] = 0
     this.versions[index] = version
     this.expiries[index] = expiry
+  }
+
+  /** Row `index` is the record at word `record`, which has `stored` key bytes, but for its value. */
+  protected setStored(index: number, words: Int32Array, record: number, stored: number): void {
+    this.kinds[index] = Leaf.kindAt(words, record)
+    this.versions[index] = Leaf.versionAt(words, record)
+    this.expiries[index] = Leaf.expiryAt(words, record, stored)
   }
 
   /** Gives row `index` its value: `length` bytes from word `from` on. */

@@ -14,7 +14,9 @@
  */
 import { widerInts } from "../memory/Columns.ts"
 import type { KeyScratch } from "../page/KeyScratch.ts"
-import { Kind } from "../page/Leaf.ts"
+import * as Leaf from "../page/Leaf.ts"
+import * as Page from "../page/Page.ts"
+import * as RecordOut from "../page/RecordOut.ts"
 import type { Reference } from "../page/Reference.ts"
 import { readReference } from "../page/Reference.ts"
 import { Batch } from "./Batch.ts"
@@ -31,7 +33,7 @@ const open = { words: new Int32Array(slabBytes / 4), used: 0 }
 
 export class RowBatch extends Batch {
   /** The memory of keys and values; the last one is the slab that is being filled. */
-  private readonly memories: Array<ArrayBuffer> = []
+  private memories: Array<ArrayBuffer> = []
   private keyIn = new Int32Array(64)
   private valueIn = new Int32Array(64)
   private slab = open.words
@@ -41,8 +43,7 @@ export class RowBatch extends Batch {
     super.reset()
     this.slab = open.words
     this.at = open.used
-    this.memories.length = 0
-    this.memories.push(this.slab.buffer)
+    this.memories = [this.slab.buffer]
   }
 
   /** What is packed stays as it is from here on. */
@@ -61,7 +62,7 @@ export class RowBatch extends Batch {
   }
 
   override reference(index: number): Reference | undefined {
-    if (this.kinds[index] !== Kind.Reference || this.valueBytes[index] === 0) return undefined
+    if (this.kinds[index] !== Leaf.Kind.Reference || this.valueBytes[index] === 0) return undefined
     return readReference(this.value(index))
   }
 
@@ -77,6 +78,28 @@ export class RowBatch extends Batch {
     this.keyBytes[index] = key.length
     this.setRow(index, kind, version, expiry)
     this.count = index + 1
+  }
+
+  override addStored(words: Int32Array, p: number, index: number, hasValue: boolean): void {
+    const row = this.count
+    if (row === this.keyAt.length) this.grow()
+    const slot = words[p + Page.metaAt(words, p, index)] as number
+    const record = p + (slot & 0xffff)
+    const stored = slot >>> 16
+    const keyLength = RecordOut.keyBytes(words, p, stored)
+    const valueLength = hasValue ? Leaf.valueBytesAt(words, record) : 0
+    const keyWords = keyLength + 3 >>> 2
+    const valueWords = valueLength > pooledBytes ? 0 : valueLength + 3 >>> 2
+    const at = this.take((keyWords + valueWords) * 4)
+    RecordOut.copy(words, p, record, stored, valueWords, this.slab, at >>> 2)
+    this.keyAt[row] = at
+    this.keyIn[row] = this.valueIn[row] = this.memories.length - 1
+    this.keyBytes[row] = keyLength
+    this.setStored(row, words, record, stored)
+    this.valueAt[row] = at + keyWords * 4
+    this.valueBytes[row] = valueLength
+    this.count = row + 1
+    if (valueLength > pooledBytes) this.addValue(words, Leaf.valueAt(words, record, stored), valueLength)
   }
 
   override addValue(words: Int32Array, from: number, length: number): void {
@@ -97,15 +120,22 @@ export class RowBatch extends Batch {
   /** Copies `length` bytes from word `from` on to the slab; answers the byte from which on they stand there. */
   private place(words: Int32Array, from: number, length: number): number {
     const count = length + 3 >>> 2
-    if (this.at + count * 4 > slabBytes) this.begin()
-    const { at, slab } = this
+    const at = this.take(count * 4)
+    const { slab } = this
     if (count <= loopWords) {
       for (let word = 0, to = at >>> 2; word < count; word++) slab[to + word] = words[from + word] as number
     } else {
       slab.set(words.subarray(from, from + count), at >>> 2)
     }
-    this.at = at + count * 4
-    this.used += count * 4
+    return at
+  }
+
+  /** Takes so many bytes of the slab, of another one where there are not as many; answers the first. */
+  private take(bytes: number): number {
+    if (this.at + bytes > slabBytes) this.begin()
+    const { at } = this
+    this.at = at + bytes
+    this.used += bytes
     return at
   }
 

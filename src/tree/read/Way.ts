@@ -15,7 +15,6 @@ import * as Page from "../page/Page.ts"
 import { compareKeys } from "../page/Search.ts"
 import * as Touch from "../page/Touch.ts"
 import type { Window } from "../past/Recall.ts"
-import type { Batch } from "./Batch.ts"
 import { blend, blendWords } from "./Blend.ts"
 
 /** The way of one pull. There is one, as pulls never nest: nothing here calls out. */
@@ -177,23 +176,21 @@ export function leadsBack(order: Window["order"]): boolean {
 }
 
 /** Moves the lower bound to the next leaf; false where there is none. */
-export function toNextLeaf(batch: Batch): boolean {
+export function toNextLeaf(): boolean {
   const { p, words } = way
   const high = Page.highBytes(words, p)
   if (high === Page.unbounded) return false
   way.lower.assemble(words, 0, 0, words, p + Page.highAt(words, p), high)
-  batch.position = way.lower.toBytes()
   return true
 }
 
 /** Moves the upper bound to the previous leaf; false where there is none. */
-export function toPreviousLeaf(batch: Batch): boolean {
+export function toPreviousLeaf(): boolean {
   const { p, words } = way
   const low = Page.lowBytes(words, p)
   if (low === 0) return false
   way.upper.assemble(words, 0, 0, words, p + Page.lowAt(words, p), low)
   way.bounded = true
-  batch.position = way.upper.toBytes()
   return true
 }
 
