@@ -42,9 +42,9 @@ export const disk: ReadonlyArray<Mutant> = [
     name: "write landed before its elder",
     breaks: "A commit is acknowledged as synced, and what the log has before it is not on the disk.",
     file: "actors/commit/Flights.ts",
-    find: "return this.flights[0]?.exit === undefined ? undefined : this.flights.shift()",
+    find: "if (first?.exit === undefined) return undefined",
     replace:
-      "return this.flights.splice(this.flights.findIndex(({ exit }) => exit !== undefined) >>> 0, 1)[0]",
+      "if (first?.exit === undefined) { const { second } = this; this.second = undefined; return second }",
     caughtBy: { file: "flights" }
   },
   {

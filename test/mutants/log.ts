@@ -143,19 +143,27 @@ export const log: ReadonlyArray<Mutant> = [
     caughtBy: { file: "park" }
   },
   {
+    name: "lone writer keeps its thread",
+    breaks: "A lone writer on a slow disk leaves nobody else a turn for as long as it writes.",
+    file: "actors/GroupCommit.ts",
+    find: "this.inARow < this.row && this.heldMillis < rowMillis",
+    replace: "this.inARow < this.row",
+    caughtBy: { file: "syncThread" }
+  },
+  {
     name: "waiter forgotten",
     breaks: "Of those that wait for one sync one is never answered.",
     file: "actors/commit/Waiters.ts",
-    find: "this.waiting[durability] = waiters.slice(count)",
-    replace: "this.waiting[durability] = waiters.slice(count + 1)",
+    find: "this.keep(durability, waiters.slice(count))",
+    replace: "this.keep(durability, waiters.slice(count + 1))",
     caughtBy: { file: "waiters", hangs: "may hang" }
   },
   {
     name: "waiter answered twice",
     breaks: "Who was answered is answered again.",
     file: "actors/commit/Waiters.ts",
-    find: "this.waiting[durability] = waiters.slice(count)",
-    replace: "this.waiting[durability] = waiters.slice(count - 1)",
+    find: "this.keep(durability, waiters.slice(count))",
+    replace: "this.keep(durability, waiters.slice(count - 1))",
     caughtBy: { file: "waiters", hangs: "may hang" }
   },
   {

@@ -70,7 +70,7 @@ export const damage = (
   before: Image
 ): readonly [string, Image] => {
   const files = filesOf(image)
-  const one = files.filter((path) => chance.bool(0.5) && !path.includes("/log-"))
+  const one = files.filter((path) => chance.bool(0.5) && !/\/log[-.]/.test(path))
   const path = chance.pick(one.length > 0 ? one : files)
   const bytes = Uint8Array.from(before.read(path) ?? [])
   if (bytes.length === 0) return [`${path} is gone`, before]
