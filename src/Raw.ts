@@ -105,6 +105,7 @@ class Doors implements Raw {
       },
       // Refused at once, or appended: what becomes of it later, `Store.awaitDurable` tells.
       done: (exit) => {
+        if (Exit.isSuccess(exit)) return
         const failure = Exit.findErrorOption(exit)
         if (failure._tag === "Some") this.refusal = failure.value
       }

@@ -51,7 +51,7 @@ export class Turns {
 
   /** The turn that begins now; undefined where none can. Whoever asks tells it. */
   next(): Turn | undefined {
-    if (this.held !== undefined) return undefined
+    if (this.held !== undefined || this.asked.length === 0) return undefined
     let turn = this.asked.shift()
     while (turn?.state === "over") turn = this.asked.shift()
     if (turn === undefined) return undefined
