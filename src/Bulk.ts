@@ -106,8 +106,10 @@ class Loader<K, V, P> {
         const refusal = this.put(next.value[0], next.value[1])
         if (refusal !== undefined) return refusal
       }
-      return Effect.andThen(this.commit, more)
+      return Effect.andThen(this.commit, further)
     })
+    // The log is written while the event loop turns. Without a turn it was not, until the load had to wait for it.
+    const further = Effect.andThen(Effect.yieldNow, more)
     return more
   }
 

@@ -4,6 +4,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as Bulk from "../src/Bulk.ts"
@@ -79,6 +80,19 @@ suite("a load", (test) => {
       yield* Bulk.load(Words, rows(1_300), { progress })
       assert.deepStrictEqual(yield* words, upTo(1_300).map(key))
       assert.strictEqual(told.at(-1), 1_300)
+    }))
+
+  test("lets others have their turn after each transaction", () =>
+    Effect.gen(function*() {
+      let turns = 0
+      const other = yield* Effect.forkChild(Effect.forever(Effect.sync(() => turns++)))
+      const told: Array<number> = []
+      const progress = () => Effect.sync(() => void told.push(turns))
+      yield* Bulk.load(Words, rows(10 * 512), { progress, durability: "memory" })
+      yield* Fiber.interrupt(other)
+      assert.strictEqual(told.length, 10)
+      // The first of them makes the keyspace, and may share its turn.
+      assert.isAtLeast(new Set(told).size, 9, told.join(" "))
     }))
 
   test("refuses what a put refuses", () =>
