@@ -136,6 +136,7 @@ const sectionOf = (name: string, rows: ReadonlyArray<Row>): Results["sections"][
   repetitions: 3,
   rounds: 1,
   millis: 1,
+  warmUp: 1,
   options: { lmdb: { noSync: true } },
   rows
 })

@@ -16,6 +16,8 @@ export interface Section {
   readonly rounds: number
   /** Of one repetition. */
   readonly millis: number
+  /** So many times as long a workload runs before it is measured: V8 makes the machine code meanwhile. */
+  readonly warmUp: number
   /** Requests of one repetition, where they must be the same in every engine; `millis` is not looked at then. */
   readonly operations?: number | undefined
   readonly durability: "synced" | "none"
@@ -54,6 +56,7 @@ interface Sizes {
   readonly scaleEngines: ReadonlyArray<string>
   readonly millis: number
   readonly commitMillis: number
+  readonly warmUp: number
   readonly repetitions: number
   readonly rounds: number
 }
@@ -71,6 +74,7 @@ const sizes: Readonly<Record<Profile, Sizes>> = {
     scaleEngines: ["heartwood", "lmdb"],
     millis: 30,
     commitMillis: 90,
+    warmUp: 1,
     repetitions: 5,
     rounds: 1
   },
@@ -94,6 +98,7 @@ const sizes: Readonly<Record<Profile, Sizes>> = {
     ],
     millis: 250,
     commitMillis: 500,
+    warmUp: 4,
     repetitions: 5,
     rounds: 1
   },
@@ -109,6 +114,7 @@ const sizes: Readonly<Record<Profile, Sizes>> = {
     scaleEngines: ["heartwood", "lmdb", "classic-level", "rocksdb", "js-map"],
     millis: 500,
     commitMillis: 1_000,
+    warmUp: 4,
     repetitions: 5,
     rounds: 3
   }
@@ -142,6 +148,7 @@ export const sectionsOf = (profile: Profile, shrink: number): ReadonlyArray<Sect
     repetitions: size.repetitions,
     rounds: size.rounds,
     millis: size.millis,
+    warmUp: size.warmUp,
     durability: "none",
     memoryBytes: GiB,
     store: true

@@ -29,6 +29,8 @@ export interface SectionResult {
   readonly repetitions: number
   readonly rounds: number
   readonly millis: number
+  /** So many times as long each workload ran before it was measured. */
+  readonly warmUp: number
   readonly options: Readonly<Record<string, Readonly<Record<string, unknown>>>>
   readonly rows: ReadonlyArray<Row>
 }

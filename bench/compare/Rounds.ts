@@ -4,7 +4,7 @@
  * The engine that begins changes with each repetition. An engine that fails is left out from there on, with the
  * reason: a peer that is not installed, or breaks, must not take the others' numbers with it.
  */
-import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync } from "node:fs"
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readdirSync } from "node:fs"
 import { join } from "node:path"
 import type { Sample } from "../workloads/Measure.ts"
 import type { Setting } from "../workloads/Stage.ts"
@@ -89,11 +89,13 @@ const setHeld = async (
   player.held.limit(anonymousBytes(child.pid) + (section.heldBytes ?? 0))
 }
 
-/** Until it is on the disk the system cannot let it go. */
+/** Has the system write all that it holds of a directory's files: until then it cannot let go of it. */
 const syncAll = (directory: string): void => {
   for (const entry of readdirSync(directory, { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile()) continue
-    const file = openSync(join(entry.parentPath, entry.name), "r")
+    const path = join(entry.parentPath, entry.name)
+    // A process that is up may have removed it meanwhile.
+    if (!entry.isFile() || !existsSync(path)) continue
+    const file = openSync(path, "r")
     fsyncSync(file)
     closeSync(file)
   }
@@ -120,6 +122,8 @@ const begin = async (section: Section, round: number, context: Context): Promise
       context.say(`  ${engine} is left out: ${player.failure}`)
     }
   }
+  // Else the system writes for half a minute what they have loaded, beside what is measured first.
+  syncAll(context.directory)
   return players
 }
 
@@ -134,7 +138,8 @@ const repeat = async (
     const player = players[(place + Math.max(0, repetition)) % players.length] as Player
     if (player.failure !== undefined) continue
     try {
-      const budget = { millis: section.millis, operations: section.operations }
+      const times = repetition < 0 ? section.warmUp : 1
+      const budget = { millis: section.millis * times, operations: section.operations }
       const { sample } = await player.child.ask({ do: "run", workload, budget, repetition: repetition + 1 })
       if (sample === undefined || repetition < 0) continue
       samples.set(player.engine, [...samples.get(player.engine) ?? [], sample])
@@ -181,7 +186,7 @@ export const run = async (section: Section, context: Context): Promise<SectionRe
 }
 
 export const summaryOf = (
-  { durability, memoryBytes, millis, name, records, repetitions, rounds }: Section
+  { durability, memoryBytes, millis, name, records, repetitions, rounds, warmUp }: Section
 ) => ({
   name,
   records,
@@ -189,7 +194,8 @@ export const summaryOf = (
   durability,
   repetitions,
   rounds,
-  millis
+  millis,
+  warmUp
 })
 
 const rowsOf = (all: ReadonlyMap<string, Samples>, players: ReadonlyMap<string, Player>): Array<Row> =>
